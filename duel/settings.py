@@ -1,0 +1,271 @@
+"""All settings of a run: one pydantic tree, filled from a profile and overrides, unknown keys refused.
+
+A field marked `operational` may differ when a run is opened again; every other field defines the result.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from duel import instructions
+from duel.errors import SettingsError
+from duel.types import Player
+
+OPERATIONAL: dict[str, Any] = {"operational": True}
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of all settings: unknown keys are refused, values cannot be changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class DataSettings(Section):
+    """Where the images and the questions come from."""
+
+    source: Literal["offline", "charxiv", "folder"] = Field(
+        "offline", description="offline: charts rendered here; charxiv: downloaded; folder: your own images"
+    )
+    path: Path | None = Field(
+        None,
+        description="the data set's directory, or your folder of images; "
+        "empty: where `duel prepare` put it, under the state directory",
+    )
+    train_images: int = Field(75, ge=1, description="images to train on (used without an adversary)")
+    test_images: int = Field(25, ge=1, description="held-out images, never trained on")
+
+
+class ModelSettings(Section):
+    """Which models, how they are held and on what."""
+
+    base: str = Field("offline", description="hub name or local folder of the base model; offline: the embedded one")
+    adversary: str | None = Field(None, description="the adversary's model; empty: the base model's checkpoint")
+    embedder: str = Field("offline", description="hub name or local folder of a DINOv2 model; offline: the embedded one")
+    tuning: Literal["lora", "full"] = Field(
+        "lora", description="lora: one frozen backbone and an fp32 adapter per player; full: fp32 weights per player"
+    )
+    lora_rank: int = Field(16, ge=1, description="rank of the adapters")
+    lora_alpha: float = Field(32.0, gt=0, description="adapter output is scaled by lora_alpha / lora_rank")
+    device: str = Field(
+        "auto", description="auto: cuda if there is one, else cpu", json_schema_extra=OPERATIONAL
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="backbone and matrix products; auto: bfloat16 on cuda, float32 elsewhere"
+    )
+    max_pixels: int | None = Field(
+        None, ge=784, description="largest image, in pixels, that the base model sees; empty: the model's own limit"
+    )
+    embedder_size: int | None = Field(
+        None, ge=14, description="side in pixels of the square that is embedded; empty: the model's own"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="recompute activations in the update: slower, less memory", json_schema_extra=OPERATIONAL
+    )
+    rows_per_forward: int = Field(
+        64, ge=1, description="completions in one forward and backward pass of the update; bounds its memory"
+    )
+
+
+class SamplingSettings(Section):
+    """How completions are sampled; log-probabilities are computed from the same distribution."""
+
+    group_size: int = Field(8, ge=2, description="completions per input; at least 2, since they are compared")
+    temperature: float = Field(0.9, gt=0, description="divides the logits, in sampling and in scoring")
+    max_new_tokens: int = Field(
+        512, ge=1, description="longest completion in tokens; the generator's prompt limit lowers it"
+    )
+    describe: str = Field(instructions.DESCRIBE, description="instruction of the base model")
+    invent: str = Field(instructions.INVENT, description="instruction of the adversary")
+
+
+class GRPOSettings(Section):
+    """The loss."""
+
+    kl_coef: float = Field(0.0, ge=0, description="weight of the KL penalty against the untrained model")
+    advantage: Literal["standardised", "centred"] = Field(
+        "standardised", description="standardised: (r - mean) / std of the group; centred: r - mean (Dr. GRPO)"
+    )
+    length_normalisation: Literal["completion", "batch", "constant"] = Field(
+        "completion",
+        description="completion: mean over each completion's tokens, then over completions (GRPO); "
+        "batch: mean over all tokens (DAPO); constant: sum over tokens / max_new_tokens (Dr. GRPO)",
+    )
+    accumulation: int = Field(1, ge=1, description="rounds of one player whose gradients make one optimizer step")
+
+
+class OptimizerSettings(Section):
+    """AdamW on fp32 weights."""
+
+    learning_rate: float = Field(5e-6, gt=0)
+    adversary_learning_rate: float | None = Field(None, gt=0, description="empty: as learning_rate")
+    beta1: Probability = 0.9
+    beta2: Probability = 0.99
+    epsilon: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.1, ge=0)
+    max_gradient_norm: float = Field(0.1, gt=0, description="gradients are clipped to this norm")
+
+
+class GeneratorSettings(Section):
+    """Which service draws, and how many draws run at once."""
+
+    service: Literal["offline", "replicate"] = Field(
+        "offline", description="offline: the chart renderer on this machine; replicate: a paid service"
+    )
+    model: str = Field("black-forest-labs/flux-schnell", description="the service's model; unused offline")
+    concurrency: int = Field(8, ge=1, description="draws under way at once", json_schema_extra=OPERATIONAL)
+
+
+class EvaluationSettings(Section):
+    """What is measured on images and questions that training never sees."""
+
+    every: int = Field(
+        25, ge=1, description="rounds between proxy evaluations and checkpoints", json_schema_extra=OPERATIONAL
+    )
+    proxy_completions: int = Field(
+        2, ge=1, description="descriptions per held-out image", json_schema_extra=OPERATIONAL
+    )
+    adversary_prompts: int = Field(
+        16, ge=1, description="prompts sampled to evaluate the adversary", json_schema_extra=OPERATIONAL
+    )
+    completions: int = Field(10, ge=1, description="answers sampled per question", json_schema_extra=OPERATIONAL)
+    temperature: float = Field(
+        0.7, gt=0, description="temperature of question answering", json_schema_extra=OPERATIONAL
+    )
+    max_new_tokens: int = Field(512, ge=1, description="longest answer in tokens", json_schema_extra=OPERATIONAL)
+    answer: str = Field(
+        instructions.ANSWER, description="instruction; {question} stands for it", json_schema_extra=OPERATIONAL
+    )
+    charts: int | None = Field(
+        None, ge=1, description="first N charts of the test set; empty: all", json_schema_extra=OPERATIONAL
+    )
+    questions_at_once: int = Field(
+        25, ge=1, description="questions answered in one batch; bounds memory", json_schema_extra=OPERATIONAL
+    )
+
+    @model_validator(mode="after")
+    def _question_has_a_place(self) -> EvaluationSettings:
+        if "{question}" not in self.answer:
+            raise ValueError(f"got {self.answer!r}, expected a text with {{question}} in it")
+        return self
+
+
+class ReportSettings(Section):
+    """How plots and reports look."""
+
+    theme: Literal["christmas", "plain"] = Field("christmas", json_schema_extra=OPERATIONAL)
+    moving_average: int = Field(
+        10, ge=1, description="points averaged in the plots' smooth lines", json_schema_extra=OPERATIONAL
+    )
+
+
+class Settings(Section):
+    """A whole run."""
+
+    seed: int = Field(0, ge=0, description="every random stream of the run starts from it")
+    rounds: int = Field(
+        1000, ge=1, description="rounds, counted over all players", json_schema_extra=OPERATIONAL
+    )
+    order: tuple[Player, ...] = Field(
+        ("base", "adversary"), description="who trains, round after round; one name: that player alone"
+    )
+    originals: Literal["adversary", "dataset"] = Field(
+        "adversary", description="what the base describes: drawings of the adversary's prompts, or the data set's images"
+    )
+    images_per_round: int = Field(1, ge=1, description="groups in one round")
+    keep_training_states: int = Field(
+        2, ge=1, description="checkpoints that keep what resuming needs", json_schema_extra=OPERATIONAL
+    )
+    data: DataSettings = DataSettings()
+    models: ModelSettings = ModelSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    grpo: GRPOSettings = GRPOSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    generator: GeneratorSettings = GeneratorSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="after")
+    def _order_fits_originals(self) -> Settings:
+        if not self.order:
+            raise ValueError("order is empty, expected at least one of base, adversary")
+        if "adversary" in self.order and self.originals == "dataset":
+            raise ValueError("originals = dataset leaves the adversary nothing to do; set order = ['base']")
+        return self
+
+
+def read_settings(values: Mapping[str, Any]) -> Settings:
+    """Return the settings of a nested mapping; raises SettingsError with one line that names every fault."""
+    try:
+        return Settings.model_validate(dict(values))
+    except ValidationError as error:
+        faults = "; ".join(_explain(dict(fault)) for fault in error.errors())
+        raise SettingsError(f"bad settings: {faults}") from None
+
+
+def read_profile(path: Path) -> dict[str, Any]:
+    """Return the nested values of a TOML profile; raises SettingsError when it is not readable TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"cannot read the profile {path}: {error}; expected a TOML file") from None
+
+
+def override(values: Mapping[str, Any], dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of nested `values` with `section.key` entries replaced."""
+    merged: dict[str, Any] = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    for name, value in dotted.items():
+        *sections, key = name.split(".")
+        place = merged
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise SettingsError(f"bad settings: {name}: {section} is a value, not a section")
+        place[key] = value
+    return merged
+
+
+def fields_of(section: type[Section] = Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting as (dotted name, pydantic field), sections opened."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from fields_of(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field
+
+
+def flatten(settings: Settings) -> dict[str, Any]:
+    """Return all settings by dotted name, as JSON values."""
+    dumped = settings.model_dump(mode="json")
+    flat = {}
+    for name, _ in fields_of():
+        value: Any = dumped
+        for part in name.split("."):
+            value = value[part]
+        flat[name] = value
+    return flat
+
+
+def defining_differences(before: Settings, now: Settings) -> list[str]:
+    """Return one line for each setting that defines the result and differs."""
+    operational = {name for name, field in fields_of() if (field.json_schema_extra or {}).get("operational")}
+    old, new = flatten(before), flatten(now)
+    return [f"{name}: {old[name]!r} then, {new[name]!r} now" for name in old if name not in operational and old[name] != new[name]]
+
+
+def _explain(fault: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place, [name for name, _ in fields_of()], n=1, cutoff=0.5)
+        return f"{place} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+    message = fault["msg"].removeprefix("Value error, ")
+    got = f"got {fault['input']!r}: " if not isinstance(fault["input"], dict | Section) else ""
+    return f"{place}: {got}{message}" if place else message
+
+
