@@ -1,0 +1,28 @@
+"""The embedded world's image generator: English in, a chart out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from duel.offline import language, renderer
+from duel.types import DrawnImage, Scalar
+
+
+@dataclass(frozen=True)
+class ChartGenerator:
+    """Draws charts, as `duel.generators.ImageGenerator` asks; never refuses and needs no service.
+
+    Keeps nothing between draws, so that it may be called from several threads.
+    """
+
+    name: str = "offline-charts"
+    version: str = "1"  # raise it whenever an equal request would give other pixels
+    prompt_limit: int = language.PROMPT_LIMIT
+    parameters: Mapping[str, Scalar] = field(default_factory=lambda: {"size": renderer.SIZE, "format": "png"})
+
+    def draw(self, text: str, seed: int) -> DrawnImage:
+        """Draw `text`; what it leaves open, `seed` decides."""
+        chart = language.read(text, random.Random(seed))
+        return DrawnImage(renderer.encode(renderer.render(chart)), "image/png")
