@@ -1,0 +1,48 @@
+"""Who trains in which round, and which random streams a round uses.
+
+A reconstruction's seed never depends on its original's seed (an empty text would redraw the same chart),
+and is common to a group, so that equal texts are one draw.
+"""
+
+from collections.abc import Sequence
+
+from duel.randomness import derive_seed, stream
+from duel.types import Player
+
+DRAW_SEEDS = 2**31  # image services take 31-bit seeds
+
+
+def player_of(order: Sequence[Player], round: int) -> Player:
+    """Return who trains in `round`, counted from 0."""
+    return order[round % len(order)]
+
+
+def turns_before(order: Sequence[Player], round: int) -> int:
+    """Return how many rounds before `round` had the same player."""
+    player = player_of(order, round)
+    whole, rest = divmod(round, len(order))
+    return whole * order.count(player) + list(order[:rest]).count(player)
+
+
+def draw_seed(seed: int, *names: int | str) -> int:
+    """Return the seed of one draw."""
+    return derive_seed(seed, "draw", *names) % DRAW_SEEDS
+
+
+def sample_seeds(seed: int, inputs: int, completions: int, *names: int | str) -> list[list[int]]:
+    """Return one seed for every completion of every input, (I, G)."""
+    return [[derive_seed(seed, "sample", *names, i, g) for g in range(completions)] for i in range(inputs)]
+
+
+def images_of_turn(seed: int, available: int, wanted: int, turn: int) -> list[int]:
+    """Return the indices of the data set's images that the base describes in its `turn`-th round.
+
+    Every image comes once before any comes again; each pass has its own order.
+    """
+    chosen = []
+    for position in range(turn * wanted, (turn + 1) * wanted):
+        epoch, place = divmod(position, available)
+        order = list(range(available))
+        stream(seed, "epoch", epoch).shuffle(order)
+        chosen.append(order[place])
+    return chosen

@@ -1,0 +1,166 @@
+"""The command line: `duel prepare | train | evaluate | report | demo`.
+
+Everything a stranger can get wrong is checked here, before Prefect or torch is started. Exit codes: 0 done,
+1 a service failed or Duel has a bug, 2 something you can mend, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from duel.errors import DuelError, SettingsError, UserError
+from duel.settings import Settings, fields_of, override, read_profile, read_settings
+from flows.profiles import profile_names, profile_path
+
+# Read by Prefect when it is imported. The recorder's batches keep a process that ends from losing task runs.
+PREFECT_DEFAULTS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.5",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # errors reach the console once, from here
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    for name, value in PREFECT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    parser = build_parser()
+    try:
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            raise SettingsError(explain_unknown(unknown[0]))
+        run_command(options)
+    except UserError as error:
+        print(f"duel: {error}", file=sys.stderr)
+        return 2
+    except DuelError as error:
+        print(f"duel: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("duel: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run_command(options: argparse.Namespace) -> None:
+    """Check what can be checked at once, then call the command's flow."""
+    from flows import commands  # torch and Prefect take seconds to import; --help should not
+
+    state: Path = options.state
+    if options.command == "demo":
+        commands.demo(state)
+    elif options.command == "prepare":
+        commands.prepare(settings_of(options), state)
+    elif options.command == "train":
+        commands.train(settings_of(options), options.run, state)
+    elif options.command == "evaluate":
+        commands.evaluate(settings_of(options), options.run, state)
+    else:
+        commands.report(settings_of(options), options.run, options.compare, state)
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Return the settings: those of the run if it exists, else the profile's, with the overrides on top."""
+    values = stored_settings(options)
+    if values is None:
+        values = read_profile(profile_path(options.profile or "offline"))
+    overrides = {name: parse_value(value) for name, value in vars(options).items() if "." in name or name in top_level()}
+    return read_settings(override(values, {name: value for name, value in overrides.items() if value is not UNSET}))
+
+
+def stored_settings(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Return the settings of a run that exists, unless the command line names a profile; None if there is none."""
+    if options.command == "prepare" or options.profile is not None:
+        return None
+    from artifacts.run import read_stored_settings
+
+    stored = read_stored_settings(options.state, options.run)
+    if stored is None and options.command != "train":
+        raise SettingsError(f"no run {options.run!r} in {options.state / 'runs'}; train it first: duel train --run {options.run}")
+    return stored
+
+
+UNSET: Any = object()
+
+
+def parse_value(text: Any) -> Any:
+    """Read a value as TOML (`3`, `1e-4`, `true`, `["base"]`); `none` is None; anything else is text."""
+    if not isinstance(text, str):
+        return UNSET
+    if text.lower() == "none":
+        return None
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def top_level() -> set[str]:
+    """Return the settings that stand in no section."""
+    return {name for name, _ in fields_of() if "." not in name}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser, with an option for every setting."""
+    parser = argparse.ArgumentParser(
+        prog="duel",
+        description="Train a vision-language model with no labels, by a duel: an adversary writes prompts, a generator "
+        "draws them, the base model describes the drawings, the generator redraws them from the descriptions, and "
+        "how alike the two images are rewards the base and punishes the adversary.",
+        epilog="Start with `duel demo`. Each command has its own --help.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_command(commands, "demo", "run everything offline: prepare, train, compare, evaluate, report", settings=False)
+    add_command(commands, "prepare", "get the data set ready")
+    train = add_command(commands, "train", "train both players; a run that exists is resumed")
+    evaluate = add_command(commands, "evaluate", "measure pass@1 of the untrained base and of every checkpoint")
+    report = add_command(commands, "report", "write plots and a report (HTML and PDF) of a run")
+    for command in (train, evaluate, report):
+        command.add_argument("--run", required=True, help="name of the run, a folder under STATE/runs")
+    report.add_argument("--compare", metavar="RUN", help="another run to compare with, e.g. one without adversary")
+    return parser
+
+
+def add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help_line: str, settings: bool = True
+) -> argparse.ArgumentParser:
+    """Add a sub-command; with `settings`, it takes a profile and an override for every setting."""
+    command = commands.add_parser(name, help=help_line, description=f"duel {name}: {help_line}.", allow_abbrev=False)
+    command.add_argument(
+        "--state",
+        type=Path,
+        default=Path(os.environ.get("DUEL_STATE", "state")),
+        help="folder that holds data, images and runs (default: $DUEL_STATE or ./state)",
+    )
+    if not settings:
+        return command
+    command.add_argument(
+        "--profile",
+        help=f"{', '.join(profile_names())}, or a .toml file (default: the run's own settings if it exists, else offline)",
+    )
+    group = command.add_argument_group("settings", "Each overrides the profile. 'none' empties an optional setting.")
+    for setting, field in fields_of():
+        default = field.get_default()
+        text = f"{field.description or ''} (default: {default if default is not None else 'none'})".strip()
+        group.add_argument(f"--{setting}", dest=setting, metavar="VALUE", help=text.replace("%", "%%"))
+    return command
+
+
+def explain_unknown(option: str) -> str:
+    """Return a sentence about an option that does not exist, with the nearest that does."""
+    names = [f"--{name}" for name, _ in fields_of()] + ["--profile", "--run", "--state", "--compare"]
+    near = difflib.get_close_matches(option.split("=")[0], names, n=1, cutoff=0.5)
+    return f"{option} is not an option" + (f"; did you mean {near[0]}?" if near else "; see duel COMMAND --help")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

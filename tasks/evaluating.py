@@ -1,0 +1,102 @@
+"""Evaluation stages: the proxy (similarity and reward under fixed seeds) and questions about charts (pass@1).
+
+Both draw from their own random streams: evaluating changes no number of the training.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from duel.datasets import first_charts
+from duel.randomness import derive_seed
+from duel.schedule import sample_seeds
+from duel.types import Attempt, Completion, Drawing, Grade, ModelInput, Question
+from tasks.arena import Arena
+from tasks.drawing import draw_groups
+from tasks.scoring import compare
+from tasks.stages import stage
+from tasks.writing import describe, invention, sample
+
+
+@stage("evaluate_players", retries=3)
+def evaluate_players(arena: Arena, round: int) -> dict[str, Any]:
+    """Measure the players on the held-out images and on fresh prompts; every evaluation uses the same seeds."""
+    measured: dict[str, Any] = {"round": round}
+    if "base" in arena.settings.order:
+        measured["base"] = evaluate_base(arena)
+    if "adversary" in arena.settings.order:
+        measured["adversary"] = evaluate_adversary(arena)
+    return measured
+
+
+def evaluate_base(arena: Arena) -> dict[str, Any]:
+    """Describe and redraw every held-out image; similarities are means over an image's descriptions."""
+    originals = [[arena.file_drawing(path)] for path in arena.dataset.test_images]
+    attempts, _ = _go_around(arena, originals, arena.settings.evaluation.proxy_completions, "held-out")
+    return {
+        "images": [path.name for path in arena.dataset.test_images],
+        "similarities": [_mean([attempt.similarity for attempt in group]) for group in attempts],
+    }
+
+
+def evaluate_adversary(arena: Arena) -> dict[str, Any]:
+    """Sample prompts, draw them, let the base describe each once; one reward per prompt."""
+    count = arena.settings.evaluation.adversary_prompts
+    seeds = sample_seeds(arena.settings.seed, count, 1, "evaluation", "prompt")
+    prompts = sample(arena, "adversary", [invention(arena)] * count, seeds)  # (count, 1)
+    originals = draw_groups(arena, prompts, "evaluation", "original")
+    attempts, descriptions = _go_around(arena, originals, 1, "prompt")
+    return {
+        "prompts": [prompt.text for [prompt] in prompts],
+        "descriptions": [text.text for [text] in descriptions],
+        "similarities": [attempt.similarity for [attempt] in attempts],
+        "rewards": [attempt.reward for [attempt] in attempts],
+    }
+
+
+@stage("answer_questions", cached=False)
+def answer_questions(arena: Arena, round: int, questions: list[Question]) -> list[list[Completion]]:
+    """Let the base answer each question `evaluation.completions` times, all in one batch, (questions, completions)."""
+    evaluation = arena.settings.evaluation
+    inputs = [
+        ModelInput(
+            evaluation.answer.replace("{question}", question.question),
+            (arena.dataset.root / question.image_path).read_bytes(),
+        )
+        for question in questions
+    ]
+    seeds = [
+        [derive_seed(arena.settings.seed, "answer", q.figure_id, q.question, i) for i in range(evaluation.completions)]
+        for q in questions
+    ]
+    return arena.players["base"].sample(
+        inputs, seeds, temperature=evaluation.temperature, max_new_tokens=evaluation.max_new_tokens
+    )
+
+
+@stage("grade_answers", retries=3, cached=False)
+def grade_answers(
+    arena: Arena, round: int, questions: list[Question], answers: list[list[Completion]]
+) -> list[list[Grade]]:
+    """Let the judge grade every answer, (questions, completions)."""
+    return [
+        arena.judge.grade(question, [answer.text for answer in row])
+        for question, row in zip(questions, answers, strict=True)
+    ]
+
+
+def evaluation_questions(arena: Arena) -> list[Question]:
+    """Return the fixed questions of an evaluation."""
+    return first_charts(arena.dataset.questions, arena.settings.evaluation.charts)
+
+
+def _go_around(
+    arena: Arena, originals: list[list[Drawing]], per_image: int, stream: str
+) -> tuple[list[list[Attempt]], list[list[Completion]]]:
+    descriptions = describe(arena, originals, per_image, "evaluation", stream)
+    reconstructions = draw_groups(arena, descriptions, "evaluation", "reconstruction", stream)
+    return compare(arena, originals, reconstructions, "adversary"), descriptions
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,31 @@
+"""The update stage: one GRPO step of one player. It is never cached and never steps twice."""
+
+import dataclasses
+
+from duel.schedule import turns_before
+from duel.types import Group, ModelInput, Player, UpdateReport
+from tasks.arena import Arena
+from tasks.stages import stage
+from tasks.writing import description, invention
+
+
+@stage("learn", cached=False)
+def learn(arena: Arena, round: int, player: Player, groups: list[Group]) -> UpdateReport:
+    """Let `player` learn from the round's groups.
+
+    A retry finds by the player's own count of rounds whether the step was taken, and returns its report.
+    """
+    policy = arena.players[player]
+    if policy.rounds_learned > turns_before(arena.settings.order, round):
+        return arena.updates[player]
+    usable = [group for group in groups if player == "adversary" or group.attempts[0].original.key is not None]
+    report = policy.learn([_input_of(arena, player, group) for group in usable], usable)
+    refused = len(groups) - len(usable)  # the original was refused: nothing was described
+    arena.updates[player] = dataclasses.replace(
+        report, groups=len(groups), skipped_groups=report.skipped_groups + refused
+    )
+    return arena.updates[player]
+
+
+def _input_of(arena: Arena, player: Player, group: Group) -> ModelInput:
+    return invention(arena) if player == "adversary" else description(arena, group.attempts[0].original)

@@ -1,0 +1,82 @@
+"""What makes a function one stage of a round: a Prefect task whose result is known by what it was given.
+
+A stage's result lies in the run directory under round, stage name and a digest of its inputs, so that a
+retried or resumed round finds its finished stages. Live objects are not part of the digest; the counters
+of the players are, since their weights decide what they say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE, CachePolicy
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+
+from duel.errors import ServiceError
+from tasks.arena import Arena
+
+Inputs = ParamSpec("Inputs")
+Result = TypeVar("Result")
+StageFunction = Callable[Concatenate[Arena, int, Inputs], Result]
+
+
+def stage(
+    name: str, *, retries: int = 0, cached: bool = True
+) -> Callable[[StageFunction[Inputs, Result]], StageFunction[Inputs, Result]]:
+    """Turn `function(arena, round, *inputs)` into a stage; only failures of a service are retried."""
+
+    def decorate(function: StageFunction[Inputs, Result]) -> StageFunction[Inputs, Result]:
+        task: Task[Any, Result] = Task(
+            function,
+            name=name,
+            cache_policy=CachePolicy.from_cache_key_fn(stage_key) if cached else NO_CACHE,
+            persist_result=cached,
+            result_serializer="json",
+            retries=retries,
+            retry_delay_seconds=[2.0**attempt for attempt in range(retries)],
+            retry_condition_fn=is_service_failure,
+            log_prints=False,
+        )
+
+        @functools.wraps(function)
+        def run_stage(arena: Arena, round: int, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
+            label = options.get("label", name)
+            bound = task.with_options(task_run_name=f"round {round:04d} {label}", result_storage=arena.run.results)
+            started = time.perf_counter()
+            result: Result = bound(arena, round, *inputs, **options)
+            arena.seconds[str(label)] = time.perf_counter() - started
+            return result
+
+        return run_stage
+
+    return decorate
+
+
+def stage_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    """Return `NNNN-stage-digest`, the name of a stage's result in the run directory."""
+    inputs = dict(parameters)
+    arena: Arena = inputs.pop("arena")
+    round = inputs.pop("round")
+    label = inputs.get("label", context.task.name)
+    learned = {player: policy.rounds_learned for player, policy in arena.players.items()}
+    return f"{round:04d}-{label}-{digest([learned, inputs])}"
+
+
+def digest(value: Any) -> str:
+    """Return 16 hex digits of the SHA-256 of a value made of dataclasses, lists, numbers and text."""
+    encoded = json.dumps(value, sort_keys=True, default=dataclasses.asdict)
+    return hashlib.sha256(encoded.encode()).hexdigest()[:16]
+
+
+async def is_service_failure(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Tell Prefect to retry when a service failed; a broken setting or a bug would fail again."""
+    failure = await state.aresult(raise_on_failure=False)
+    return isinstance(failure, ServiceError)

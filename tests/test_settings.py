@@ -1,0 +1,81 @@
+import tomllib
+
+import pytest
+
+from duel.errors import SettingsError
+from duel.settings import defining_differences, flatten, override, read_profile, read_settings
+from flows.profiles import profile_names, profile_path
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_shipped_profile_is_valid(name):
+    read_settings(read_profile(profile_path(name)))
+
+
+def test_the_profiles_of_the_issue_are_there():
+    assert {"offline", "day2", "day3"} <= set(profile_names())
+
+
+@pytest.mark.parametrize(("arm", "duel"), [("day2", "day3"), ("offline-no-adversary", "offline")])
+def test_an_arm_without_adversary_differs_in_nothing_else(arm, duel):
+    lines = defining_differences(
+        read_settings(read_profile(profile_path(arm))), read_settings(read_profile(profile_path(duel)))
+    )
+    assert [line.split(":")[0] for line in lines] == ["order", "originals"]
+
+
+def test_day3_holds_the_references_values():
+    day3 = read_settings(tomllib.loads(profile_path("day3").read_text()))
+    assert (day3.rounds, day3.sampling.group_size, day3.sampling.temperature) == (1000, 8, 0.9)
+    assert (day3.optimizer.beta1, day3.optimizer.beta2, day3.optimizer.weight_decay) == (0.9, 0.99, 0.1)
+    assert (day3.grpo.accumulation, day3.grpo.kl_coef, day3.evaluation.every) == (4, 0.0, 25)
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_name():
+    with pytest.raises(SettingsError, match="sampling.grup_size is not a setting; did you mean sampling.group_size"):
+        read_settings({"sampling": {"grup_size": 4}})
+
+
+def test_a_group_of_one_is_refused():
+    with pytest.raises(SettingsError, match="sampling.group_size: got 1: .*greater than or equal to 2"):
+        read_settings({"sampling": {"group_size": 1}})
+
+
+def test_every_fault_is_named_at_once():
+    with pytest.raises(SettingsError, match=r"rounds: .*; grpo.kl_coef: "):
+        read_settings({"rounds": 0, "grpo": {"kl_coef": -1}})
+
+
+def test_an_adversary_without_its_own_originals_is_refused():
+    with pytest.raises(SettingsError, match="originals = dataset"):
+        read_settings({"originals": "dataset"})
+
+
+def test_an_answer_instruction_needs_the_question():
+    with pytest.raises(SettingsError, match="question"):
+        read_settings({"evaluation": {"answer": "Answer."}})
+
+
+def test_overrides_replace_single_values_and_leave_the_profile_alone():
+    profile = {"seed": 1, "grpo": {"kl_coef": 0.1, "accumulation": 2}}
+    merged = override(profile, {"grpo.kl_coef": 0.5, "rounds": 3})
+    assert merged == {"seed": 1, "rounds": 3, "grpo": {"kl_coef": 0.5, "accumulation": 2}}
+    assert profile["grpo"]["kl_coef"] == 0.1
+
+
+def test_differences_name_defining_settings_only():
+    before = read_settings({"rounds": 5, "optimizer": {"learning_rate": 0.1}})
+    now = read_settings({"rounds": 9, "optimizer": {"learning_rate": 0.2}})
+    assert defining_differences(before, now) == ["optimizer.learning_rate: 0.1 then, 0.2 now"]
+
+
+def test_settings_survive_their_flat_form():
+    settings = read_settings({"data": {"path": "charts"}, "order": ["base"], "originals": "dataset"})
+    assert read_settings(override({}, flatten(settings))) == settings
+
+
+def test_a_profile_that_is_not_toml_is_named(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("rounds = ")
+    with pytest.raises(SettingsError, match=r"cannot read the profile .*mine\.toml"):
+        read_profile(path)

@@ -1,0 +1,39 @@
+import hashlib
+
+import pytest
+
+from duel.types import Completion, DrawRequest
+
+
+def test_the_key_is_the_hash_of_canonical_json():
+    request = DrawRequest("g", "1", "blå", 7, {"size": 2, "format": "png"})
+    canonical = '{"generator":"g","parameters":{"format":"png","size":2},"seed":7,"text":"blå","version":"1"}'
+    assert request.key == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def test_the_key_does_not_depend_on_the_order_of_parameters():
+    assert DrawRequest("g", "1", "t", 0, {"a": 1, "b": 2}).key == DrawRequest("g", "1", "t", 0, {"b": 2, "a": 1}).key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        DrawRequest("h", "1", "t", 0, {"a": 1}),
+        DrawRequest("g", "2", "t", 0, {"a": 1}),
+        DrawRequest("g", "1", "T", 0, {"a": 1}),
+        DrawRequest("g", "1", "t", 1, {"a": 1}),
+        DrawRequest("g", "1", "t", 0, {"a": 2}),
+        DrawRequest("g", "1", "t", 0, {"a": "1"}),
+    ],
+)
+def test_the_key_depends_on_every_field(other):
+    assert other.key != DrawRequest("g", "1", "t", 0, {"a": 1}).key
+
+
+def test_a_text_with_a_lone_surrogate_has_a_key():
+    assert len(DrawRequest("g", "1", "\ud800", 0).key) == 64
+
+
+def test_tokens_travel_packed():
+    assert Completion("a b", "5 17 2", True).tokens == [5, 17, 2]
+    assert Completion("", "", False).tokens == []
