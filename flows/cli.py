@@ -81,12 +81,11 @@ def stored_settings(options: argparse.Namespace) -> dict[str, Any] | None:
     """Return the settings of a run that exists, unless the command line names a profile; None if there is none."""
     if options.command == "prepare" or options.profile is not None:
         return None
-    from artifacts.run import read_stored_settings
+    from artifacts.run import RunDirectory
 
-    stored = read_stored_settings(options.state, options.run)
-    if stored is None and options.command != "train":
-        raise SettingsError(f"no run {options.run!r} in {options.state / 'runs'}; train it first: duel train --run {options.run}")
-    return stored
+    if options.command == "train" and not RunDirectory.exists(options.state, options.run):
+        return None
+    return RunDirectory.read(options.state, options.run).settings.model_dump(mode="json")
 
 
 UNSET: Any = object()

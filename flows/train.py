@@ -21,14 +21,13 @@ from tasks.writing import describe_drawings, write_prompts
 def train(settings: Settings, run: str, state: Path = Path("state")) -> None:
     """Train the players round by round; a run that exists is resumed from its last checkpoint."""
     with open_arena(settings, run, state) as arena:
-        rounds = tqdm(range(arena.resume(), settings.rounds), initial=arena.resumed_at, total=settings.rounds, desc=run)
-        for round in rounds:
+        first = arena.resume()
+        for round in (rounds := tqdm(range(first, settings.rounds), run, initial=first, total=settings.rounds)):
             if round % settings.evaluation.every == 0:
                 record_evaluation(arena, round, evaluate_players(arena, round))
                 save_checkpoint(arena, round)
             record = play_round(arena, round)
             record_round(arena, round, record)
-            rounds.set_postfix_str(f"{record.player}, similarity {mean_similarity(record):.3f}")
         record_evaluation(arena, settings.rounds, evaluate_players(arena, settings.rounds))
         save_checkpoint(arena, settings.rounds)
 

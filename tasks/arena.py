@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from artifacts.checkpoints import latest_resumable, load_checkpoint
 from artifacts.run import RunDirectory
 from cache.images import ImageStore
 from cache.studio import Studio
-from duel.datasets import Dataset
-from duel.embedder import Embedder, load_embedder
+from duel.datasets import SUFFIXES, Dataset
+from duel.embedder import load_embedder
+from duel.errors import SettingsError
 from duel.generators import ImageGenerator
 from duel.judge import ExactJudge, Judge
-from duel.errors import SettingsError
 from duel.offline.generator import ChartGenerator
 from duel.players import load_players
 from duel.policy import Policy
 from duel.settings import GeneratorSettings, Settings
-from duel.types import Player
+from duel.types import Drawing, Player, UpdateReport
+from tasks.preparing import open_dataset
 
 
 class Arena:
@@ -30,15 +33,42 @@ class Arena:
         self.dataset = dataset
         self.studio = Studio(generator, store, settings.generator.concurrency)
         self.players: Mapping[Player, Policy] = load_players(settings)
-        self.embedder: Embedder = load_embedder(settings.models)
+        self.embedder = load_embedder(settings.models)
         self.judge: Judge = ExactJudge()
         self.max_new_tokens = min(settings.sampling.max_new_tokens, generator.prompt_limit)
+        self.updates: dict[Player, UpdateReport] = {}  # each player's last
         self.seconds: dict[str, float] = {}  # stage -> seconds, of the round under way
         self.draws_made = 0  # of the round under way
 
-    def images(self, paths: list[Path]) -> list[str]:
-        """Put image files of the data set into the store; return their keys."""
-        return [self.studio.add_file(path) for path in paths]
+    def resume(self) -> int:
+        """Bring the players to the last checkpoint, forget what came after it, return the next round."""
+        checkpoint = latest_resumable(self.run)
+        if checkpoint is not None:
+            load_checkpoint(checkpoint, self.players)
+        next_round = checkpoint.rounds_done if checkpoint is not None else 0
+        self.run.rewind(next_round)
+        return next_round
+
+    def file_drawing(self, path: Path) -> Drawing:
+        """Put an image file of the data set into the store, as if it had been drawn."""
+        return Drawing(path.name, 0, self.studio.add(path.read_bytes(), SUFFIXES[path.suffix.lower()]))
+
+
+@contextmanager
+def open_arena(settings: Settings, run: str, state: Path) -> Iterator[Arena]:
+    """Open a run for training, alone: create it, or continue it."""
+    dataset = open_dataset(settings.data, state)
+    with RunDirectory.open(state, run, settings) as directory, ImageStore(state / "images") as store:
+        yield Arena(settings, directory, dataset, store)
+
+
+@contextmanager
+def visit_arena(settings: Settings, run: str, state: Path) -> Iterator[Arena]:
+    """Open an existing run to evaluate it, beside a training that may be under way."""
+    dataset = open_dataset(settings.data, state)
+    directory = RunDirectory.read(state, run, settings)
+    with ImageStore(state / "images") as store:
+        yield Arena(settings, directory, dataset, store)
 
 
 def load_generator(settings: GeneratorSettings) -> ImageGenerator:

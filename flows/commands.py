@@ -1,0 +1,62 @@
+"""What each command does: check what can be checked at once, call the flow, say where to look."""
+
+from pathlib import Path
+
+from artifacts.report import summary_lines
+from artifacts.run import RunDirectory
+from duel.settings import Settings, read_profile, read_settings
+from flows import evaluate as evaluate_flow
+from flows import prepare as prepare_flow
+from flows import report as report_flow
+from flows import train as train_flow
+from flows.profiles import profile_path
+from tasks.arena import load_generator
+from tasks.preparing import open_dataset
+
+DEMO, ARM = "demo", "demo-no-adversary"
+
+
+def prepare(settings: Settings, state: Path) -> None:
+    """Get the data set ready."""
+    print(f"data set: {prepare_flow.prepare(settings, state)}")
+
+
+def train(settings: Settings, run: str, state: Path) -> None:
+    """Train, or go on training."""
+    load_generator(settings.generator)
+    open_dataset(settings.data, state)
+    RunDirectory.open(state, run, settings).close()
+    train_flow.train(settings, run, state)
+    print(f"run: {state / 'runs' / run}; next: duel evaluate --run {run}, duel report --run {run}")
+
+
+def evaluate(settings: Settings, run: str, state: Path) -> None:
+    """Measure pass@1 of every checkpoint."""
+    open_dataset(settings.data, state)
+    evaluate_flow.evaluate(settings, run, state)
+    print(f"results: {state / 'runs' / run / 'ckpt_tests'}")
+
+
+def report(settings: Settings, run: str, compare: str | None, state: Path) -> None:
+    """Write plots and report."""
+    if compare is not None:
+        RunDirectory.read(state, compare)
+    print(f"report: {report_flow.report(settings, run, compare, state)}")
+
+
+def demo(state: Path) -> None:
+    """Run everything offline: the duel, the arm without adversary, evaluation of both, report."""
+    settings = profile("offline")
+    prepare(settings, state)
+    for run, name in ((DEMO, "offline"), (ARM, "offline-no-adversary")):
+        train(profile(name), run, state)
+        evaluate(profile(name), run, state)
+    report(settings, DEMO, ARM, state)
+    print()
+    for line in summary_lines(RunDirectory.read(state, DEMO)):
+        print(line)
+
+
+def profile(name: str) -> Settings:
+    """Return the settings of a shipped profile."""
+    return read_settings(read_profile(profile_path(name)))

@@ -1,0 +1,14 @@
+"""Writing a run's plots and report."""
+
+from pathlib import Path
+
+from artifacts.report import write_report
+from artifacts.run import RunDirectory
+from duel.settings import Settings
+
+
+def write_run_report(settings: Settings, run: str, compare: str | None, state: Path) -> Path:
+    """Write the plots and the report of a run, alone or against another; return the HTML file."""
+    directory = RunDirectory.read(state, run, settings)
+    other = RunDirectory.read(state, compare) if compare is not None else None
+    return write_report(directory, other)
