@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
@@ -21,11 +21,12 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 
 from duel.errors import ServiceError
-from tasks.arena import Arena
+if TYPE_CHECKING:
+    from tasks.arena import Arena
 
 Inputs = ParamSpec("Inputs")
 Result = TypeVar("Result")
-StageFunction = Callable[Concatenate[Arena, int, Inputs], Result]
+StageFunction = Callable[Concatenate["Arena", int, Inputs], Result]
 
 
 def stage(

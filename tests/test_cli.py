@@ -1,0 +1,98 @@
+import pytest
+from PIL import Image
+
+from duel.settings import fields_of
+from flows.cli import build_parser, main, parse_value
+
+
+def complaint(capsys, *arguments):
+    """Run a command that must be refused; return the one line it said."""
+    assert main(arguments) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.fixture()
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(4):
+        Image.new("RGB", (30, 20), (i * 60, 0, 0)).save(folder / f"{i}.png")
+    return folder
+
+
+def folder_options(tmp_path, folder):
+    return (
+        "train", "--run", "mine", "--profile", "offline-no-adversary", "--state", str(tmp_path / "state"),
+        "--data.source", "folder", "--data.path", str(folder), "--data.train_images", "3", "--data.test_images", "1",
+    )  # fmt: skip
+
+
+def test_an_unknown_option_names_the_nearest(capsys):
+    line = complaint(capsys, "train", "--run", "x", "--sampling.grup_size", "4")
+    assert line == "duel: --sampling.grup_size is not an option; did you mean --sampling.group_size?"
+
+
+def test_an_unknown_key_in_a_profile_names_the_nearest(capsys, tmp_path):
+    (tmp_path / "mine.toml").write_text("[sampling]\ngrup_size = 4\n")
+    line = complaint(capsys, "train", "--run", "x", "--profile", str(tmp_path / "mine.toml"), "--state", str(tmp_path / "s"))
+    assert "sampling.grup_size is not a setting; did you mean sampling.group_size?" in line
+
+
+def test_an_unknown_profile_names_those_that_are_there(capsys, tmp_path):
+    line = complaint(capsys, "train", "--run", "x", "--profile", "ofline", "--state", str(tmp_path / "s"))
+    assert "no profile 'ofline'" in line
+    assert "offline" in line
+
+
+def test_a_group_of_one_is_refused_and_nothing_is_written(capsys, tmp_path):
+    line = complaint(capsys, "train", "--run", "x", "--sampling.group_size", "1", "--state", str(tmp_path / "state"))
+    assert "sampling.group_size: got 1" in line
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_missing_folder_is_named_and_nothing_is_written(capsys, tmp_path):
+    line = complaint(capsys, *folder_options(tmp_path, tmp_path / "nowhere"))
+    assert str(tmp_path / "nowhere") in line
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_broken_image_is_named_and_nothing_is_written(capsys, tmp_path, pictures):
+    (pictures / "2.png").write_bytes(b"not a picture")
+    line = complaint(capsys, *folder_options(tmp_path, pictures))
+    assert str(pictures / "2.png") in line
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_state_that_cannot_be_written_is_named(capsys, tmp_path, pictures):
+    (tmp_path / "state").write_text("a file, not a folder")
+    line = complaint(capsys, *folder_options(tmp_path, pictures))
+    assert "cannot open run mine" in line
+    assert str(tmp_path / "state") in line
+
+
+def test_a_run_name_cannot_leave_the_state_folder(capsys, tmp_path, pictures):
+    options = ["../../elsewhere" if option == "mine" else option for option in folder_options(tmp_path, pictures)]
+    assert "bad run name" in complaint(capsys, *options)
+
+
+def test_a_run_that_is_not_there_is_named(capsys, tmp_path):
+    assert "no run nothing" in complaint(capsys, "evaluate", "--run", "nothing", "--state", str(tmp_path))
+
+
+def test_data_that_was_not_prepared_says_so(capsys, tmp_path):
+    assert "duel prepare" in complaint(capsys, "train", "--run", "x", "--state", str(tmp_path / "state"))
+
+
+def test_every_setting_has_an_option_with_help(capsys):
+    with pytest.raises(SystemExit) as stop:
+        build_parser().parse_args(["train", "--help"])
+    assert stop.value.code == 0
+    page = capsys.readouterr().out
+    assert [name for name, _ in fields_of() if f"--{name} VALUE" not in page] == []
+
+
+def test_values_are_read_as_toml_and_text():
+    assert [parse_value(text) for text in ("3", "1e-4", "true", '["base"]', "none", "cuda:1")] == [
+        3, 1e-4, True, ["base"], None, "cuda:1",
+    ]  # fmt: skip

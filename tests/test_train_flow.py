@@ -1,0 +1,125 @@
+"""The whole loop, on the embedded models, a few rounds at a time."""
+
+import hashlib
+import json
+
+import pytest
+
+from artifacts.checkpoints import list_checkpoints
+from artifacts.metrics import read_metrics
+from artifacts.run import RunDirectory
+from duel.errors import RunError
+from duel.settings import override, read_profile, read_settings
+from flows.evaluate import evaluate
+from flows.prepare import prepare
+from flows.profiles import profile_path
+from flows.train import train
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+SMALL = {
+    "rounds": 4,
+    "images_per_round": 1,
+    "sampling.group_size": 3,
+    "sampling.max_new_tokens": 24,
+    "evaluation.every": 2,
+    "evaluation.proxy_completions": 1,
+    "evaluation.adversary_prompts": 2,
+    "evaluation.completions": 2,
+    "evaluation.charts": 2,
+    "data.train_images": 4,
+    "data.test_images": 2,
+    "grpo.accumulation": 2,
+}
+
+
+def settings(profile="offline", **overrides):
+    dotted = {name.replace("__", "."): value for name, value in overrides.items()}
+    return read_settings(override(read_profile(profile_path(profile)), SMALL | dotted))
+
+
+def fingerprint(state, name):
+    """Metrics, and the weights of the last checkpoint, as bytes."""
+    run = RunDirectory.read(state, name)
+    weights = sorted(list_checkpoints(run)[-1].path.rglob("*.safetensors"))
+    assert weights
+    return run.metrics.read_bytes(), [hashlib.sha256(path.read_bytes()).hexdigest() for path in weights]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory, prefect_server):
+    """A state folder with the data set, and the run `whole`: four rounds at one go."""
+    folder = tmp_path_factory.mktemp("state")
+    prepare(settings(), folder)
+    train(settings(), "whole", folder)
+    return folder
+
+
+def test_rounds_alternate_and_every_round_has_its_line(state):
+    frame = read_metrics(RunDirectory.read(state, "whole"))
+    assert list(frame["round"]) == [0, 1, 2, 3]
+    assert list(frame["player"]) == ["base", "adversary", "base", "adversary"]
+    assert frame["similarity_mean"].between(-1, 1).all()
+
+
+def test_a_base_round_asks_for_one_original_and_its_distinct_reconstructions(state):
+    record = json.loads((RunDirectory.read(state, "whole").round_directory(0) / "record.json").read_text())
+    frame = read_metrics(RunDirectory.read(state, "whole"))
+    assert record["player"] == "base"
+    assert 2 <= frame["draws_asked"][0] <= 1 + 3
+
+
+def test_accumulation_counts_a_players_own_rounds(state):
+    # The reference counted all rounds: with accumulation 2 the base would never step.
+    frame = read_metrics(RunDirectory.read(state, "whole"))
+    assert list(frame[frame["player"] == "base"]["optimizer_steps"]) == [0, 1]
+    assert list(frame[frame["player"] == "adversary"]["optimizer_steps"]) == [0, 1]
+
+
+def test_equal_seeds_give_equal_metrics_and_weights_also_with_a_warm_store(state):
+    train(settings(), "again", state)
+    assert fingerprint(state, "again") == fingerprint(state, "whole")
+    made = [json.loads(line)["draws_made"] for line in RunDirectory.read(state, "again").timings.read_text().splitlines()]
+    assert sum(made) == 0
+
+
+def test_another_seed_gives_another_run(state):
+    train(settings(seed=1, rounds=1), "other", state)
+    assert RunDirectory.read(state, "other").metrics.read_text().splitlines()[0] != (
+        RunDirectory.read(state, "whole").metrics.read_text().splitlines()[0]
+    )
+
+
+def test_a_run_opened_again_goes_on_as_if_never_interrupted(state):
+    train(settings(rounds=3), "resumed", state)
+    train(settings(), "resumed", state)
+    assert fingerprint(state, "resumed") == fingerprint(state, "whole")
+
+
+def test_how_often_a_run_is_evaluated_does_not_change_its_training(state):
+    train(settings(evaluation__every=3, evaluation__proxy_completions=2), "rarely", state)
+    assert fingerprint(state, "rarely") == fingerprint(state, "whole")
+
+
+def test_a_run_refuses_other_defining_settings_and_names_them(state):
+    with pytest.raises(RunError, match=r"optimizer.learning_rate: 0.001 then, 0.5 now"):
+        train(settings(optimizer__learning_rate=0.5), "whole", state)
+
+
+def test_the_base_alone_learns_from_the_data_sets_images(state):
+    train(settings("offline-no-adversary", rounds=2), "alone", state)
+    frame = read_metrics(RunDirectory.read(state, "alone"))
+    assert list(frame["player"]) == ["base", "base"]
+    assert list(frame["optimizer_steps"]) == [0, 1]
+
+
+def test_an_evaluation_asks_every_checkpoint_once(state):
+    evaluate(settings(), "whole", state)
+    tests = RunDirectory.read(state, "whole").checkpoint_tests
+    names = sorted(path.stem for path in tests.iterdir())
+    assert names == ["ckpt-0", "ckpt-2", "ckpt-4"]
+    result = json.loads((tests / "ckpt-0.json").read_text())
+    assert {len(row["completions"]) for row in result["per_chart_results"]} == {2}
+    before = {path.name: path.stat().st_mtime_ns for path in tests.iterdir()}
+    evaluate(settings(), "whole", state)
+    assert {path.name: path.stat().st_mtime_ns for path in tests.iterdir()} == before
