@@ -20,8 +20,7 @@ def evaluation_json(
     none of whose answers could be graded has null and does not count.
     """
     rows = [
-        _question_json(question, row, graded)
-        for question, row, graded in zip(questions, answers, grades, strict=True)
+        _question_json(question, row, graded) for question, row, graded in zip(questions, answers, grades, strict=True)
     ]
     known = [row["pass_at_1"] for row in rows if row["pass_at_1"] is not None]
     return {

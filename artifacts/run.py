@@ -135,7 +135,14 @@ class RunDirectory:
     def _write_settings(self) -> None:
         if (self.path / "settings.json").exists():
             self._check_settings()
-        folders = (self.training_logs, self.eval_logs, self.checkpoints, self.checkpoint_tests, self.plots, self.results)
+        folders = (
+            self.training_logs,
+            self.eval_logs,
+            self.checkpoints,
+            self.checkpoint_tests,
+            self.plots,
+            self.results,
+        )
         try:
             for directory in folders:
                 directory.mkdir(exist_ok=True)

@@ -1,0 +1,109 @@
+"""What every PDF page here needs: fonts that lie on this machine, text in boxes, images in boxes."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+
+import matplotlib as mpl
+from PIL import Image
+from reportlab.lib.colors import Color, HexColor
+from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfgen.canvas import Canvas
+
+from artifacts.text import printable, visual_order, wrap
+
+REGULAR, BOLD = "DejaVuSans", "DejaVuSans-Bold"
+INK, FAINT, RULE, PAPER = HexColor("#1b1f1d"), HexColor("#66706b"), HexColor("#d5dbd7"), HexColor("#f3f5f3")
+GREEN, RED = HexColor("#14532d"), HexColor("#a61b29")
+PLAYER_COLOURS = {"base": GREEN, "adversary": RED}
+DOTS_PER_POINT = 250 / 72  # embedded images have 250 dots to the inch
+
+
+@cache
+def glyphs(font: str) -> frozenset[int]:
+    """Register a font of matplotlib's own and return the code points it can show."""
+    face = TTFont(font, str(Path(mpl.get_data_path(), "fonts", "ttf", f"{font}.ttf")))
+    pdfmetrics.registerFont(face)
+    return frozenset(face.face.charToGlyph)
+
+
+def open_canvas(path: Path, size: tuple[float, float], title: str) -> Canvas:
+    """Return a canvas whose bytes depend on nothing but what is drawn on it."""
+    glyphs(REGULAR), glyphs(BOLD)
+    canvas = Canvas(str(path), pagesize=size, pageCompression=1, invariant=1)
+    canvas.setTitle(title)
+    canvas.setCreator("Duel")
+    return canvas
+
+
+def text_lines(text: str, width: float, lines: int, size: float, font: str = REGULAR) -> list[str]:
+    """Return what a box of `width` points holds of `text`, as at most `lines` lines."""
+    # No letter is narrower than a tenth of its size that matters here: the rest could never be seen.
+    visible = printable(text[: int(lines * width / size * 10) + 1], glyphs(font))
+    return wrap(visible, width, lines, lambda part: float(pdfmetrics.stringWidth(part, font, size)))
+
+
+def draw_text(
+    canvas: Canvas,
+    text: str,
+    x: float,
+    top: float,
+    width: float,
+    lines: int = 1,
+    size: float = 6.5,
+    font: str = REGULAR,
+    colour: Color = INK,
+) -> float:
+    """Set `text` into a box whose upper left corner is (x, top) and return the height it took; all in points."""
+    leading = size * 1.28
+    canvas.setFont(font, size)
+    canvas.setFillColor(colour)
+    broken = text_lines(text, width, lines, size, font)
+    for number, line in enumerate(broken):
+        canvas.drawString(x, top - size - number * leading, visual_order(line))
+    return leading * len(broken)
+
+
+def draw_image(canvas: Canvas, path: Path, x: float, bottom: float, width: float, height: float) -> None:
+    """Fit an image file into a box, centred, re-encoded as a JPEG of the size that can be seen."""
+    try:
+        data, (pixels_x, pixels_y) = jpeg(path, round(max(width, height) * DOTS_PER_POINT))
+    except OSError:  # bytes that are no image; they lie beside the page for whoever wants to know
+        draw_empty(canvas, "not a readable image", x, bottom, width, height)
+        return
+    scale = min(width / pixels_x, height / pixels_y)
+    shown_x, shown_y = pixels_x * scale, pixels_y * scale
+    place = (x + (width - shown_x) / 2, bottom + (height - shown_y) / 2)
+    canvas.drawImage(ImageReader(io.BytesIO(data)), *place, shown_x, shown_y)
+    canvas.setStrokeColor(RULE)
+    canvas.setLineWidth(0.4)
+    canvas.rect(*place, shown_x, shown_y, fill=0)
+
+
+def draw_empty(canvas: Canvas, reason: str, x: float, bottom: float, width: float, height: float) -> None:
+    """Draw the box of an image that is not there, and why."""
+    canvas.setFillColor(PAPER)
+    canvas.setStrokeColor(RULE)
+    canvas.setLineWidth(0.4)
+    canvas.rect(x, bottom, width, height, fill=1)
+    draw_text(canvas, reason, x + 2 * mm, bottom + height / 2 + 10, width - 4 * mm, lines=3, size=6, colour=RED)
+
+
+def jpeg(path: Path, side: int, quality: int = 88) -> tuple[bytes, tuple[int, int]]:
+    """Return an image file as a JPEG no larger than `side` pixels either way, and its size; transparent is white."""
+    with Image.open(path) as image:
+        image.draft("RGB", (side, side))
+        image.thumbnail((side, side), reducing_gap=2.0)
+        if image.has_transparency_data:
+            opaque = Image.new("RGB", image.size, "white")
+            opaque.paste(image, mask=image.convert("RGBA").getchannel("A"))
+        else:
+            opaque = image.convert("RGB")
+    encoded = io.BytesIO()
+    opaque.save(encoded, "JPEG", quality=quality, subsampling=0)
+    return encoded.getvalue(), opaque.size
