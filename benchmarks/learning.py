@@ -1,0 +1,89 @@
+"""Does it learn? The duel, the base alone and the adversary alone in the offline world, over several seeds.
+
+Prints, for each seed, similarity on the held-out images at the start and at the end with the paired 95 %
+interval, and the adversary's reward likewise with the base frozen. Run: python -m benchmarks.learning --seeds 0 1 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from artifacts.run import RunDirectory
+from duel.settings import Settings, override, read_profile, read_settings
+from duel.statistics import Interval, mean_interval, paired_interval
+from flows.cli import PREFECT_DEFAULTS
+from flows.profiles import profile_path
+
+ARMS: dict[str, dict[str, Any]] = {
+    "duel": {},
+    "base alone": {"order": ["base"], "originals": "dataset"},
+    "adversary alone": {"order": ["adversary"]},
+}
+
+
+def main() -> None:
+    """Train every arm with every seed and print what was learned."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--rounds", type=int, default=60, help="rounds of the duel; an arm of one player has half")
+    parser.add_argument("--state", type=Path, default=Path("state"), help="runs that are there are resumed, not repeated")
+    parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("SETTING", "JSON"), help="an override")
+    options = parser.parse_args()
+    print(f"machine: {platform.machine()}, {os.cpu_count()} cores, torch {_version('torch')}, {options.rounds} rounds")
+    for arm in options.arms:
+        for seed in options.seeds:
+            report(arm, seed, train_arm(arm, seed, options))
+
+
+def train_arm(arm: str, seed: int, options: argparse.Namespace) -> RunDirectory:
+    """Train one arm, or go on with it; return its run."""
+    os.environ.update({name: value for name, value in PREFECT_DEFAULTS.items() if name not in os.environ})
+    from flows.prepare import prepare
+    from flows.train import train
+
+    rounds = options.rounds if arm == "duel" else options.rounds // 2
+    chosen = {name: json.loads(value) for name, value in options.set}
+    settings = settings_of({**ARMS[arm], "seed": seed, "rounds": rounds, **chosen})
+    run = f"learning-{arm.replace(' ', '-')}-{seed}"
+    prepare(settings, options.state)
+    train(settings, run, options.state)
+    return RunDirectory.read(options.state, run)
+
+
+def settings_of(dotted: dict[str, Any]) -> Settings:
+    """Return the offline profile with overrides."""
+    return read_settings(override(read_profile(profile_path("offline")), dotted))
+
+
+def report(arm: str, seed: int, run: RunDirectory) -> None:
+    """Print what each player of a run learned."""
+    found = sorted(run.eval_logs.glob("eval-*.json"))
+    first, last = (json.loads(path.read_text()) for path in (found[0], found[-1]))
+    if "base" in first:
+        before, after = first["base"]["similarities"], last["base"]["similarities"]
+        _print(arm, seed, "held-out similarity", before, after, paired_interval(before, after))
+    if "adversary" in first:
+        before, after = first["adversary"]["rewards"], last["adversary"]["rewards"]
+        _print(arm, seed, "adversary's reward", before, after, paired_interval(before, after))
+
+
+def _print(arm: str, seed: int, what: str, before: list[float], after: list[float], change: Interval) -> None:
+    start, end = mean_interval(before).mean, mean_interval(after).mean
+    sure = "rises" if change.low > 0 else "falls" if change.high < 0 else "undecided"
+    print(f"{arm:16} seed {seed}  {what:20} {start:.4f} -> {end:.4f}  change {change}  {sure}", flush=True)
+
+
+def _version(library: str) -> str:
+    from importlib.metadata import version
+
+    return version(library)
+
+
+if __name__ == "__main__":
+    main()
