@@ -1,0 +1,75 @@
+"""GRPO: advantages within a group, and the policy-gradient loss of a batch. Pure functions.
+
+Shao et al. 2024 (GRPO, arXiv 2402.03300), Liu et al. 2025 (Dr. GRPO, arXiv 2503.20783), Yu et al. 2025 (DAPO,
+arXiv 2503.14476). Numbers agree with TRL's `GRPOTrainer`.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+STD_EPSILON = 1e-4  # as in TRL
+
+
+def advantages(rewards: Sequence[float | None], kind: Literal["standardised", "centred"]) -> list[float | None] | None:
+    """Return each completion's advantage within its group, or None where the group teaches nothing.
+
+    Standardised: (r - mean) / (std + 1e-4), std with n - 1 below the fraction. Centred: r - mean. A reward of None
+    takes no part and gets None. A group with fewer than two rewards, or with all rewards equal, is skipped: None.
+    """
+    known = [reward for reward in rewards if reward is not None]
+    if len(known) < 2 or min(known) == max(known):
+        return None
+    mean = statistics.fmean(known)
+    scale = statistics.stdev(known) + STD_EPSILON if kind == "standardised" else 1.0
+    return [None if reward is None else (reward - mean) / scale for reward in rewards]
+
+
+def token_weights(
+    lengths: Sequence[int],
+    normalisation: Literal["completion", "batch", "constant"],
+    max_new_tokens: int,
+) -> list[float]:
+    """Return the weight of one token of each completion in the loss, for all B completions of a round.
+
+    completion: 1 / (B |o_i|), the mean over tokens, then over completions (GRPO).
+    batch: 1 / sum_j |o_j|, the mean over all tokens (DAPO; TRL's `bnpo`).
+    constant: 1 / (B max_new_tokens) (Dr. GRPO).
+    Completions of skipped groups and without reward stay in B and in the sum: a round that teaches less moves less.
+    """
+    rows, total = len(lengths), max(1, sum(lengths))
+    if normalisation == "completion":
+        return [1 / (rows * max(1, length)) for length in lengths]
+    return [1 / total if normalisation == "batch" else 1 / (rows * max_new_tokens) for _ in lengths]
+
+
+def grpo_loss(
+    logprobs_BT: Tensor,
+    advantages_B: Tensor,
+    weights_BT: Tensor,
+    reference_BT: Tensor | None = None,
+    kl_coef: float = 0.0,
+) -> Tensor:
+    """Return -sum weight * (ratio * advantage - kl_coef * KL), a scalar.
+
+    On policy the ratio is exp(logprob - stopped logprob): 1 in value, the policy gradient in its derivative. KL is
+    Schulman's k3 estimator, exp(d) - d - 1 with d = reference - logprob, as in TRL.
+
+    Args:
+        logprobs_BT: (B, T) of the sampled tokens.
+        advantages_B: (B,).
+        weights_BT: (B, T) from `token_weights`, 0 on padding.
+        reference_BT: (B, T) under the untrained model; needed where `kl_coef` is not 0.
+        kl_coef: Weight of the KL penalty.
+    """
+    ratio_BT = torch.exp(logprobs_BT - logprobs_BT.detach())
+    gain_BT = ratio_BT * advantages_B[:, None]
+    if reference_BT is not None:
+        difference_BT = reference_BT - logprobs_BT
+        gain_BT = gain_BT - kl_coef * (difference_BT.exp() - difference_BT - 1)
+    return -(weights_BT * gain_BT).sum()

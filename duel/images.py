@@ -1,0 +1,26 @@
+"""From the bytes of an image file to pixels."""
+
+from io import BytesIO
+
+from PIL import Image, UnidentifiedImageError
+
+from duel.errors import DataError
+
+
+def decode_image(data: bytes) -> Image.Image:
+    """Return the image in RGB; what is transparent becomes white, as on paper.
+
+    Raises DataError when the bytes are not a whole image that Pillow can read.
+    """
+    try:
+        with Image.open(BytesIO(data)) as image:
+            image.load()
+            if not image.has_transparency_data:
+                return image.convert("RGB")
+            page = Image.new("RGBA", image.size, "white")
+            page.alpha_composite(image.convert("RGBA"))
+            return page.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{len(data)} bytes are not a readable image: {error}; expected a PNG, JPEG or WebP file"
+        ) from None

@@ -1,0 +1,189 @@
+"""A network, its tokenizer and processor, and which tokens it may write, loaded from a folder or the hub."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedModel,
+)
+from transformers.models.auto.image_processing_auto import AutoImageProcessor  # the top-level name needs torchvision
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
+from duel.errors import SettingsError
+
+OFFLINE = "offline"
+OFFLINE_WEIGHTS = Path(__file__).parent / "offline" / "weights"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and what is needed to talk to it. The network is always in eval mode: no dropout."""
+
+    network: PreTrainedModel
+    tokenizer: Any
+    processor: Any | None  # None: the model reads text only
+    compute_dtype: torch.dtype  # of matrix products
+    end_tokens: Tensor  # (E,) any of them ends a completion
+    forbidden_V: Tensor = field(repr=False)  # (V,) bool: tokens that are never written
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return self.network.device
+
+    def autocast(self, cache_enabled: bool = True) -> AbstractContextManager[Any]:
+        """Run matrix products in the compute dtype; does nothing in float32."""
+        mixed = self.compute_dtype is not torch.float32
+        return torch.autocast(self.device.type, self.compute_dtype, enabled=mixed, cache_enabled=cache_enabled)
+
+
+def load_model(
+    name: str, *, device: torch.device, weights_dtype: torch.dtype, compute_dtype: torch.dtype, max_pixels: int | None
+) -> Model:
+    """Load a vision-language or a causal language model.
+
+    Args:
+        name: A hub name, a local folder, or "offline" for the embedded model.
+        device: Where the network goes.
+        weights_dtype: How the weights are held.
+        compute_dtype: What matrix products run in.
+        max_pixels: The largest image the model sees; None: the processor's own limit.
+
+    Raises:
+        SettingsError: The model cannot be loaded, has no chat template, or its processor knows no `max_pixels`.
+    """
+    folder = resolve(name, "vlm")
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        network_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        processor = load_processor(folder, type(config), tokenizer) if sees else None
+        with torch.random.fork_rng():  # loading must not move anyone's random numbers
+            network = network_class.from_pretrained(folder, dtype=weights_dtype, attn_implementation="sdpa")
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"cannot load the model {name!r}: {error}; expected a hub name or a folder with config.json and weights"
+        ) from error
+    if not (tokenizer.chat_template or getattr(processor, "chat_template", None)):
+        raise SettingsError(f"the model {name!r} has no chat template; expected an instruction-tuned model")
+    if processor is not None and max_pixels is not None:
+        limit_pixels(processor, max_pixels, name)
+    return assemble(network.to(device).eval(), tokenizer, processor, compute_dtype)
+
+
+def assemble(network: PreTrainedModel, tokenizer: Any, processor: Any | None, compute_dtype: torch.dtype) -> Model:
+    """Put a loaded network and its tokenizer together."""
+    end = end_tokens(network, tokenizer)
+    forbidden_V = forbidden_tokens(network, tokenizer, end)
+    end_tensor = torch.tensor(end, device=network.device)
+    return Model(network, tokenizer, processor, compute_dtype, end_tensor, forbidden_V.to(network.device))
+
+
+def resolve(name: str, offline_folder: str) -> str:
+    """Return what `from_pretrained` takes; raises SettingsError when the embedded weights are not there."""
+    if name != OFFLINE:
+        return name
+    folder = OFFLINE_WEIGHTS / offline_folder
+    if not (folder / "config.json").is_file():
+        raise SettingsError(f"the embedded model is missing: no config.json in {folder}; reinstall Duel")
+    return str(folder)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that a setting names; raises SettingsError when this machine has none such."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(f"models.device = {name!r}: {error}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(f"models.device = {name!r}, but torch sees no CUDA device here; expected 'cpu' or 'auto'")
+    return device
+
+
+def load_processor(folder: str, config_class: type, tokenizer: Any) -> Any:
+    """Return the model's processor; without torchvision, one that reads images and no videos.
+
+    Video processors need torchvision even to be created, and `AutoProcessor` insists on one.
+    """
+    if find_spec("torchvision") is not None:
+        return AutoProcessor.from_pretrained(folder)
+    processor_class = PROCESSOR_MAPPING[config_class]
+
+    class ImageOnly(processor_class):  # type: ignore[valid-type, misc]
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            if argument_name != "video_processor":
+                return super().check_argument_for_proper_class(argument_name, argument)
+            return None
+
+    image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    return ImageOnly(image_processor, tokenizer, chat_template=tokenizer.chat_template)
+
+
+def limit_pixels(processor: Any, max_pixels: int, name: str) -> None:
+    """Let the processor shrink images to at most `max_pixels`; raises SettingsError when it has no such limit."""
+    size = dict(processor.image_processor.size)
+    if "longest_edge" not in size or "shortest_edge" not in size:  # the Qwen-VL family keeps areas under these names
+        raise SettingsError(
+            f"models.max_pixels = {max_pixels}, but the image processor of {name!r} has no such limit; leave it empty"
+        )
+    shortest = min(size["shortest_edge"], max_pixels)
+    processor.image_processor.size = type(processor.image_processor.size)(
+        shortest_edge=shortest, longest_edge=max_pixels
+    )
+
+
+def end_tokens(network: PreTrainedModel, tokenizer: Any) -> list[int]:
+    """Return the tokens that end a turn: what the model's generation config names, else the tokenizer's."""
+    declared = network.generation_config.eos_token_id if network.generation_config is not None else None
+    if declared is None:
+        declared = tokenizer.eos_token_id
+    if declared is None:
+        raise SettingsError("the model names no end-of-turn token; expected eos_token_id in generation_config.json")
+    return sorted(set(declared)) if isinstance(declared, list) else [int(declared)]
+
+
+def forbidden_tokens(network: PreTrainedModel, tokenizer: Any, allowed: list[int]) -> Tensor:
+    """Return which tokens are never written, (V,) bool: all special ones but `allowed`, and ids without a token.
+
+    A sampled image placeholder would crash the next forward pass, and chat tokens would forge another turn.
+    """
+    vocabulary = network.get_output_embeddings().weight.shape[0]
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special.update(tokenizer.all_special_ids)
+    for config in (network.config, network.config.get_text_config()):
+        for key, value in config.to_dict().items():
+            if key.endswith(("_token_id", "_token_index")):
+                special.update(index for index in (value if isinstance(value, list) else [value]) if index is not None)
+    forbidden_V = torch.zeros(vocabulary, dtype=torch.bool)
+    forbidden_V[[index for index in special if index < vocabulary]] = True
+    forbidden_V[len(tokenizer) :] = True  # rows that only round the embedding up
+    forbidden_V[allowed] = False
+    return forbidden_V
+
+
+def language_linears(network: PreTrainedModel) -> str:
+    """Return a regular expression for the linear layers of the language model alone.
+
+    PEFT's "all-linear" would adapt the vision tower too.
+    """
+    decoder = network.get_decoder()
+    prefix = next(name for name, module in network.named_modules() if module is decoder)
+    kinds = {name.rsplit(".", 1)[-1] for name, module in decoder.named_modules() if isinstance(module, nn.Linear)}
+    return rf"{re.escape(prefix)}\..*\.({'|'.join(sorted(kinds))})"

@@ -1,0 +1,102 @@
+"""Both players of a run, as its settings describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from duel.models import Model, choose_device, load_model
+from duel.optimizer import PlayerOptimizer
+from duel.policy import LocalPolicy, Policy
+from duel.randomness import derive_seed
+from duel.settings import Settings
+from duel.tuning import FullTuning, LoraTuning, Tuning, add_adapter
+from duel.types import Player
+from duel.update import LearningSettings
+
+
+def load_players(settings: Settings, players: Sequence[Player] | None = None) -> Mapping[Player, Policy]:
+    """Load the players that a run needs: the base, and the adversary where it writes the originals.
+
+    With LoRA, players of one checkpoint share one frozen backbone.
+
+    Args:
+        settings: Of the run.
+        players: Only these; None: all that the run needs.
+
+    Raises:
+        SettingsError: A model cannot be loaded, or the device is not there.
+    """
+    if players is None:
+        players = ("base", "adversary") if settings.originals == "adversary" else ("base",)
+    names = {"base": settings.models.base, "adversary": settings.models.adversary or settings.models.base}
+    if settings.models.tuning == "lora":
+        tunings = _load_lora(settings, {player: names[player] for player in players})
+    else:
+        tunings = {player: _load_full(settings, names[player]) for player in players}
+    return {player: assemble_policy(player, tuning, settings) for player, tuning in tunings.items()}
+
+
+def assemble_policy(player: Player, tuning: Tuning, settings: Settings) -> LocalPolicy:
+    """Give a player's weights an optimizer."""
+    rate = settings.optimizer.learning_rate
+    if player == "adversary" and settings.optimizer.adversary_learning_rate is not None:
+        rate = settings.optimizer.adversary_learning_rate
+    optimizer = PlayerOptimizer(tuning.parameters, settings.optimizer, rate, settings.grpo.accumulation)
+    learning = LearningSettings(
+        grpo=settings.grpo,
+        temperature=settings.sampling.temperature,
+        max_new_tokens=settings.sampling.max_new_tokens,
+        rows_per_forward=settings.models.rows_per_forward,
+        gradient_checkpointing=settings.models.gradient_checkpointing,
+    )
+    return LocalPolicy(player, tuning, optimizer, learning)
+
+
+def add_lora(models: Mapping[Player, Model], settings: Settings) -> dict[Player, Tuning]:
+    """Put an adapter for each player on its model; players whose model is the same object share the backbone."""
+    backbones = {}
+    for player, model in models.items():
+        model.network.requires_grad_(False)
+        backbones[id(model)] = add_adapter(
+            backbones.get(id(model)),
+            model,
+            player,
+            base=getattr(settings.models, player) or settings.models.base,
+            rank=settings.models.lora_rank,
+            alpha=settings.models.lora_alpha,
+            seed=derive_seed(settings.seed, "adapter", player),
+        )
+    return {player: LoraTuning(model, backbones[id(model)], player) for player, model in models.items()}
+
+
+def _load_lora(settings: Settings, names: Mapping[Player, str]) -> dict[Player, Tuning]:
+    loaded = {name: _load(settings, name, weights_dtype=compute_dtype(settings)) for name in set(names.values())}
+    return add_lora({player: loaded[name] for player, name in names.items()}, settings)
+
+
+def _load_full(settings: Settings, name: str) -> Tuning:
+    model = _load(settings, name, weights_dtype=torch.float32)
+    if not settings.grpo.kl_coef:
+        return FullTuning(model, reference=None)
+    reference = _load(settings, name, weights_dtype=compute_dtype(settings))
+    reference.network.requires_grad_(False)
+    return FullTuning(model, reference)
+
+
+def _load(settings: Settings, name: str, weights_dtype: torch.dtype) -> Model:
+    return load_model(
+        name,
+        device=choose_device(settings.models.device),
+        weights_dtype=weights_dtype,
+        compute_dtype=compute_dtype(settings),
+        max_pixels=settings.models.max_pixels,
+    )
+
+
+def compute_dtype(settings: Settings) -> torch.dtype:
+    """Return what matrix products run in: as set, or bfloat16 on CUDA and float32 elsewhere."""
+    if settings.models.dtype == "auto":
+        return torch.bfloat16 if choose_device(settings.models.device).type == "cuda" else torch.float32
+    return torch.bfloat16 if settings.models.dtype == "bfloat16" else torch.float32
