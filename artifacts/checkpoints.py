@@ -15,6 +15,7 @@ from typing import Protocol
 
 from artifacts import files
 from artifacts.run import RunDirectory
+from duel.types import Player
 
 
 class Saves(Protocol):
@@ -65,7 +66,7 @@ class Checkpoint:
         return self.path / "training_state" / player
 
 
-def write_checkpoint(run: RunDirectory, rounds_done: int, players: Mapping[str, Saves], keep: int) -> Checkpoint:
+def write_checkpoint(run: RunDirectory, rounds_done: int, players: Mapping[Player, Saves], keep: int) -> Checkpoint:
     """Write `ckpt-<rounds_done>`, then drop the training states of all but the last `keep` checkpoints."""
     checkpoint = Checkpoint(run.checkpoints / f"ckpt-{rounds_done}", rounds_done)
     files.clean_leftovers(run.checkpoints)
@@ -79,7 +80,7 @@ def write_checkpoint(run: RunDirectory, rounds_done: int, players: Mapping[str, 
     return checkpoint
 
 
-def load_checkpoint(checkpoint: Checkpoint, players: Mapping[str, Saves]) -> None:
+def load_checkpoint(checkpoint: Checkpoint, players: Mapping[Player, Saves]) -> None:
     """Bring the players to exactly where they were when the checkpoint was written."""
     for name, player in players.items():
         player.load(checkpoint.weights(name))

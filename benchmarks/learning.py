@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--rounds", type=int, default=60, help="rounds of the duel; an arm of one player has half")
-    parser.add_argument("--state", type=Path, default=Path("state"), help="runs that are there are resumed, not repeated")
+    parser.add_argument(
+        "--state", type=Path, default=Path("state"), help="runs that are there are resumed, not repeated"
+    )
     parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("SETTING", "JSON"), help="an override")
     options = parser.parse_args()
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores, torch {_version('torch')}, {options.rounds} rounds")

@@ -13,7 +13,13 @@ from PIL import Image, UnidentifiedImageError
 from duel.errors import DataError
 from duel.types import Question
 
-SUFFIXES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
+SUFFIXES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+}
 SPLIT_SEED = 7111994  # the reference's
 
 
@@ -54,7 +60,9 @@ def list_images(folder: Path) -> list[Path]:
     """Return the image files of a folder, sorted by name."""
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: expected a folder of images; check data.path or run `duel prepare`")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def check_image(path: Path) -> None:

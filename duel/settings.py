@@ -47,15 +47,15 @@ class ModelSettings(Section):
 
     base: str = Field("offline", description="hub name or local folder of the base model; offline: the embedded one")
     adversary: str | None = Field(None, description="the adversary's model; empty: the base model's checkpoint")
-    embedder: str = Field("offline", description="hub name or local folder of a DINOv2 model; offline: the embedded one")
+    embedder: str = Field(
+        "offline", description="hub name or local folder of a DINOv2 model; offline: the embedded one"
+    )
     tuning: Literal["lora", "full"] = Field(
         "lora", description="lora: one frozen backbone and an fp32 adapter per player; full: fp32 weights per player"
     )
     lora_rank: int = Field(16, ge=1, description="rank of the adapters")
     lora_alpha: float = Field(32.0, gt=0, description="adapter output is scaled by lora_alpha / lora_rank")
-    device: str = Field(
-        "auto", description="auto: cuda if there is one, else cpu", json_schema_extra=OPERATIONAL
-    )
+    device: str = Field("auto", description="auto: cuda if there is one, else cpu", json_schema_extra=OPERATIONAL)
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="backbone and matrix products; auto: bfloat16 on cuda, float32 elsewhere"
     )
@@ -169,14 +169,13 @@ class Settings(Section):
     """A whole run."""
 
     seed: int = Field(0, ge=0, description="every random stream of the run starts from it")
-    rounds: int = Field(
-        1000, ge=1, description="rounds, counted over all players", json_schema_extra=OPERATIONAL
-    )
+    rounds: int = Field(1000, ge=1, description="rounds, counted over all players", json_schema_extra=OPERATIONAL)
     order: tuple[Player, ...] = Field(
         ("base", "adversary"), description="who trains, round after round; one name: that player alone"
     )
     originals: Literal["adversary", "dataset"] = Field(
-        "adversary", description="what the base describes: drawings of the adversary's prompts, or the data set's images"
+        "adversary",
+        description="what the base describes: drawings of the adversary's prompts, or the data set's images",
     )
     images_per_round: int = Field(1, ge=1, description="groups in one round")
     keep_training_states: int = Field(
@@ -219,7 +218,9 @@ def read_profile(path: Path) -> dict[str, Any]:
 
 def override(values: Mapping[str, Any], dotted: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of nested `values` with `section.key` entries replaced."""
-    merged: dict[str, Any] = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    merged: dict[str, Any] = {
+        key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()
+    }
     for name, value in dotted.items():
         *sections, key = name.split(".")
         place = merged
@@ -256,7 +257,11 @@ def defining_differences(before: Settings, now: Settings) -> list[str]:
     """Return one line for each setting that defines the result and differs."""
     operational = {name for name, field in fields_of() if (field.json_schema_extra or {}).get("operational")}
     old, new = flatten(before), flatten(now)
-    return [f"{name}: {old[name]!r} then, {new[name]!r} now" for name in old if name not in operational and old[name] != new[name]]
+    return [
+        f"{name}: {old[name]!r} then, {new[name]!r} now"
+        for name in old
+        if name not in operational and old[name] != new[name]
+    ]
 
 
 def _explain(fault: dict[str, Any]) -> str:
@@ -267,5 +272,3 @@ def _explain(fault: dict[str, Any]) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     got = f"got {fault['input']!r}: " if not isinstance(fault["input"], dict | Section) else ""
     return f"{place}: {got}{message}" if place else message
-
-

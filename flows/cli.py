@@ -73,7 +73,9 @@ def settings_of(options: argparse.Namespace) -> Settings:
     values = stored_settings(options)
     if values is None:
         values = read_profile(profile_path(options.profile or "offline"))
-    overrides = {name: parse_value(value) for name, value in vars(options).items() if "." in name or name in top_level()}
+    overrides = {
+        name: parse_value(value) for name, value in vars(options).items() if "." in name or name in top_level()
+    }
     return read_settings(override(values, {name: value for name, value in overrides.items() if value is not UNSET}))
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from artifacts.report import summary_lines
+
 from artifacts.run import RunDirectory
 from duel.settings import Settings, read_profile, read_settings
 from flows import evaluate as evaluate_flow

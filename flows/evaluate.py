@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow
 from tqdm import tqdm
 
-from artifacts.evaluations import evaluation_json
+from artifacts.checkpoint_tests import evaluation_json
 from duel.settings import Settings
 from duel.types import Completion, Grade, Question
 from tasks.arena import Arena, visit_arena

@@ -1,4 +1,4 @@
-"""The training flow: rounds in strict order, each of them prompting, drawing, describing, redrawing, scoring, learning."""
+"""The training flow: rounds in strict order, each prompting, drawing, describing, redrawing, scoring, learning."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def train(settings: Settings, run: str, state: Path = Path("state")) -> None:
     """Train the players round by round; a run that exists is resumed from its last checkpoint."""
     with open_arena(settings, run, state) as arena:
         first = arena.resume()
-        for round in (rounds := tqdm(range(first, settings.rounds), run, initial=first, total=settings.rounds)):
+        for round in tqdm(range(first, settings.rounds), run, initial=first, total=settings.rounds):
             if round % settings.evaluation.every == 0:
                 record_evaluation(arena, round, evaluate_players(arena, round))
                 save_checkpoint(arena, round)

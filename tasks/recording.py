@@ -40,9 +40,7 @@ def checkpoints_to_evaluate(arena: Arena, questions: Sequence[Question]) -> list
     return [checkpoint for checkpoint in list_checkpoints(arena.run) if _digest_of(arena, checkpoint) != asked]
 
 
-def record_answers(
-    arena: Arena, checkpoint: Checkpoint, questions: Sequence[Question], result: dict[str, Any]
-) -> None:
+def record_answers(arena: Arena, checkpoint: Checkpoint, questions: Sequence[Question], result: dict[str, Any]) -> None:
     """Write what `checkpoint` answered and how that was graded."""
     path = arena.run.checkpoint_tests / f"{checkpoint.name}.json"
     files.write_json(path, {**result, "asked": question_digest(arena, questions)})

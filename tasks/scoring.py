@@ -31,7 +31,10 @@ def compare(
         return Attempt(original, reconstruction, similarity, reward)
 
     return [
-        [attempt(original, redrawn) for original, redrawn in zip(_spread(row, len(redrawn_row)), redrawn_row, strict=True)]
+        [
+            attempt(original, redrawn)
+            for original, redrawn in zip(_spread(row, len(redrawn_row)), redrawn_row, strict=True)
+        ]
         for row, redrawn_row in zip(originals, reconstructions, strict=True)
     ]
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
@@ -21,20 +21,29 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 
 from duel.errors import ServiceError
+
 if TYPE_CHECKING:
     from tasks.arena import Arena
 
 Inputs = ParamSpec("Inputs")
-Result = TypeVar("Result")
-StageFunction = Callable[Concatenate["Arena", int, Inputs], Result]
+Result = TypeVar("Result", covariant=True)
+
+
+class Stage(Protocol[Inputs, Result]):
+    """A function of the arena, the round, and what other stages gave."""
+
+    __name__: str
+
+    def __call__(self, arena: Arena, round: int, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
+        """Run it."""
 
 
 def stage(
     name: str, *, retries: int = 0, cached: bool = True
-) -> Callable[[StageFunction[Inputs, Result]], StageFunction[Inputs, Result]]:
+) -> Callable[[Stage[Inputs, Result]], Stage[Inputs, Result]]:
     """Turn `function(arena, round, *inputs)` into a stage; only failures of a service are retried."""
 
-    def decorate(function: StageFunction[Inputs, Result]) -> StageFunction[Inputs, Result]:
+    def decorate(function: Stage[Inputs, Result]) -> Stage[Inputs, Result]:
         task: Task[Any, Result] = Task(
             function,
             name=name,

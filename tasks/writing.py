@@ -23,9 +23,7 @@ def describe_drawings(
     return describe(arena, originals, per_image, round, "description")
 
 
-def describe(
-    arena: Arena, originals: list[list[Drawing]], per_image: int, *names: int | str
-) -> list[list[Completion]]:
+def describe(arena: Arena, originals: list[list[Drawing]], per_image: int, *names: int | str) -> list[list[Completion]]:
     """Sample descriptions of originals from the stream `names`; a refused original gets empty ones."""
     flat = [original for group in originals for original in group]
     drawn = [i for i, original in enumerate(flat) if original.key is not None]
@@ -36,9 +34,7 @@ def describe(
     return [[completion for _ in group for completion in next(rows)] for group in originals]
 
 
-def sample(
-    arena: Arena, player: Player, inputs: list[ModelInput], seeds: list[list[int]]
-) -> list[list[Completion]]:
+def sample(arena: Arena, player: Player, inputs: list[ModelInput], seeds: list[list[int]]) -> list[list[Completion]]:
     """Sample completions of a player with the run's temperature and length."""
     return arena.players[player].sample(
         inputs, seeds, temperature=arena.settings.sampling.temperature, max_new_tokens=arena.max_new_tokens

@@ -12,7 +12,7 @@ def complaint(capsys, *arguments):
     return line
 
 
-@pytest.fixture()
+@pytest.fixture
 def pictures(tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -35,7 +35,9 @@ def test_an_unknown_option_names_the_nearest(capsys):
 
 def test_an_unknown_key_in_a_profile_names_the_nearest(capsys, tmp_path):
     (tmp_path / "mine.toml").write_text("[sampling]\ngrup_size = 4\n")
-    line = complaint(capsys, "train", "--run", "x", "--profile", str(tmp_path / "mine.toml"), "--state", str(tmp_path / "s"))
+    line = complaint(
+        capsys, "train", "--run", "x", "--profile", str(tmp_path / "mine.toml"), "--state", str(tmp_path / "s")
+    )
     assert "sampling.grup_size is not a setting; did you mean sampling.group_size?" in line
 
 

@@ -79,14 +79,17 @@ def test_accumulation_counts_a_players_own_rounds(state):
 def test_equal_seeds_give_equal_metrics_and_weights_also_with_a_warm_store(state):
     train(settings(), "again", state)
     assert fingerprint(state, "again") == fingerprint(state, "whole")
-    made = [json.loads(line)["draws_made"] for line in RunDirectory.read(state, "again").timings.read_text().splitlines()]
+    made = [
+        json.loads(line)["draws_made"] for line in RunDirectory.read(state, "again").timings.read_text().splitlines()
+    ]
     assert sum(made) == 0
 
 
 def test_another_seed_gives_another_run(state):
     train(settings(seed=1, rounds=1), "other", state)
-    assert RunDirectory.read(state, "other").metrics.read_text().splitlines()[0] != (
-        RunDirectory.read(state, "whole").metrics.read_text().splitlines()[0]
+    assert (
+        RunDirectory.read(state, "other").metrics.read_text().splitlines()[0]
+        != (RunDirectory.read(state, "whole").metrics.read_text().splitlines()[0])
     )
 
 

@@ -1,7 +1,10 @@
-from artifacts.evaluations import evaluation_json
+from artifacts.checkpoint_tests import evaluation_json
 from duel.types import Completion, Grade, Question
 
-QUESTIONS = [Question("7", "test_images/7.png", "Which colour?", "red", 1), Question("9", "test_images/9.png", "How many?", "3", 4)]
+QUESTIONS = [
+    Question("7", "test_images/7.png", "Which colour?", "red", 1),
+    Question("9", "test_images/9.png", "How many?", "3", 4),
+]
 
 
 def answers(*texts):
