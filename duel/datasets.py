@@ -79,7 +79,7 @@ def read_questions(path: Path) -> list[Question]:
     names = [field.name for field in fields(Question)]
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        return [Question(**{name: row[name] for name in names}) for row in rows]
+        return [Question(**{name: row[name] for name in names if name in row}) for row in rows]
     except FileNotFoundError:
         raise DataError(f"no test set {path}: run `duel prepare` again") from None
     except (json.JSONDecodeError, TypeError, KeyError) as error:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Player = Literal["base", "adversary"]
+QuestionKind = Literal["reasoning", "descriptive"]
 Scalar = str | int | float | bool | None
 
 
@@ -149,9 +150,16 @@ class Question:
 
     figure_id: str
     image_path: str  # relative to the data set's directory
-    question: str
+    question: str  # as it is graded: without instructions
     ground_truth: str
-    answer_category: int  # 1 text in chart, 2 text in general, 3 number in chart, 4 number in general
+    answer_category: int  # 1 text in chart, 2 text in general, 3 number in chart, 4 number in general; 0 descriptive
+    question_id: int | None = None  # of a descriptive question: its template, 1 to 19
+    instruction: str | None = None  # what the model is asked, word for word; None: `evaluation.answer` says how
+
+    @property
+    def kind(self) -> QuestionKind:
+        """Descriptive questions are 19 fixed ones about what a chart shows; all others are reasoning questions."""
+        return "reasoning" if self.question_id is None else "descriptive"
 
 
 @dataclass(frozen=True)
