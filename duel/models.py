@@ -83,7 +83,8 @@ def load_model(
         raise SettingsError(f"the model {name!r} has no chat template; expected an instruction-tuned model")
     if processor is not None and max_pixels is not None:
         limit_pixels(processor, max_pixels, name)
-    return assemble(network.to(device).eval(), tokenizer, processor, compute_dtype)
+    network.to(device)  # type: ignore[arg-type]  # a decorator hides its signature
+    return assemble(network.eval(), tokenizer, processor, compute_dtype)
 
 
 def assemble(network: PreTrainedModel, tokenizer: Any, processor: Any | None, compute_dtype: torch.dtype) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from peft import PeftModel
 
 from duel.models import Model, choose_device, load_model
 from duel.optimizer import PlayerOptimizer
@@ -28,13 +29,15 @@ def load_players(settings: Settings, players: Sequence[Player] | None = None) ->
     Raises:
         SettingsError: A model cannot be loaded, or the device is not there.
     """
-    if players is None:
-        players = ("base", "adversary") if settings.originals == "adversary" else ("base",)
-    names = {"base": settings.models.base, "adversary": settings.models.adversary or settings.models.base}
+    needed: tuple[Player, ...] = ("base", "adversary") if settings.originals == "adversary" else ("base",)
+    names: dict[Player, str] = {
+        "base": settings.models.base,
+        "adversary": settings.models.adversary or settings.models.base,
+    }
     if settings.models.tuning == "lora":
-        tunings = _load_lora(settings, {player: names[player] for player in players})
+        tunings = _load_lora(settings, {player: names[player] for player in players or needed})
     else:
-        tunings = {player: _load_full(settings, names[player]) for player in players}
+        tunings = {player: _load_full(settings, names[player]) for player in players or needed}
     return {player: assemble_policy(player, tuning, settings) for player, tuning in tunings.items()}
 
 
@@ -56,7 +59,7 @@ def assemble_policy(player: Player, tuning: Tuning, settings: Settings) -> Local
 
 def add_lora(models: Mapping[Player, Model], settings: Settings) -> dict[Player, Tuning]:
     """Put an adapter for each player on its model; players whose model is the same object share the backbone."""
-    backbones = {}
+    backbones: dict[int, PeftModel] = {}
     for player, model in models.items():
         model.network.requires_grad_(False)
         backbones[id(model)] = add_adapter(

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -30,6 +30,9 @@ from duel.prompts import Prompts, repeat_positions
 class PromptLayer(DynamicLayer):
     """Notes a prompt's keys and values as they pass."""
 
+    keys: Tensor
+    values: Tensor
+
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Note them; there is nothing earlier to attend to."""
         self.keys, self.values, self.is_initialized = key_states, value_states, True
@@ -39,8 +42,11 @@ class PromptLayer(DynamicLayer):
 class ContinuationLayer(DynamicLayer):
     """Lets completions attend to their prompts and keeps nothing."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, keys: Tensor, values: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.keys, self.values, self.is_initialized = keys, values, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
@@ -102,9 +108,10 @@ def encode_prompts(model: Model, prompts: Prompts) -> Prefix:
             logits_to_keep=1,
             **prompts.images,
         )
+    layers = cast(list[PromptLayer], cache.layers)
     return Prefix(
-        keys=[layer.keys for layer in cache.layers],
-        values=[layer.values for layer in cache.layers],
+        keys=[layer.keys for layer in layers],
+        values=[layer.values for layer in layers],
         logits_IV=output.logits[:, -1],
         attention_mask_IP=prompts.attention_mask_IP,
         next_position_I=prompts.next_position_I,

@@ -54,8 +54,11 @@ def choose_tokens(logprobs_BV: Tensor, uniforms_B: Tensor) -> Tensor:
 class BufferLayer(DynamicLayer):
     """Keys and values of prompt and completion in buffers that are written in place."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.length = keys.shape[-2]
         self.is_initialized = True
         padding = (0, 0, 0, room)
@@ -137,7 +140,7 @@ class DecodeBatch:
                 input_ids=tokens_b[:, None],
                 attention_mask=self.mask[:, :length] if self.padded else None,
                 position_ids=repeat_positions(self.position_b, 1, self.axes),
-                past_key_values=Cache(layers=self.layers),
+                past_key_values=Cache(layers=[*self.layers]),
                 use_cache=True,
             )
         self.logits_bV = output.logits[:, -1]

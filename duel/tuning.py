@@ -73,7 +73,7 @@ class LoraTuning:
         directory.mkdir(parents=True, exist_ok=True)
         weights = get_peft_model_state_dict(self.backbone, adapter_name=self.player, save_embedding_layers=False)
         save_file({name: weight.contiguous() for name, weight in weights.items()}, directory / ADAPTER)
-        self.backbone.peft_config[self.player].save_pretrained(directory)
+        self.backbone.peft_config[self.player].save_pretrained(str(directory))
 
     def load(self, directory: Path) -> None:
         """Take the adapter's weights from a PEFT adapter folder."""
@@ -134,10 +134,10 @@ def add_adapter(
     backbone: PeftModel | None, model: Model, player: Player, base: str, rank: int, alpha: float, seed: int
 ) -> PeftModel:
     """Add a fresh adapter on all linear layers of the language model; it changes nothing until it is trained."""
-    first = None if backbone is None else next(iter(backbone.peft_config.values()))
+    first: Any = None if backbone is None else next(iter(backbone.peft_config.values()))
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # a scale; fractions are fine
         lora_dropout=0.0,
         target_modules=language_linears(model.network) if first is None else first.target_modules,
         base_model_name_or_path=base,
