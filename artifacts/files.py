@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,15 @@ REPLACED = ".replaced-"
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that, whenever the machine stops, `path` holds the old bytes or the new ones."""
+    write_with(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` write a new file at the path it is given, which then becomes `path`, whole or not at all."""
     temporary = _temporary_name(path)
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        write(temporary)
+        sync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

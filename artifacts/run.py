@@ -72,18 +72,24 @@ class RunDirectory:
 
     @classmethod
     def read(cls, state: Path, name: str, settings: Settings | None = None) -> RunDirectory:
-        """Look at an existing run; takes no lock.
+        """Look at an existing run, with the settings it was started with, or with these; takes no lock.
 
-        Uses the settings it was started with, or `settings`, which may differ in operational ones only.
+        Raises RunError when there is no such run, or when `settings` differ in what defines its result.
         """
         path = _path(state, name)
-        if not (path / "settings.json").is_file():
+        if not cls.exists(state, name):
             known = sorted(found.parent.name for found in path.parent.glob("*/settings.json"))
             runs = f"runs there: {', '.join(known)}" if known else "there are no runs there yet"
             raise RunError(f"no run {name} in {path.parent}; {runs}")
-        run = cls(path, settings or _read_settings(path))
-        run._check_settings()
-        return run
+        own = _read_settings(path)
+        if settings is not None:
+            _check_settings(name, own, settings)
+        return cls(path, settings or own)
+
+    @staticmethod
+    def exists(state: Path, name: str) -> bool:
+        """Whether there is such a run; raises RunError when the name will not do."""
+        return (_path(state, name) / "settings.json").is_file()
 
     def round_directory(self, index: int) -> Path:
         """Return where the images, texts and PDF of round `index` lie."""
@@ -177,6 +183,15 @@ def _read_settings(path: Path) -> Settings:
         return read_settings(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, SettingsError) as error:
         raise RunError(f"cannot read {file}: {error}; expected the settings of a run, as Duel writes them") from None
+
+
+def _check_settings(name: str, own: Settings, now: Settings) -> None:
+    differences = defining_differences(own, now)
+    if differences:
+        raise RunError(
+            f"run {name} was started with other settings: {'; '.join(differences)}; "
+            "use the same ones, or another run name"
+        )
 
 
 def _versions() -> dict[str, str]:
