@@ -67,7 +67,7 @@ class RunDirectory:
 
     @classmethod
     def exists(cls, state: Path, name: str) -> bool:
-        """Return whether the run was ever started."""
+        """Return whether there is such a run; raises RunError when the name will not do."""
         return (_path(state, name) / "settings.json").is_file()
 
     @classmethod
@@ -85,11 +85,6 @@ class RunDirectory:
         if settings is not None:
             _check_settings(name, own, settings)
         return cls(path, settings or own)
-
-    @staticmethod
-    def exists(state: Path, name: str) -> bool:
-        """Whether there is such a run; raises RunError when the name will not do."""
-        return (_path(state, name) / "settings.json").is_file()
 
     def round_directory(self, index: int) -> Path:
         """Return where the images, texts and PDF of round `index` lie."""
