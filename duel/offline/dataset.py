@@ -31,7 +31,7 @@ def question_list(charts: list[Chart], seed: int) -> list[Question]:
     for index, chart in enumerate(charts, start=TRAIN_IMAGES):
         rng = stream(seed, "questions", index)
         for question in ask(chart, rng.randint(2, 4), rng):
-            path = f"test_images/{index}.png"
+            path = f"test_images/{index:03}.png"
             questions.append(Question(str(index), path, question.text, question.answer(chart), question.category))
     return questions
 
@@ -39,7 +39,7 @@ def question_list(charts: list[Chart], seed: int) -> list[Question]:
 def write_dataset(directory: Path, seed: int) -> Path:
     """Write the data set of `seed` and return its directory; one that is there already is left as it is.
 
-    Layout: `train_images/0.png` to `74.png`, `test_images/75.png` to `99.png`, `test_data/test_set.json`
+    Layout: `train_images/000.png` to `074.png`, `test_images/075.png` to `099.png`, `test_data/test_set.json`
     (a list of `duel.types.Question` as objects). Written beside it and renamed, so that it is there whole or
     not at all. Raises DataError when it cannot be written or something else lies in its place.
     """
@@ -72,6 +72,6 @@ def write_files(directory: Path, seed: int) -> None:
         (directory / folder).mkdir()
     for index, chart in enumerate([*train, *test]):
         folder = "train_images" if index < TRAIN_IMAGES else "test_images"
-        (directory / folder / f"{index}.png").write_bytes(encode(render(chart)))
+        (directory / folder / f"{index:03}.png").write_bytes(encode(render(chart)))
     questions = [asdict(question) for question in question_list(test, seed)]
     (directory / "test_data" / "test_set.json").write_text(json.dumps(questions, indent=2) + "\n")

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from duel import instructions
 from duel.offline import charts
 from duel.offline.language import invent, write
+from duel.offline.models import IMAGE_TOKENS
 from duel.offline.questions import QUESTIONS
 
-VOCABULARY = 1200
+VOCABULARY = 1200  # at most; the texts hold fewer different pairs
+IMAGE_PAD = "<|image_pad|>"
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
     "<|image_pad|>", "<|video_pad|>",
@@ -77,6 +78,9 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the files that `AutoTokenizer.from_pretrained(folder)` reads."""
-    tokenizer.save_pretrained(folder)
+def chat(tokenizer: PreTrainedTokenizerBase, instruction: str, with_image: bool) -> str:
+    """Return the conversation up to the answer, one image token for each merged patch."""
+    parts = [{"type": "image"}] if with_image else []
+    messages = [{"role": "user", "content": [*parts, {"type": "text", "text": instruction}]}]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return str(text).replace(IMAGE_PAD, IMAGE_PAD * IMAGE_TOKENS)

@@ -1,0 +1,91 @@
+"""What the embedder is taught: a vector for each chart whose cosines say how alike two charts are.
+
+Every attribute has a block of its own; the squared length of a block is the attribute's weight. What a
+texture's seed decides has a block too, so that two draws of one unpinnable text lie apart. Most blocks are
+centred, so that charts with nothing in common lie near the constant block's share, far below 1.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duel.offline.charts import BACKGROUNDS, COLOURS, KINDS, TEXTURES, Chart
+from duel.offline.textures import texture_field
+from duel.randomness import stream
+
+Vector = NDArray[np.float32]
+
+WEIGHTS = {
+    "constant": 2.0, "kind": 1.4, "colour": 1.3, "heights": 1.3, "count": 0.5, "title": 1.2, "x_label": 0.8,
+    "y_label": 0.8, "grid": 0.9, "legend": 0.9, "background": 1.1, "second": 0.9, "texture": 0.6, "content": 5.0,
+}  # fmt: skip
+HEIGHTS = 12  # places at which a series' outline is read
+
+
+def target(chart: Chart) -> Vector:
+    """Return the chart's vector, `(D,)`, of unit length."""
+    blocks = {
+        "constant": np.ones(1),
+        "kind": one_hot(KINDS.index(chart.kind), len(KINDS)),
+        "colour": one_hot(COLOURS.index(chart.colour), len(COLOURS)),
+        "heights": outline(chart.values),
+        "count": one_hot(min(len(chart.values), 8) - 1, 8),
+        "title": words_vector(chart.title, 48),
+        "x_label": words_vector(chart.x_label, 16),
+        "y_label": words_vector(chart.y_label, 16),
+        "grid": np.array([1.0 if chart.grid else -1.0]),
+        "legend": np.array([1.0 if chart.legend else -1.0]),
+        "background": one_hot(BACKGROUNDS.index(chart.background), len(BACKGROUNDS)),
+        "second": second_series(chart),
+        "texture": one_hot(TEXTURES.index(chart.texture) + 1 if chart.texture else 0, len(TEXTURES) + 1),
+        "content": np.array(texture_field(chart)) / 8 if chart.texture else np.zeros(64),
+    }
+    vector = np.concatenate([np.sqrt(WEIGHTS[name]) * block for name, block in blocks.items()])
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def one_hot(place: int, length: int) -> NDArray[np.float64]:
+    """Return a centred one-hot vector of unit length."""
+    vector = np.full(length, -1.0 / length)
+    vector[place] += 1.0
+    return vector / np.linalg.norm(vector)
+
+
+def outline(values: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the series' height at HEIGHTS places, centred, of about unit length for random values."""
+    places = np.linspace(0, len(values) - 1, HEIGHTS)
+    return (np.interp(places, np.arange(len(values)), values) - 5.0) / (2.3 * np.sqrt(HEIGHTS))
+
+
+def second_series(chart: Chart) -> NDArray[np.float64]:
+    """Return whether there is a second series, its colour and its outline."""
+    if not chart.second_colour:
+        return np.zeros(1 + len(COLOURS) + HEIGHTS)
+    colour = 0.6 * one_hot(COLOURS.index(chart.second_colour), len(COLOURS))
+    return np.concatenate([np.ones(1), colour, 0.6 * outline(chart.second_values)])
+
+
+def words_vector(text: str, length: int) -> NDArray[np.float64]:
+    """Return the unit sum of the words' own random directions; a text of any words has one."""
+    vector = sum((word_direction(word, length) for word in text.split()), np.zeros(length))
+    if not text:
+        vector = word_direction("", length)
+    return vector / np.linalg.norm(vector)
+
+
+@lru_cache(maxsize=4096)
+def word_direction(word: str, length: int) -> NDArray[np.float64]:
+    """Return a word's direction: mostly its own, partly its letters', so that similar spellings are near."""
+    own = gaussian(stream(0, "word", word), length)
+    letters = sum((gaussian(stream(0, "letter", letter), length) for letter in word), np.zeros(length))
+    return own + 0.3 * letters / max(1.0, float(np.linalg.norm(letters)))
+
+
+def gaussian(rng: random.Random, length: int) -> NDArray[np.float64]:
+    """Return a random direction."""
+    vector = np.array([rng.gauss(0, 1) for _ in range(length)])
+    return vector / np.linalg.norm(vector)
