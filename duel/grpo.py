@@ -55,10 +55,11 @@ def grpo_loss(
     reference_BT: Tensor | None = None,
     kl_coef: float = 0.0,
 ) -> Tensor:
-    """Return -sum weight * (ratio * advantage - kl_coef * KL), a scalar.
+    """Return -sum weight * ratio * (advantage - kl_coef * KL), a scalar.
 
     On policy the ratio is exp(logprob - stopped logprob): 1 in value, the policy gradient in its derivative. KL is
-    Schulman's k3 estimator, exp(d) - d - 1 with d = reference - logprob, as in TRL.
+    Schulman's k3 estimator, exp(d) - d - 1 with d = reference - logprob; times the ratio its gradient is that of the
+    reverse KL without bias, -d (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
 
     Args:
         logprobs_BT: (B, T) of the sampled tokens.
@@ -68,8 +69,8 @@ def grpo_loss(
         kl_coef: Weight of the KL penalty.
     """
     ratio_BT = torch.exp(logprobs_BT - logprobs_BT.detach())
-    gain_BT = ratio_BT * advantages_B[:, None]
+    gain_BT = advantages_B[:, None].expand_as(logprobs_BT)
     if reference_BT is not None:
         difference_BT = reference_BT - logprobs_BT
         gain_BT = gain_BT - kl_coef * (difference_BT.exp() - difference_BT - 1)
-    return -(weights_BT * gain_BT).sum()
+    return -(weights_BT * ratio_BT * gain_BT).sum()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 from pathlib import Path
 
 import torch
@@ -22,6 +21,7 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
+from duel.models import Model, load_model
 from duel.settings import Settings, read_settings
 from duel.types import Attempt, Completion, Drawing, Group
 
@@ -171,7 +171,13 @@ def group(completions: list[Completion], rewards: list[float | None]) -> Group:
     return Group(completions, attempts)
 
 
-def read_json(path: Path) -> dict[str, object]:
-    """A JSON file."""
-    content: dict[str, object] = json.loads(path.read_text())
-    return content
+def completion(tokens: list[int]) -> Completion:
+    """A completion of these tokens."""
+    return Completion("text", " ".join(map(str, tokens)), finished=True)
+
+
+def load(name: str) -> Model:
+    """A saved model, in fp32 on the CPU."""
+    return load_model(
+        name, device=torch.device("cpu"), weights_dtype=torch.float32, compute_dtype=torch.float32, max_pixels=None
+    )
