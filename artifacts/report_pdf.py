@@ -13,7 +13,7 @@ from artifacts.gallery import Case
 from artifacts.pdf import BOLD, FAINT, REGULAR, RULE, draw_empty, draw_image, draw_text, open_canvas
 from artifacts.plots import SIZE
 from artifacts.report_content import ReportContent
-from artifacts.round_pdf import number
+from artifacts.round_pdf import number, shown
 from duel.statistics import Interval
 
 MARGIN = 16 * mm
@@ -116,8 +116,7 @@ class ReportPages:
         scores = f"similarity {number(case.attempt['similarity'])}   round {case.round}, {case.player}"
         top -= draw_text(self.canvas, scores, x, top, width, size=6, font=BOLD, colour=accent) + 0.5 * mm
         for label, text in (("Prompt", case.attempt["prompt"]), ("Description", case.attempt["description"])):
-            shown = f"{label}: {text or '(empty)'}"
-            top -= draw_text(self.canvas, shown, x, top, width, lines=4, size=5.8) + 0.6 * mm
+            top -= draw_text(self.canvas, f"{label}: {shown(text)}", x, top, width, lines=4, size=5.8) + 0.6 * mm
 
     def _row(self, cells: Sequence[str], columns: Sequence[tuple[float, float]], font: str = REGULAR) -> None:
         self._make_room(6 * mm)

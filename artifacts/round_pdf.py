@@ -91,12 +91,12 @@ class RoundPages:
         self._image(attempt["drawing"], MARGIN, self.top, DRAWING)
         top = self.top - DRAWING - 1.6 * mm
         top -= draw_text(self.canvas, "Drawing", MARGIN, top, DRAWING, size=6, font=BOLD, colour=FAINT)
-        draw_text(self.canvas, attempt["prompt"] or "(empty)", MARGIN, top, DRAWING, lines=12, size=7)
+        draw_text(self.canvas, shown(attempt["prompt"]), MARGIN, top, DRAWING, lines=12, size=7)
 
     def _reconstruction(self, attempt: dict[str, Any], x: float) -> None:
         self._image(attempt["reconstruction"], x, self.top, CELL)
         top = self._scores(attempt, x, self.top - CELL - 1.2 * mm, CELL)
-        draw_text(self.canvas, attempt["description"] or "(empty)", x, top, CELL, lines=5, size=5.6)
+        draw_text(self.canvas, shown(attempt["description"]), x, top, CELL, lines=5, size=5.6)
 
     def _pair(self, attempt: dict[str, Any], x: float) -> None:
         right = x + HALF + 1.5 * mm
@@ -105,7 +105,7 @@ class RoundPages:
         top = self._scores(attempt, x, self.top - HALF - 1.2 * mm, PAIR)
         for label, text, place in (("Prompt", attempt["prompt"], x), ("Description", attempt["description"], right)):
             taken = draw_text(self.canvas, label, place, top, HALF, size=5, font=BOLD, colour=FAINT)
-            draw_text(self.canvas, text or "(empty)", place, top - taken, HALF, lines=3, size=5.6)
+            draw_text(self.canvas, shown(text), place, top - taken, HALF, lines=3, size=5.6)
 
     def _scores(self, attempt: dict[str, Any], x: float, top: float, width: float) -> float:
         """Draw a bar as long as the similarity, then similarity and reward; return where the text may start."""
@@ -117,11 +117,11 @@ class RoundPages:
             self.canvas.rect(x, top - 0.9 * mm, width * min(max(similarity, 0.0), 1.0), 0.9 * mm, stroke=0, fill=1)
         top -= 1.7 * mm
         draw_text(self.canvas, f"similarity {number(similarity)}", x, top, width, size=5.6, font=BOLD)
-        shown = f"reward {number(reward)}"
+        earned = f"reward {number(reward)}"
         if width > 35 * mm:
-            draw_text(self.canvas, shown, x + 24 * mm, top, width, size=5.6, colour=FAINT)
+            draw_text(self.canvas, earned, x + 24 * mm, top, width, size=5.6, colour=FAINT)
             return top - 3.2 * mm
-        draw_text(self.canvas, shown, x, top - 2.5 * mm, width, size=5.6, colour=FAINT)
+        draw_text(self.canvas, earned, x, top - 2.5 * mm, width, size=5.6, colour=FAINT)
         return top - 5.4 * mm
 
     def _image(self, drawing: dict[str, Any], x: float, top: float, side: float) -> None:
@@ -157,6 +157,11 @@ class RoundPages:
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number for a caption; a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def shown(text: str) -> str:
+    """Return what stands for a text, which may be nothing at all."""
+    return text if text.strip() else "(empty)"
 
 
 def _by_similarity(attempt: dict[str, Any]) -> float:

@@ -68,7 +68,7 @@ def update(loss: float = 0.25, gradient_norm: float | None = 0.5, groups: int = 
 
 
 def fake_record(
-    index: int, images: Images, player: Player | None = None, groups: int = 1, size: int = 8, rounds: int = 60
+    index: int, images: Images | None, player: Player | None = None, groups: int = 1, size: int = 8, rounds: int = 60
 ) -> RoundRecord:
     """Return a round that looks like one: similarity rises with `index`, with noise."""
     player = player or ("base" if index % 2 == 0 else "adversary")
@@ -79,10 +79,11 @@ def fake_record(
 
 
 def _group(
-    index: int, number: int, size: int, player: Player, images: Images, chance: random.Random, rounds: int
+    index: int, number: int, size: int, player: Player, images: Images | None, chance: random.Random, rounds: int
 ) -> Group:
     def drawing(text: str, seed: int) -> Drawing:
-        return Drawing(text, seed, images.add(picture(seed)))
+        key = f"{seed:064x}" if images is None else images.add(picture(seed))
+        return Drawing(text, seed, key)
 
     prompt = chance.choice(PROMPTS)
     shared = drawing(prompt, index * 1000 + number)
@@ -134,7 +135,7 @@ def _write_logs(run: RunDirectory, rounds: int, adversary: bool, recorded: int) 
     for index in range(rounds):
         player: Player = "adversary" if adversary and index % 2 else "base"
         whole = index < 2 or index >= rounds - recorded
-        record = fake_record(index, images, player, size=8 if whole else 2, rounds=rounds)
+        record = fake_record(index, images if whole else None, player, rounds=rounds)
         if whole:
             write_round(run, record, images.read)
         metrics.append(json.dumps(round_metrics(record)))

@@ -1,0 +1,152 @@
+"""The report: self-contained, escaped, right in its five numbers, for any run at any stage."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from fake_run import Images, fake_record, fake_run
+from test_round_pdf import HOSTILE, hostile_record
+
+from artifacts import files
+from artifacts.gallery import choose
+from artifacts.metrics import append_metrics, append_timings
+from artifacts.records import write_round
+from artifacts.report import write_report
+from artifacts.report_content import evaluation_rows, setting_rows
+from artifacts.run import RunDirectory
+from artifacts.summary import summary, summary_lines
+from duel.settings import Settings
+
+
+class Page(HTMLParser):
+    """Collects what an HTML page asks for and says."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "href", "srcset", "data")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize(("rounds", "every"), [(3, 1), (1000, 100)])
+def test_a_duels_report_is_self_contained(tmp_path: Path, rounds: int, every: int) -> None:
+    run = fake_run(tmp_path, "duel", rounds, every, recorded=2)
+    alone = fake_run(tmp_path, "alone", rounds, every, adversary=False, recorded=1)
+    html = write_report(run, alone)
+    assert html == run.path / "report.html"
+    page = Page(html)
+    assert page.addresses
+    assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert "url(" not in re.sub(r"url\(#\w+\)", "", html.read_text(encoding="utf-8"))
+    for heading in ("Curves", "Evaluations", "Best and worst cases", "First and last rounds", "Against alone"):
+        assert heading in page.text
+    assert sum(address.startswith("data:image/png") for address in page.addresses) == 7
+    assert html.stat().st_size < 5e6
+    assert (run.path / "report.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_a_run_without_adversary_has_a_report_too(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, "alone", 4, 2, adversary=False, recorded=1, report={"theme": "plain"})
+    page = Page(write_report(run))
+    assert "No adversary" in page.text
+    assert "Adversary's reward" in page.text
+    assert "not measured" in page.text
+    assert sum(address.startswith("data:image/png") for address in page.addresses) == 3
+    assert "svg" not in page.tags
+
+
+def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
+    with RunDirectory.open(tmp_path, "new", Settings()) as run:
+        page = Page(write_report(run))
+    assert "Nothing was recorded yet." in page.text
+    assert "Nothing was evaluated yet." in page.text
+    assert (run.path / "report.pdf").exists()
+
+
+def test_what_models_wrote_is_escaped(tmp_path: Path) -> None:
+    with RunDirectory.open(tmp_path, "hostile", Settings()) as run:
+        images = Images()
+        write_round(run, hostile_record(images, "adversary"), images.read)
+        html = write_report(run)
+    page = Page(html)
+    assert not {"script", "b>bold", "para"} & set(page.tags)
+    assert HOSTILE[1] in page.text
+    assert HOSTILE[4] in page.text  # right-to-left, in reading order
+    assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", html.read_text(encoding="utf-8"))
+    assert "x" * 500 not in page.text
+
+
+def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
+    with RunDirectory.open(tmp_path, "run_1", Settings()) as run:
+        for index in range(3):
+            append_metrics(run, fake_record(index, None))
+            append_timings(run, index, {"learn": 0.5}, draws_made=5 - index)
+        for done, similarities, rewards in ((0, [0.5, 0.7], [0.1, 0.3]), (2, [0.8, None], [0.4, 0.6])):
+            content = {
+                "round": done,
+                "base": {"similarities": similarities},
+                "adversary": {"rewards": rewards, "similarities": [0.9, 0.9]},
+            }
+            files.write_json(run.eval_logs / f"eval-{done:04d}.json", content)
+        for done, overall, scores in ((0, 0.25, [0.0, 0.5]), (2, None, [None, None]), (3, 0.5, [0.5, 0.5])):
+            content = {
+                "checkpoint_name": f"ckpt-{done}",
+                "overall_pass_at_1": overall,
+                "total_questions": 2,
+                "per_chart_results": [{"pass_at_1": score} for score in scores],
+            }
+            files.write_json(run.checkpoint_tests / f"ckpt-{done}.json", content)
+
+        numbers = summary(run)
+        # Rounds 0 and 2 ask for a drawing and 8 reconstructions, round 1 for 8 of each.
+        assert (numbers["rounds"], numbers["base_rounds"], numbers["adversary_rounds"]) == (3, 2, 1)
+        assert (numbers["draws_asked"], numbers["draws_made"]) == (9 + 16 + 9, 5 + 4 + 3)
+        assert numbers["similarity_before"] == pytest.approx(0.6)
+        assert numbers["similarity_after"] == pytest.approx(0.8)
+        assert numbers["adversary_reward_before"] == pytest.approx(0.2)
+        assert numbers["adversary_reward_after"] == pytest.approx(0.5)
+        assert (numbers["pass_at_1_first"], numbers["pass_at_1_last"]) == (0.25, 0.5)
+
+        lines = summary_lines(run)
+        assert len(lines) == 5
+        assert lines[0].split()[:2] == ["Rounds", "3"]
+        assert "0.600 → 0.800" in lines[1]
+        assert "0.200 → 0.500" in lines[2]
+        assert "34 → 12" in lines[3]
+        assert "0.250 → 0.500" in lines[4]
+
+        rows = evaluation_rows(run)
+        assert [row.rounds_done for row in rows] == [0, 2, 3]
+        assert rows[1].pass_at_1 is None
+        assert rows[2].similarity is None
+        assert rows[1].similarity is not None
+        assert rows[1].similarity.mean == pytest.approx(0.8)
+
+
+def test_best_and_worst_cases_come_from_all_rounds_one_a_drawing(tmp_path: Path) -> None:
+    with RunDirectory.open(tmp_path, "run_1", Settings()) as run:
+        images = Images()
+        for index in range(12):
+            write_round(run, fake_record(index, images, size=3), images.read)
+        gallery = choose(run)
+    assert [shown.round for shown in gallery.rounds] == [0, 1, 6, 7, 8, 9, 10, 11]
+    for cases, sign in ((gallery.best, -1), (gallery.worst, 1)):
+        similarities = [case.attempt["similarity"] for case in cases]
+        assert similarities == sorted(similarities, key=lambda similarity: sign * similarity)
+        assert len({case.attempt["drawing"]["key"] for case in cases}) == len(cases) == 6
+    assert any(case.round not in (0, 1, 6, 7, 8, 9, 10, 11) for case in gallery.best + gallery.worst)
+
+
+def test_settings_that_differ_from_the_default_are_marked() -> None:
+    changed = {row.name: row.value for row in setting_rows(Settings(seed=3)) if row.changed}
+    assert changed == {"seed": "3"}
