@@ -1,0 +1,144 @@
+"""The spend ledger: what was about to be paid, what was paid, and what for; kept beside the image store.
+
+SQLite rather than a file of lines: a draw asks for one key's last purchase, a report for sums by run, and threads and
+processes write at once; a transaction that returned survives a kill, and with `synchronous=FULL` a power cut.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from duel.errors import RunError
+from duel.journal import Outcome, Purchase
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS purchases (
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    run TEXT NOT NULL,
+    intended_at REAL NOT NULL,
+    prediction TEXT,
+    outcome TEXT,
+    reason TEXT NOT NULL DEFAULT '',
+    settled_at REAL,
+    images INTEGER NOT NULL DEFAULT 0,
+    dollars REAL NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS purchases_of_key ON purchases (key, number);
+CREATE INDEX IF NOT EXISTS purchases_of_prediction ON purchases (prediction);
+"""
+COLUMNS = "number, key, intended_at, prediction, outcome, reason"
+
+
+@dataclass(frozen=True)
+class Spend:
+    """What one run, or all of them, spent on images."""
+
+    predictions: int  # created at the service, as far as is known
+    drawn: int
+    refused: int
+    failed: int
+    lost: int  # paid for, but the image could not be had any more
+    unknown: int  # nobody can say whether they were paid: their answers were lost, and the service forgot
+    under_way: int  # not settled: being drawn now, or by a process that died and not asked for again
+    images: int  # billed, refusals included
+    dollars: float
+
+
+class SpendLedger:
+    """A journal of purchases in one SQLite file, shared by all runs; safe across threads and processes.
+
+    `run` is written beside what is bought from here; `dollars_per_image` is what an image costs when it is settled,
+    so that a later price changes no earlier sum. Raises RunError when `path` cannot be used.
+    """
+
+    def __init__(self, path: Path, run: str = "", dollars_per_image: float = 0.0) -> None:
+        self.run = run
+        self.dollars_per_image = dollars_per_image
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.executescript(TABLES)
+        except (OSError, sqlite3.Error) as error:
+            raise RunError(
+                f"cannot open the spend ledger {path}: {error}; expected a file that can be written"
+            ) from None
+
+    def latest(self, key: str) -> Purchase | None:
+        """Return the last purchase made for a draw."""
+        rows = self._ask(f"SELECT {COLUMNS} FROM purchases WHERE key = ? ORDER BY number DESC LIMIT 1", (key,))
+        return Purchase(*rows[0]) if rows else None
+
+    def intend(self, key: str) -> Purchase:
+        """Write down that a prediction is about to be created; returns when that is on disk."""
+        return self._write(
+            f"INSERT INTO purchases (key, run, intended_at) VALUES (?, ?, ?) RETURNING {COLUMNS}",
+            (key, self.run, time.time()),
+        )
+
+    def created(self, purchase: Purchase, prediction: str) -> Purchase:
+        """Write down the service's id."""
+        return self._write(
+            f"UPDATE purchases SET prediction = ? WHERE number = ? RETURNING {COLUMNS}", (prediction, purchase.number)
+        )
+
+    def settle(self, purchase: Purchase, outcome: Outcome, images: int = 0, reason: str = "") -> Purchase:
+        """Write down how it ended and how many images the service billed."""
+        return self._write(
+            "UPDATE purchases SET outcome = ?, images = ?, dollars = ?, reason = ?, settled_at = ? "
+            f"WHERE number = ? RETURNING {COLUMNS}",
+            (outcome, images, images * self.dollars_per_image, reason, time.time(), purchase.number),
+        )
+
+    def known(self, predictions: Collection[str]) -> set[str]:
+        """Return those ids that are written down already."""
+        places = ", ".join("?" * len(predictions))
+        rows = self._ask(f"SELECT prediction FROM purchases WHERE prediction IN ({places})", list(predictions))
+        return {row[0] for row in rows}
+
+    def spend(self, run: str | None = None) -> Spend:
+        """Return what a run spent, or with None all runs; a draw belongs to the run that bought it."""
+        where, values = ("", []) if run is None else ("WHERE run = ?", [run])
+        rows = self._ask(
+            "SELECT coalesce(outcome, 'under_way'), count(*), count(prediction), total(images), total(dollars) "
+            f"FROM purchases {where} GROUP BY 1",
+            values,
+        )
+        counts = {outcome: count for outcome, count, _, _, _ in rows if outcome != "absent"}
+        return Spend(
+            predictions=sum(row[2] for row in rows),
+            **{name: counts.get(name, 0) for name in ("drawn", "refused", "failed", "lost", "unknown", "under_way")},
+            images=int(sum(row[3] for row in rows)),
+            dollars=sum(row[4] for row in rows),
+        )
+
+    def close(self) -> None:
+        """Close the database; the ledger cannot be used afterwards."""
+        with self._lock:
+            self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        with self._lock:
+            return self._database.execute(statement, values).fetchall()
+
+    def _write(self, statement: str, values: Sequence[Any]) -> Purchase:
+        (row,) = self._ask(statement, values)
+        return Purchase(*row)

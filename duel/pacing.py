@@ -1,0 +1,83 @@
+"""When the next request may go out: a rate for all threads, and the patience of one draw."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+from duel.errors import GeneratorError
+
+
+class RateLimit:
+    """A token bucket over all threads: `per_minute` turns a minute, and `burst` at once after a rest.
+
+    A turn is a moment to wait for, so that a waiting thread sleeps exactly once.
+    """
+
+    def __init__(self, per_minute: float, burst: int = 1) -> None:
+        self._interval = 60.0 / per_minute
+        self._slack = (burst - 1) * self._interval
+        self._next = time.monotonic() - self._slack
+        self._lock = threading.Lock()
+
+    def turn(self) -> float:
+        """Take the next turn and return when it comes, by `time.monotonic()`."""
+        with self._lock:
+            now = time.monotonic()
+            due = max(self._next, now - self._slack)
+            self._next = due + self._interval
+            return max(due, now)
+
+    def hold(self, seconds: float) -> None:
+        """Give no turn for `seconds`: the service asked everybody to wait."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+
+class Patience:
+    """One deadline for a draw, and the waits between its tries.
+
+    Waits after failures grow exponentially with full jitter: uniform between 0 and min(longest, first * 2^n)
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A wait that would end after the
+    deadline is not begun: GeneratorError says what happened last.
+    """
+
+    def __init__(self, what: str, deadline: float, first: float, longest: float, chance: random.Random) -> None:
+        self._what = what
+        self._seconds = deadline
+        self._end = time.monotonic() + deadline
+        self._first = first
+        self._longest = longest
+        self._chance = chance
+        self._failures = 0
+        self._last = "no answer yet"
+
+    def remaining(self) -> float:
+        """Return the seconds left. Raises GeneratorError when there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise self._exhausted()
+        return left
+
+    def pause(self, seconds: float, why: str | None = None) -> None:
+        """Sleep; `why` is remembered for the error, should the deadline come first."""
+        if why is not None:
+            self._last = why
+        if seconds >= self.remaining():
+            raise self._exhausted()
+        if seconds > 0:
+            time.sleep(seconds)
+
+    def wait_until(self, moment: float) -> None:
+        """Sleep until a moment of `time.monotonic()`."""
+        self.pause(moment - time.monotonic())
+
+    def back_off(self, why: str, at_least: float = 0.0) -> None:
+        """Sleep after a failure, for `at_least` (what the service asked for) or longer."""
+        bound = min(self._longest, self._first * 2.0**self._failures)
+        self._failures += 1
+        self.pause(at_least + self._chance.uniform(0, bound), why)
+
+    def _exhausted(self) -> GeneratorError:
+        return GeneratorError(f"no image within {self._seconds:g} s for {self._what}; last: {self._last}")
