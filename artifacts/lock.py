@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,14 +21,12 @@ class RunLock:
 
     def __init__(self, path: Path) -> None:
         self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(self._descriptor):
             os.close(self._descriptor)
             owner = _describe(path.read_text(encoding="utf-8", errors="replace"))
             raise RunError(
                 f"run {path.parent.name} is in use by {owner}; wait until it ends, or stop it, then try again"
-            ) from None
+            )
         started = datetime.now(UTC).isoformat(timespec="seconds")
         owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": started})
         os.ftruncate(self._descriptor, 0)
@@ -55,6 +54,18 @@ def owner_of(path: Path) -> str | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def _take(descriptor: int) -> bool:
+    # Tried again for a moment: `owner_of` holds the lock while it looks.
+    for _ in range(10):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
 
 
 def _describe(content: str) -> str:

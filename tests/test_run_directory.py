@@ -1,5 +1,6 @@
 """The run directory: opened by one process, with the settings it was started with, and rewound for a resume."""
 
+import fcntl
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,15 @@ def test_a_second_opening_is_refused_and_names_the_owner(tmp_path: Path) -> None
         RunDirectory.read(tmp_path, "run_1")  # looking takes no lock
     assert owner_of(run.path / "lock") is None
     open_run(tmp_path).close()
+
+
+def test_asking_for_the_owner_never_keeps_a_run_from_opening(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        lock = run.path / "lock"
+    with lock.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # as owner_of does, for a moment
+        threading.Timer(0.05, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        open_run(tmp_path).close()
 
 
 OWNER = """
