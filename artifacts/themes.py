@@ -96,7 +96,7 @@ def _hang_garland(axes: Axes, width: float, height: float, chance: random.Random
         length = chance.uniform(0.04, 0.085)
         needles.append([(x, y), (x + length * math.cos(angle), y + length * math.sin(angle))])
         colours.append(chance.choice(NEEDLES))
-    axes.add_collection(LineCollection(needles, colors=colours, linewidths=0.7))
+    axes.add_artist(LineCollection(needles, colors=colours, linewidths=0.7))
     for swag in range(swags):
         for number, part in enumerate((0.2, 0.4, 0.62, 0.83)):
             x = (swag + part) * span
@@ -106,9 +106,9 @@ def _hang_garland(axes: Axes, width: float, height: float, chance: random.Random
 
 
 def _hang_bauble(axes: Axes, x: float, y: float, radius: float, colour: str) -> None:
-    axes.add_patch(Rectangle((x - 0.012, y + radius * 0.8), 0.024, 0.03, color="#a9822b", linewidth=0))
-    axes.add_patch(Circle((x, y), radius, facecolor=colour, edgecolor="white", linewidth=0.4))
-    axes.add_patch(
+    axes.add_artist(Rectangle((x - 0.012, y + radius * 0.8), 0.024, 0.03, color="#a9822b", linewidth=0))
+    axes.add_artist(Circle((x, y), radius, facecolor=colour, edgecolor="white", linewidth=0.4))
+    axes.add_artist(
         Circle((x - radius * 0.35, y + radius * 0.35), radius * 0.22, color="white", alpha=0.75, linewidth=0)
     )
 
@@ -119,7 +119,7 @@ def _pin_star(axes: Axes, x: float, y: float, radius: float) -> None:
         reach = radius if corner % 2 == 0 else radius * 0.42
         angle = math.pi / 2 + corner * math.pi / 5
         corners.append((x + reach * math.cos(angle), y + reach * math.sin(angle)))
-    axes.add_patch(Polygon(corners, facecolor="#d4a53a", edgecolor="#a9822b", linewidth=0.5))
+    axes.add_artist(Polygon(corners, facecolor="#d4a53a", edgecolor="#a9822b", linewidth=0.5))
 
 
 def _lay_snow(axes: Axes, width: float, chance: random.Random) -> None:
@@ -127,5 +127,5 @@ def _lay_snow(axes: Axes, width: float, chance: random.Random) -> None:
     phase = chance.uniform(0, math.pi)
     for height, colour in ((0.15, "#e4ece9"), (0.1, "#eff4f2")):
         drift = [height + 0.035 * math.sin(1.3 * x + phase) + 0.02 * math.sin(3.1 * x - phase) for x in steps]
-        axes.add_patch(Polygon([(0, 0), *zip(steps, drift, strict=True), (width, 0)], color=colour, linewidth=0))
+        axes.add_artist(Polygon([(0, 0), *zip(steps, drift, strict=True), (width, 0)], color=colour, linewidth=0))
         phase += 2.0
