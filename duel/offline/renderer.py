@@ -8,7 +8,6 @@ drawn at twice the size and averaged down; text is drawn at the final size, wher
 from __future__ import annotations
 
 import io
-import math
 from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
@@ -20,7 +19,8 @@ SIZE = 224
 SCALE = 2  # oversampling of shapes
 LEFT, TOP, RIGHT, BOTTOM = 44, 48, 214, 180  # the plotting area
 AXIS_END = 10
-PIE_CENTRE, PIE_RADIUS = (112, 124), 76
+PIE_CENTRE, PIE_RADIUS = (112, 119), 72
+PIE_KEY_LEFT = 12
 LEGEND_LEFT, LEGEND_STEP = 66, 68
 
 Pixel = tuple[int, int, int]
@@ -157,14 +157,26 @@ def pie_angles(chart: Chart) -> list[float]:
     return angles
 
 
+def slice_shade(chart: Chart, index: int) -> Pixel:
+    """Return the shade of a slice, from the series' colour to a pale one."""
+    return mix(PALETTE[chart.colour], (255, 255, 255), 0.6 * index / len(chart.values))
+
+
+def pie_key_step(chart: Chart) -> int:
+    """Return the distance in pixels between two entries of the pie's key."""
+    return min(34, (SIZE - PIE_KEY_LEFT) // len(chart.values))
+
+
 def draw_pie(draw: ImageDraw.ImageDraw, chart: Chart, paper: Pixel) -> None:
-    """Draw the slices, from the series' colour to a pale shade of it."""
+    """Draw the slices and the coloured marks of their key."""
     (x, y), radius = PIE_CENTRE, PIE_RADIUS
     box = scaled((x - radius, y - radius), (x + radius, y + radius))
     angles = pie_angles(chart)
     for index in range(len(chart.values)):
-        shade = mix(PALETTE[chart.colour], (255, 255, 255), 0.6 * index / len(chart.values))
+        shade = slice_shade(chart, index)
         draw.pieslice(box, angles[index], angles[index + 1], fill=shade, outline=paper, width=SCALE + 1)
+        left = PIE_KEY_LEFT + index * pie_key_step(chart)
+        draw.rectangle(scaled((left, 200), (left + 6, 214)), fill=shade)
 
 
 def draw_legend_marks(draw: ImageDraw.ImageDraw, chart: Chart) -> None:
@@ -184,7 +196,7 @@ def draw_text(image: Image.Image, chart: Chart, ink: Pixel) -> None:
         for number in range(2 if chart.second_colour else 1):
             write_centred(image, f"series {number + 1}", 12, (LEGEND_LEFT + LEGEND_STEP * number + 36, 36), ink)
     if chart.kind == "pie":
-        write_slice_values(image, chart)
+        write_pie_key(image, chart, ink)
         return
     write_centred(image, chart.x_label, 15, ((LEFT + RIGHT) // 2, 209), ink)
     write_centred(image, chart.y_label, 15, (11, (TOP + BOTTOM) // 2), ink, upright=True)
@@ -200,16 +212,11 @@ def draw_text(image: Image.Image, chart: Chart, ink: Pixel) -> None:
         write_centred(image, str(index + 1), 11, place, ink)
 
 
-def write_slice_values(image: Image.Image, chart: Chart) -> None:
-    """Write each slice's value into it."""
-    angles = pie_angles(chart)
+def write_pie_key(image: Image.Image, chart: Chart, ink: Pixel) -> None:
+    """Write each slice's value beside its shade, below the pie."""
     for index, value in enumerate(chart.values):
-        middle = math.radians((angles[index] + angles[index + 1]) / 2)
-        x = PIE_CENTRE[0] + 0.72 * PIE_RADIUS * math.cos(middle)
-        y = PIE_CENTRE[1] + 0.72 * PIE_RADIUS * math.sin(middle)
-        shade = mix(PALETTE[chart.colour], (255, 255, 255), 0.6 * index / len(chart.values))
-        dark = sum(shade) < 400
-        write_centred(image, str(value), 14, (round(x), round(y)), (255, 255, 255) if dark else (20, 20, 24))
+        left = PIE_KEY_LEFT + index * pie_key_step(chart)
+        write_centred(image, str(value), 17, (left + 14, 208), ink)
 
 
 @lru_cache(maxsize=8)

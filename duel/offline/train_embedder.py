@@ -65,6 +65,17 @@ def embedder_input(pixels: Tensor) -> Tensor:
     return ((pixels.float() / 255 - mean) / deviation).permute(0, 3, 1, 2)
 
 
+@torch.no_grad()
+def turn_towards(model: Dinov2Model, pixels: Tensor, targets: Tensor) -> Tensor:
+    """Return the rotation that brings the targets nearest to where a trained model already points.
+
+    Orthogonal Procrustes problem (Schoenemann 1966): U V^T of the singular value decomposition.
+    """
+    outputs = torch.cat([model(embedder_input(part)).pooler_output for part in pixels.split(512)])
+    left, _, right = torch.linalg.svd(targets.T @ F.normalize(outputs.float(), dim=1))
+    return left @ right
+
+
 def loss_of(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return one minus the mean cosine to the targets, plus the error of the batch's cosine matrix."""
     embeddings = F.normalize(outputs.float(), dim=1)
@@ -83,9 +94,12 @@ def train(arguments: argparse.Namespace) -> None:
     print(f"drew {arguments.charts} charts in {time.monotonic() - started:.0f} s", flush=True)
 
     torch.manual_seed(arguments.seed)
+    images = torch.from_numpy(pixels).to(device)
     model = Dinov2Model(embedder_config()).to(device)
     targets = F.normalize(targets @ principal_axes(targets, model.config.hidden_size), dim=1).to(device)
-    images = torch.from_numpy(pixels).to(device)
+    if arguments.init is not None:
+        model = Dinov2Model.from_pretrained(arguments.init, dtype=torch.float32).to(device).train()
+        targets = targets @ turn_towards(model, images[:4096], targets[:4096])
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
     started = time.monotonic()
     for step in range(arguments.steps):
@@ -121,6 +135,7 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m duel.offline.train_embedder", description=__doc__)
     parser.add_argument("--out", type=Path, default=EMBEDDER_FOLDER, help="folder for the model (default: in the package)")
+    parser.add_argument("--init", type=Path, help="folder of a model to go on from (default: random weights)")
     parser.add_argument("--charts", type=int, default=120_000, help="charts to draw and train on")
     parser.add_argument("--steps", type=int, default=30_000, help="optimizer steps at most")
     parser.add_argument("--minutes", type=float, default=60.0, help="minutes of training at most; the rate decays with them")

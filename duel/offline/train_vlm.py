@@ -42,6 +42,7 @@ from duel.randomness import stream
 
 KEEP = 0.55  # probability of each clause of a description: the rest is what GRPO can teach
 DESCRIPTIONS, ANSWERS = 3, 3  # texts of each sort prepared for a chart
+NUMBER_WEIGHT = 3.0  # of a number in the loss: values are the hardest to read, and few of an answer's tokens
 GRID = VLM_SIDE // PATCH
 
 
@@ -128,24 +129,29 @@ def encode_images(model: Qwen2_5_VLForConditionalGeneration, pixels: Tensor) -> 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the image stands in every conversation that has one: first, so that it is the same for all."""
+    """What all conversations with an image share, as it comes first in each, and what each token weighs."""
 
     begin: int  # place of the first image token
     positions: Tensor  # (3, 1, L) rotary positions
+    weights: Tensor  # (V,) of the tokens in the loss
 
     @classmethod
-    def of(cls, model: Qwen2_5_VLForConditionalGeneration, row: Tensor) -> Layout:
+    def of(
+        cls, model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, row: Tensor
+    ) -> Layout:
         """Return the layout of a tokenized conversation, `(L,)`, with an image."""
+        numbers = [tokenizer.decode([token]).strip().isdigit() for token in range(len(tokenizer))]
+        weights = 1.0 + (NUMBER_WEIGHT - 1.0) * torch.tensor(numbers, device=row.device).float()
         is_image = row == model.config.image_token_id
         grid = torch.tensor([[1, GRID, GRID]], device=row.device)
         positions = model.model.get_rope_index(row[None], mm_token_type_ids=is_image.int()[None], image_grid_thw=grid)[0]
-        return cls(int(is_image.int().argmax()), positions)
+        return cls(int(is_image.int().argmax()), positions, weights)
 
 
 def answer_loss(
     model: Qwen2_5_VLForConditionalGeneration, tokens: Tensor, answered: Tensor, layout: Layout, pixels: Tensor | None
 ) -> Tensor:
-    """Return the mean cross-entropy of the answers' tokens; `pixels` belongs to the rows, several rows an image."""
+    """Return the weighted mean cross-entropy of the answers' tokens; `pixels` belongs to the rows, several rows an image."""
     embedded = model.get_input_embeddings()(tokens)  # (B, L, width)
     batch, length = tokens.shape
     if pixels is None:
@@ -156,8 +162,10 @@ def answer_loss(
         embedded = torch.cat([embedded[:, : layout.begin], images, rest], 1)
         positions = layout.positions.expand(3, batch, -1)
     hidden = model.model.language_model(inputs_embeds=embedded, position_ids=positions, use_cache=False)[0]
-    predicted = model.lm_head(hidden[:, :-1][answered[:, 1:]])  # (answer tokens, V)
-    return F.cross_entropy(predicted.float(), tokens[:, 1:][answered[:, 1:]])
+    predicted = model.lm_head(hidden[:, :-1][answered[:, 1:]]).float()  # (answer tokens, V)
+    wanted = tokens[:, 1:][answered[:, 1:]]
+    weights = layout.weights[wanted]
+    return (F.cross_entropy(predicted, wanted, reduction="none") * weights).sum() / weights.sum()
 
 
 @dataclass(frozen=True)
@@ -222,9 +230,12 @@ def train(arguments: argparse.Namespace) -> None:
     tokenizer = train_tokenizer()
     lesson = prepare_lesson(arguments, tokenizer, device)
     torch.manual_seed(arguments.seed)
-    model = Qwen2_5_VLForConditionalGeneration(vlm_config(tokenizer)).to(device)
+    model = Qwen2_5_VLForConditionalGeneration(vlm_config(tokenizer))
+    if arguments.init is not None:
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.init, dtype=torch.float32)
+    model = model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
-    layout = Layout.of(model, lesson.described.tokens[0])
+    layout = Layout.of(model, tokenizer, lesson.described.tokens[0])
     started = time.monotonic()
     for step in range(arguments.steps):
         elapsed = (time.monotonic() - started) / (60 * arguments.minutes)
@@ -262,6 +273,7 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m duel.offline.train_vlm", description=__doc__)
     parser.add_argument("--out", type=Path, default=VLM_FOLDER, help="folder for the model (default: in the package)")
+    parser.add_argument("--init", type=Path, help="folder of a model to go on from (default: random weights)")
     parser.add_argument("--charts", type=int, default=80_000, help="charts to draw and train on")
     parser.add_argument("--steps", type=int, default=30_000, help="optimizer steps at most")
     parser.add_argument("--minutes", type=float, default=60.0, help="minutes of training at most; the rate decays with them")
