@@ -22,6 +22,8 @@ class ProxyEvaluation:
     similarities: list[float]  # one a held-out image
     adversary_rewards: list[float]  # one a prompt; empty without an adversary
     adversary_similarities: list[float]
+    draws_asked: int  # 0 where the file does not say
+    draws_made: int
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ def read_proxy_evaluations(run: RunDirectory) -> list[ProxyEvaluation]:
                 similarities=_numbers((content.get("base") or {}).get("similarities")),
                 adversary_rewards=_numbers(adversary.get("rewards")),
                 adversary_similarities=_numbers(adversary.get("similarities")),
+                draws_asked=content.get("draws_asked", 0),
+                draws_made=content.get("draws_made", 0),
             )
         )
     return sorted(found, key=lambda evaluation: evaluation.rounds_done)

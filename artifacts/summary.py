@@ -25,12 +25,18 @@ def summary(run: RunDirectory) -> dict[str, Any]:
 
     Similarity is the mean over held-out images, the adversary's reward the mean over fresh prompts, pass@1
     the mean over questions; each at the first and at the last evaluation. `draws_asked` counts the images
-    that training needed, `draws_made` those of them that were not in the store.
+    that training needed, and evaluations where their files say so, `draws_made` those not in the store.
     """
     metrics, timings = read_metrics(run), read_timings(run)
     proxies, tests = read_proxy_evaluations(run), read_checkpoint_tests(run)
     similarity = [fmean(found.similarities) for found in proxies if found.similarities]
     reward = [fmean(found.adversary_rewards) for found in proxies if found.adversary_rewards]
+    asked = [found.draws_asked for found in proxies]
+    made = [found.draws_made for found in proxies]
+    if not metrics.empty:
+        asked.append(int(metrics["draws_asked"].sum()))
+    if not timings.empty:
+        made.append(int(timings["draws_made"].sum()))
     pass_at_1 = [test.pass_at_1 for test in tests if test.pass_at_1 is not None]
     return {
         "run": run.name,
@@ -42,8 +48,8 @@ def summary(run: RunDirectory) -> dict[str, Any]:
         "similarity_after": similarity[-1] if len(similarity) > 1 else None,
         "adversary_reward_before": reward[0] if reward else None,
         "adversary_reward_after": reward[-1] if len(reward) > 1 else None,
-        "draws_asked": 0 if metrics.empty else int(metrics["draws_asked"].sum()),
-        "draws_made": 0 if timings.empty else int(timings["draws_made"].sum()),
+        "draws_asked": sum(asked),
+        "draws_made": sum(made),
         "pass_at_1_first": pass_at_1[0] if pass_at_1 else None,
         "pass_at_1_last": pass_at_1[-1] if len(pass_at_1) > 1 else None,
         "questions": len(tests[-1].questions) if tests else 0,
@@ -54,13 +60,12 @@ def headlines(numbers: dict[str, Any]) -> list[Headline]:
     """Return the five numbers of `summary` in words."""
     rounds = f"{numbers['base_rounds']} of the base, {numbers['adversary_rounds']} of the adversary"
     pass_at_1 = _change(numbers["pass_at_1_first"], numbers["pass_at_1_last"])
+    draws = f"{numbers['draws_asked']} → {numbers['draws_made']}"
     return [
         Headline("Rounds", str(numbers["rounds"]), rounds),
         _measured("Held-out similarity", numbers, "similarity", "mean cosine on images never trained on"),
         _measured("Adversary's reward", numbers, "adversary_reward", "mean over freshly sampled prompts"),
-        Headline(
-            "Draws", f"{numbers['draws_asked']} → {numbers['draws_made']}", "images asked for → drawn in training"
-        ),
+        Headline("Draws", draws, "images asked for → drawn; the others were in the store"),
         Headline("pass@1", pass_at_1, f"first → last checkpoint, {numbers['questions']} questions"),
     ]
 

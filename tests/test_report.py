@@ -94,6 +94,8 @@ def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
         for done, similarities, rewards in ((0, [0.5, 0.7], [0.1, 0.3]), (2, [0.8, None], [0.4, 0.6])):
             content = {
                 "round": done,
+                "draws_asked": 10,
+                "draws_made": done,
                 "base": {"similarities": similarities},
                 "adversary": {"rewards": rewards, "similarities": [0.9, 0.9]},
             }
@@ -110,7 +112,7 @@ def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
         numbers = summary(run)
         # Rounds 0 and 2 ask for a drawing and 8 reconstructions, round 1 for 8 of each.
         assert (numbers["rounds"], numbers["base_rounds"], numbers["adversary_rounds"]) == (3, 2, 1)
-        assert (numbers["draws_asked"], numbers["draws_made"]) == (9 + 16 + 9, 5 + 4 + 3)
+        assert (numbers["draws_asked"], numbers["draws_made"]) == (9 + 16 + 9 + 20, 5 + 4 + 3 + 2)
         assert numbers["similarity_before"] == pytest.approx(0.6)
         assert numbers["similarity_after"] == pytest.approx(0.8)
         assert numbers["adversary_reward_before"] == pytest.approx(0.2)
@@ -122,7 +124,7 @@ def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
         assert lines[0].split()[:2] == ["Rounds", "3"]
         assert "0.600 → 0.800" in lines[1]
         assert "0.200 → 0.500" in lines[2]
-        assert "34 → 12" in lines[3]
+        assert "54 → 14" in lines[3]
         assert "0.250 → 0.500" in lines[4]
 
         rows = evaluation_rows(run)
