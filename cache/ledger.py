@@ -65,10 +65,7 @@ class SpendLedger:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.executescript(TABLES)
+            self._database = _open_database(path)
         except (OSError, sqlite3.Error) as error:
             raise RunError(
                 f"cannot open the spend ledger {path}: {error}; expected a file that can be written"
@@ -142,3 +139,15 @@ class SpendLedger:
     def _write(self, statement: str, values: Sequence[Any]) -> Purchase:
         (row,) = self._ask(statement, values)
         return Purchase(*row)
+
+
+def _open_database(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        database.executescript(TABLES)
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database

@@ -8,6 +8,8 @@ import time
 
 from duel.errors import GeneratorError
 
+NOTHING_YET = "no answer yet"
+
 
 class RateLimit:
     """A token bucket over all threads: `per_minute` turns a minute, and `burst` at once after a rest.
@@ -51,7 +53,7 @@ class Patience:
         self._longest = longest
         self._chance = chance
         self._failures = 0
-        self._last = "no answer yet"
+        self._last = NOTHING_YET
 
     def remaining(self) -> float:
         """Return the seconds left. Raises GeneratorError when there are none."""
@@ -62,7 +64,8 @@ class Patience:
 
     def pause(self, seconds: float, why: str | None = None) -> None:
         """Sleep; `why` is remembered for the error, should the deadline come first."""
-        if why is not None:
+        past = time.monotonic() >= self._end
+        if why is not None and (not past or self._last == NOTHING_YET):  # past: it was cut short by the deadline
             self._last = why
         if seconds >= self.remaining():
             raise self._exhausted()
@@ -75,9 +78,13 @@ class Patience:
 
     def back_off(self, why: str, at_least: float = 0.0) -> None:
         """Sleep after a failure, for `at_least` (what the service asked for) or longer."""
+        self.pause(at_least + self.next_wait(), why)
+
+    def next_wait(self) -> float:
+        """Count a failure and return how long to wait after it."""
         bound = min(self._longest, self._first * 2.0**self._failures)
         self._failures += 1
-        self.pause(at_least + self._chance.uniform(0, bound), why)
+        return self._chance.uniform(0, bound)
 
     def _exhausted(self) -> GeneratorError:
         return GeneratorError(f"no image within {self._seconds:g} s for {self._what}; last: {self._last}")

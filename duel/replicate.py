@@ -185,6 +185,9 @@ class _Draw:
             purchase = self.journal.intend(self.key)
             try:
                 return self.journal.created(purchase, self.generator.create(self.client, self.input).id)
+            except GeneratorError:  # the deadline came before anything was sent
+                self.journal.settle(purchase, "absent")
+                raise
             except HTTPFailure as failure:
                 if failure.status < 500 and failure.status != 408:
                     self.declined(purchase, failure)
