@@ -131,7 +131,7 @@ class FullTuning:
 
 
 def add_adapter(
-    backbone: PeftModel | None, model: Model, player: Player, base: str, rank: int, alpha: float, seed: int
+    backbone: PeftModel | None, model: Model, player: Player, rank: int, alpha: float, seed: int
 ) -> PeftModel:
     """Add a fresh adapter on all linear layers of the language model; it changes nothing until it is trained."""
     first: Any = None if backbone is None else next(iter(backbone.peft_config.values()))
@@ -140,7 +140,6 @@ def add_adapter(
         lora_alpha=alpha,  # type: ignore[arg-type]  # a scale; fractions are fine
         lora_dropout=0.0,
         target_modules=language_linears(model.network) if first is None else first.target_modules,
-        base_model_name_or_path=base,
     )
     with torch.random.fork_rng():  # PEFT initialises from the global random state
         torch.manual_seed(seed)
