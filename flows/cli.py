@@ -24,7 +24,8 @@ PREFECT_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.5",
+    # Whole seconds: Prefect 3.8 cuts 0.5 to 0, and its server then spins a core.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # errors reach the console once, from here
 }
 
@@ -52,20 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_command(options: argparse.Namespace) -> None:
-    """Check what can be checked at once, then call the command's flow."""
-    from flows import commands  # torch and Prefect take seconds to import; --help should not
+    """Read the settings, then do what the command says."""
+    settings = Settings() if options.command == "demo" else settings_of(options)
+    from flows import commands  # torch and Prefect take seconds to import: not before the settings are right
 
     state: Path = options.state
     if options.command == "demo":
         commands.demo(state)
     elif options.command == "prepare":
-        commands.prepare(settings_of(options), state)
+        commands.prepare(settings, state)
     elif options.command == "train":
-        commands.train(settings_of(options), options.run, state)
+        commands.train(settings, options.run, state)
     elif options.command == "evaluate":
-        commands.evaluate(settings_of(options), options.run, state)
+        commands.evaluate(settings, options.run, state)
     else:
-        commands.report(settings_of(options), options.run, options.compare, state)
+        commands.report(settings, options.run, options.compare, state)
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
