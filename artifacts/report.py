@@ -13,7 +13,7 @@ from artifacts.report_content import ReportContent, gather
 from artifacts.report_pdf import write_report_pdf
 from artifacts.run import RunDirectory
 from artifacts.summary import summary_lines
-from artifacts.text import ELLIPSIS, printable
+from artifacts.text import ELLIPSIS, decimals, printable
 
 __all__ = ["render_html", "summary_lines", "write_report"]
 
@@ -44,7 +44,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"thumbnail": _thumbnail, "png": _png, "shown": _shown, "decimals": _decimals}
+    environment.filters |= {"thumbnail": _thumbnail, "png": _png, "shown": _shown, "decimals": decimals}
     return environment.get_template("report.html")
 
 
@@ -65,7 +65,3 @@ def _shown(text: str) -> str:
     """Return what a page shows of a text: no control characters, and no more than fits."""
     clean = printable(text[: TEXT * 4])
     return clean if len(clean) <= TEXT else clean[: TEXT - 1] + ELLIPSIS
-
-
-def _decimals(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

@@ -13,7 +13,8 @@ from artifacts.gallery import Case
 from artifacts.pdf import BOLD, FAINT, REGULAR, RULE, draw_empty, draw_image, draw_text, open_canvas
 from artifacts.plots import SIZE
 from artifacts.report_content import ReportContent
-from artifacts.round_pdf import number, shown
+from artifacts.round_pdf import shown
+from artifacts.text import decimals
 from duel.statistics import Interval
 
 MARGIN = 16 * mm
@@ -113,7 +114,7 @@ class ReportPages:
                 draw_image(self.canvas, case.directory / drawing["file"], *box)
         width, top = 2 * SIDE - 1 * mm, self.top - SIDE - 1.5 * mm
         accent = self.accents[case.player == "adversary"]
-        scores = f"similarity {number(case.attempt['similarity'])}   round {case.round}, {case.player}"
+        scores = f"similarity {decimals(case.attempt['similarity'])}   round {case.round}, {case.player}"
         top -= draw_text(self.canvas, scores, x, top, width, size=6, font=BOLD, colour=accent) + 0.5 * mm
         for label, text in (("Prompt", case.attempt["prompt"]), ("Description", case.attempt["description"])):
             top -= draw_text(self.canvas, f"{label}: {shown(text)}", x, top, width, lines=4, size=5.8) + 0.6 * mm

@@ -11,6 +11,7 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 
 from artifacts.pdf import BOLD, FAINT, PLAYER_COLOURS, RULE, draw_empty, draw_image, draw_text, open_canvas
+from artifacts.text import decimals
 
 MARGIN = 14 * mm
 WIDTH, HEIGHT = A4[0] - 2 * MARGIN, A4[1]
@@ -116,8 +117,8 @@ class RoundPages:
             self.canvas.setFillColor(self.colour)
             self.canvas.rect(x, top - 0.9 * mm, width * min(max(similarity, 0.0), 1.0), 0.9 * mm, stroke=0, fill=1)
         top -= 1.7 * mm
-        draw_text(self.canvas, f"similarity {number(similarity)}", x, top, width, size=5.6, font=BOLD)
-        earned = f"reward {number(reward)}"
+        draw_text(self.canvas, f"similarity {decimals(similarity)}", x, top, width, size=5.6, font=BOLD)
+        earned = f"reward {decimals(reward)}"
         if width > 35 * mm:
             draw_text(self.canvas, earned, x + 24 * mm, top, width, size=5.6, colour=FAINT)
             return top - 3.2 * mm
@@ -154,11 +155,6 @@ class RoundPages:
         draw_text(canvas, foot, MARGIN, 10 * mm, WIDTH, size=5.6, colour=FAINT)
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number for a caption; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
 def shown(text: str) -> str:
     """Return what stands for a text, which may be nothing at all."""
     return text if text.strip() else "(empty)"
@@ -172,10 +168,10 @@ def _facts(content: Mapping[str, Any]) -> str:
     attempts = [attempt for group in content["groups"] for attempt in group["attempts"]]
     update = content["update"]
     facts = [
-        f"similarity {number(_mean(attempts, 'similarity'))}",
-        f"reward {number(_mean(attempts, 'reward'))}",
-        f"loss {number(update['loss'], 4)}",
-        f"gradient norm {number(update['gradient_norm'])}",
+        f"similarity {decimals(_mean(attempts, 'similarity'))}",
+        f"reward {decimals(_mean(attempts, 'reward'))}",
+        f"loss {decimals(update['loss'], 4)}",
+        f"gradient norm {decimals(update['gradient_norm'])}",
         f"optimizer steps {update['optimizer_steps']}",
         f"groups skipped {update['skipped_groups']} of {update['groups'] + update['skipped_groups']}",
         f"images asked for {content['draws_asked']}",

@@ -60,13 +60,14 @@ def headlines(numbers: dict[str, Any]) -> list[Headline]:
     """Return the five numbers of `summary` in words."""
     rounds = f"{numbers['base_rounds']} of the base, {numbers['adversary_rounds']} of the adversary"
     pass_at_1 = _change(numbers["pass_at_1_first"], numbers["pass_at_1_last"])
+    questions = f", {numbers['questions']} questions" if numbers["questions"] else ""
     draws = f"{numbers['draws_asked']} → {numbers['draws_made']}"
     return [
         Headline("Rounds", str(numbers["rounds"]), rounds),
         _measured("Held-out similarity", numbers, "similarity", "mean cosine on images never trained on"),
         _measured("Adversary's reward", numbers, "adversary_reward", "mean over freshly sampled prompts"),
         Headline("Draws", draws, "images asked for → drawn; the others were in the store"),
-        Headline("pass@1", pass_at_1, f"first → last checkpoint, {numbers['questions']} questions"),
+        Headline("pass@1", pass_at_1, f"first → last checkpoint{questions}"),
     ]
 
 

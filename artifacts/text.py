@@ -11,6 +11,11 @@ RIGHT_TO_LEFT = frozenset({"R", "AL"})
 MIRRORED = str.maketrans("()[]{}<>«»", ")(][}{><»«")
 
 
+def decimals(value: float | None, digits: int = 3) -> str:
+    """Return a number for a caption, without a negative zero; a dash where there is none."""
+    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
 def printable(text: str, glyphs: Container[int] | None = None) -> str:
     """Return `text` on one line, without control and format characters.
 

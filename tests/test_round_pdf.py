@@ -15,7 +15,7 @@ from artifacts import pdf
 from artifacts.records import read_round, write_round
 from artifacts.round_pdf import write_round_pdf
 from artifacts.run import RunDirectory
-from artifacts.text import printable, visual_order, wrap
+from artifacts.text import decimals, printable, visual_order, wrap
 from duel.errors import RunError
 from duel.settings import Settings
 from duel.types import Attempt, Drawing, Group, RoundRecord
@@ -184,6 +184,10 @@ def test_printable_text_is_one_line_that_the_font_has() -> None:
     glyphs = pdf.glyphs(pdf.REGULAR)
     for text in HOSTILE:
         assert all(ord(character) in glyphs for character in printable(text, glyphs))
+
+
+def test_a_caption_has_no_negative_zero() -> None:
+    assert [decimals(value) for value in (-1e-7, -0.0006, 0.12349, None)] == ["0.000", "-0.001", "0.123", "–"]
 
 
 def test_right_to_left_text_reads_from_the_right() -> None:
