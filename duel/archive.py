@@ -1,0 +1,91 @@
+"""Taking images out of a zip archive that nobody has vouched for."""
+
+from __future__ import annotations
+
+import re
+import stat
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from duel.errors import DataError
+
+ENTRY = re.compile(r"(?:[\w-]+/)?(\d{1,6})\.jpg")  # 12.jpg or images/12.jpg
+MAX_ENTRIES = 20_000
+MAX_IMAGE_BYTES = 64 * 2**20
+MAX_TOTAL_BYTES = 8 * 2**30
+MAX_RATIO = 100  # a JPEG hardly shrinks; a bomb shrinks a thousandfold
+
+
+def extract_images(archive: Path, wanted: Mapping[str, Path]) -> None:
+    """Write the image of every figure id in `wanted` to the path beside it; nothing else is ever written.
+
+    Every entry is judged before the first is read. Raises DataError when one names a place outside the archive, is
+    a link, is encrypted, comes twice, or is larger than any chart; when an image is missing, or is none.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            entries = index(opened)
+            missing = [figure for figure in wanted if figure not in entries]
+            if missing:
+                raise DataError(
+                    f"{archive} lacks {len(missing)} of {len(wanted)} charts, the first is {missing[0]}.jpg; "
+                    "is it CharXiv's images.zip?"
+                )
+            for figure, path in tqdm(wanted.items(), desc="charts", unit="image"):
+                data = opened.read(entries[figure])
+                check_image_bytes(data, f"{archive}: {entries[figure].filename}")
+                path.write_bytes(data)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise DataError(f"{archive} is a broken zip archive: {error}; remove it and run `duel prepare` again") from None
+
+
+def index(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the entries that are charts, by figure id. Raises DataError naming an entry that cannot be trusted."""
+    entries = archive.infolist()
+    if len(entries) > MAX_ENTRIES:
+        raise DataError(f"{archive.filename} has {len(entries)} entries, expected at most {MAX_ENTRIES}")
+    charts: dict[str, zipfile.ZipInfo] = {}
+    for entry in entries:
+        fault = distrust(entry)
+        match = ENTRY.fullmatch(entry.filename)
+        if match and match[1] in charts:
+            fault = "comes twice"
+        if fault:
+            raise DataError(f"{archive.filename}: the entry {entry.filename!r} {fault}; nothing was taken out of it")
+        if match:
+            charts[match[1]] = entry
+    total = sum(entry.file_size for entry in charts.values())
+    if total > MAX_TOTAL_BYTES:
+        raise DataError(f"{archive.filename} unpacks to {total} bytes, expected at most {MAX_TOTAL_BYTES}")
+    return charts
+
+
+def distrust(entry: zipfile.ZipInfo) -> str | None:
+    """Return what is wrong with an entry, or None."""
+    parts = entry.filename.split("/")
+    if ".." in parts or parts[0] == "" or "\\" in entry.orig_filename or ":" in entry.filename:
+        return "points outside the archive"
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device"
+    if entry.flag_bits & 0x1:
+        return "is encrypted"
+    if entry.file_size > MAX_IMAGE_BYTES:
+        return f"unpacks to {entry.file_size} bytes, expected at most {MAX_IMAGE_BYTES}"
+    if entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
+        return f"unpacks to {entry.file_size} bytes from {entry.compress_size}, as a zip bomb does"
+    return None
+
+
+def check_image_bytes(data: bytes, name: str) -> None:
+    """Read an image's header; raises DataError when there is none or its size is absurd."""
+    try:
+        with Image.open(BytesIO(data)):
+            pass
+    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{name} is no image: {error}") from None

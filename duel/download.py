@@ -1,0 +1,120 @@
+"""Downloads that go on where they broke off, are checked, and appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from huggingface_hub import get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.file_download import http_get
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public by its documentation
+
+from duel.errors import DataError, ServiceError
+
+UNCOMPRESSED = {"Accept-Encoding": "identity"}  # bytes on the wire are the file's bytes, so that ranges mean something
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a file must be: its size in bytes and its SHA-256 (hex)."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a Hugging Face data set at one commit; `etag` is its SHA-256 if the hub stores it as a large file."""
+
+    url: str
+    commit: str
+    size: int
+    etag: str
+
+
+def fetch(url: str, path: Path, size: int | None, headers: Mapping[str, str] | None = None, tag: str = "") -> None:
+    """Download `url` to `path`, with a progress bar; `path` appears when all of it has come.
+
+    What came before a connection broke stays in `NAME.TAG.part` and is not asked for again, in this process or in
+    a later one, provided that the size is known; `tag` tells versions of a file apart.
+    Raises ServiceError when the download broke off, DataError when there is no such file or it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{tag}.part" if tag else f"{path.name}.part")
+    if size is None or (partial.exists() and partial.stat().st_size > size):
+        partial.unlink(missing_ok=True)
+    fault: Exception
+    try:
+        with partial.open("ab") as file:
+            http_get(
+                url,
+                file,
+                resume_size=file.tell(),
+                expected_size=size,
+                headers={**UNCOMPRESSED, **(headers or {})},
+                displayed_filename=path.name,
+            )
+        partial.replace(path)
+        return
+    except (httpx.HTTPError, OSError) as error:
+        fault = explain(url, error)
+        if type(error) is OSError and error.errno is None:  # all of it came, and it is of another size
+            partial.unlink()
+            fault = DataError(f"{url} is not what it should be: expected {size} bytes; check the address and revision")
+    raise fault
+
+
+def look_up(repository: str, name: str, revision: str, endpoint: str | None) -> HubFile:
+    """Ask the hub which commit `revision` of a data set is, and how large and which a file of it is.
+
+    Raises ServiceError when the hub does not answer as expected, DataError when there is no such file.
+    """
+    fault: Exception
+    url = hf_hub_url(repository, name, repo_type="dataset", revision=revision, endpoint=endpoint)
+    try:
+        found = get_hf_file_metadata(url, endpoint=endpoint)
+    except (httpx.HTTPError, OSError) as error:
+        fault = explain(url, error)
+    else:
+        if found.commit_hash and found.etag and found.size is not None:
+            pinned = hf_hub_url(repository, name, repo_type="dataset", revision=found.commit_hash, endpoint=endpoint)
+            return HubFile(pinned, found.commit_hash, found.size, found.etag)
+        fault = ServiceError(f"{url}: the answer names no commit, hash or size; check HF_ENDPOINT, or try again later")
+    raise fault
+
+
+def hub_headers() -> dict[str, str]:
+    """Return the headers of a hub request, with the user's token if there is one; no other host may get them."""
+    return build_hf_headers()
+
+
+def measure(path: Path) -> Pin:
+    """Return size and SHA-256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Pin(path.stat().st_size, digest)
+
+
+def check(path: Path, expected: Pin) -> None:
+    """Compare a file with its pin; one that differs is removed. Raises DataError saying what was found."""
+    found = measure(path)
+    if found != expected:
+        path.unlink()
+        raise DataError(
+            f"{path} is not what it should be: {found.size} bytes with SHA-256 {found.sha256}, "
+            f"expected {expected.size} bytes with {expected.sha256}; it was removed, run `duel prepare` again"
+        )
+
+
+def explain(url: str, error: Exception) -> Exception:
+    """Return the error to raise in place of a library's: without its request, which holds the user's token."""
+    if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
+        return DataError(f"{url}: HTTP {error.response.status_code}; expected a public file there, check the revision")
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
+        return DataError(f"cannot write what comes from {url}: {error.strerror}; free some space or name another place")
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return ServiceError(f"the download of {url} broke off: {reason}; run it again, it goes on where it stopped")

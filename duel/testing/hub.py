@@ -1,0 +1,201 @@
+"""A trial hub: serves a folder as Hugging Face serves data sets and as GitHub serves raw files, on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import threading
+import zipfile
+from collections import Counter
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+from duel.charxiv import ARCHIVE, COMMIT, CONSTANTS, DATASET, PINS
+from duel.download import measure
+from duel.offline.charts import Chart, sample_chart
+from duel.offline.questions import ask
+from duel.offline.renderer import render
+from duel.testing.faults import Faults
+from duel.testing.serving import Handler, Server
+
+RESOLVE = re.compile(r"/datasets/(?P<file>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
+FILE_FAULTS = ("error", "hang", "reset", "cut", "wrong")  # cut: ends halfway; wrong: the last byte is another
+
+
+class HubServer:
+    """Serves `folder`/hub/OWNER/NAME/FILE of data sets and `folder`/github/OWNER/NAME/COMMIT/PATH of repositories.
+
+    As on the real hub, a HEAD names commit, hash and size, and a GET is sent on to another host, where the bytes are
+    and ranges are served. A fault's stage is the name of the file whose bytes are asked for. Use it with `with`.
+    """
+
+    def __init__(
+        self, folder: Path, *, faults: Faults | None = None, hang_seconds: float = 60.0, port: int = 0
+    ) -> None:
+        self.folder = folder
+        self.faults = faults or Faults()
+        self.commit = hashlib.sha1(b"trial hub", usedforsecurity=False).hexdigest()  # in a git commit's form
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._files = Server(type("Files", (HubHandler,), {"service": self}), port, hang_seconds)
+
+    @property
+    def url(self) -> str:
+        """What HF_ENDPOINT is to be."""
+        return self._files.url
+
+    @property
+    def files_url(self) -> str:
+        """Where the bytes of the hub's files are: the same server under another name, as if it were another host."""
+        return self.url.replace("127.0.0.1", "localhost")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that send Duel's downloads here; the annotations' hashes are those of the served ones."""
+        data = self.folder / "github" / DATASET / COMMIT / "data"
+        pins = {name: measure(data / name) for name in PINS}
+        return {
+            "HF_ENDPOINT": self.url,
+            "DUEL_ANNOTATIONS_URL": f"{self.url}/github/{DATASET}",
+            "DUEL_ANNOTATIONS_PINS": ",".join(f"{name}:{pin.size}:{pin.sha256}" for name, pin in pins.items()),
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Return requests, bytes sent, ranges served, and user tokens that came where the bytes are (none should)."""
+        with self._lock:
+            return {name: self._counts[name] for name in ("requests", "bytes", "ranges", "tokens_at_files")}
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Count `number` more of `name`."""
+        with self._lock:
+            self._counts[name] += number
+
+    def __enter__(self) -> Self:
+        self._files.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.stop()
+
+
+class HubHandler(Handler):
+    """GET and HEAD of files."""
+
+    service: HubServer
+
+    def do_HEAD(self) -> None:
+        """Say which file it is."""
+        self.service.count("requests")
+        match = RESOLVE.fullmatch(unquote(urlsplit(self.path).path))
+        self.resolve(match) if match else self.send(404, b"", {})
+
+    def do_GET(self) -> None:
+        """Send the client on to a data set's file, or send the bytes of a file."""
+        self.service.count("requests")
+        path = unquote(urlsplit(self.path).path)
+        match = RESOLVE.fullmatch(path)
+        self.resolve(match) if match else self.send_file(self.service.folder / path.lstrip("/"))
+
+    def resolve(self, match: re.Match[str]) -> None:
+        """Say which commit, hash and size a data set's file has, and where its bytes are."""
+        file = self.service.folder / "hub" / match["file"] / match["name"]
+        if not file.is_file() or match["revision"] not in ("main", self.service.commit):
+            return self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
+        pin = measure(file)
+        headers = {
+            "Location": f"{self.service.files_url}/hub/{match['file']}/{match['name']}",
+            "X-Repo-Commit": self.service.commit,
+            "X-Linked-Etag": f'"{pin.sha256}"',
+            "X-Linked-Size": str(pin.size),
+        }
+        return self.send(302, b"", headers)
+
+    def send_file(self, file: Path) -> None:
+        """Send a file, or the part of it that is asked for, or go wrong with it."""
+        if not file.resolve().is_relative_to(self.service.folder.resolve()) or not file.is_file():
+            return self.send(404, b"", {})
+        self.service.count("tokens_at_files", "Authorization" in self.headers)
+        fault = self.service.faults.pick(file.name, FILE_FAULTS)
+        if fault == "error":
+            return self.send(500, b"", {})
+        if fault == "hang":
+            return self.hang()
+        if fault == "reset":
+            return self.reset()
+        data = file.read_bytes()
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(match[1]) if match else 0
+        if start >= len(data) > 0:
+            return self.send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
+        return self.send_bytes(data, start, fault)
+
+    def send_bytes(self, data: bytes, start: int, fault: str | None) -> None:
+        """Send `data` from `start` on, or half of that, or with its last byte changed."""
+        body = data[start:]
+        if fault == "wrong":
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        sent = body[: len(body) // 2] if fault == "cut" else body
+        headers = {"Accept-Ranges": "bytes"}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            self.service.count("ranges")
+        self.service.count("bytes", len(sent))
+        self.send(206 if start else 200, sent, headers, announced=len(body) if fault == "cut" else None)
+
+
+def write_trial_hub(folder: Path, figures: int = 120, seed: int = 0) -> None:
+    """Write what a trial hub serves: rendered charts and questions about them, in CharXiv's files and fields.
+
+    Figure ids have gaps, as CharXiv's have.
+    """
+    charts = {3 * index + 1: sample_chart(random.Random(f"{seed}/{index}")) for index in range(figures)}
+    data = folder / "github" / DATASET / COMMIT / "data"
+    for directory in (data, data.parent / "src", folder / "hub" / DATASET):
+        directory.mkdir(parents=True, exist_ok=True)
+    reasoning = {str(figure): reasoning_entry(figure, chart) for figure, chart in charts.items()}
+    descriptive = {str(figure): descriptive_entry(figure, chart) for figure, chart in charts.items()}
+    (data / "reasoning_val.json").write_text(json.dumps(reasoning, indent=4))
+    (data / "descriptive_val.json").write_text(json.dumps(descriptive, indent=4))
+    (data.parent / "src" / CONSTANTS).write_bytes(Path(__file__).with_name(CONSTANTS).read_bytes())
+    with zipfile.ZipFile(folder / "hub" / DATASET / ARCHIVE, "w", zipfile.ZIP_DEFLATED) as archive:
+        for figure, chart in charts.items():
+            archive.writestr(zipfile.ZipInfo(f"images/{figure}.jpg"), jpeg(chart))
+
+
+def reasoning_entry(figure: int, chart: Chart) -> dict[str, Any]:
+    """Return the reasoning question about a chart in CharXiv's fields."""
+    [question] = ask(chart, 1, random.Random(figure))
+    answer = question.answer(chart)
+    return {
+        "figure_id": figure,
+        "query": question.text,
+        "answer": answer,
+        "inst_category": question.category,
+        "qa_source": 1,
+    }
+
+
+def descriptive_entry(figure: int, chart: Chart) -> dict[str, Any]:
+    """Return four descriptive questions about a chart in CharXiv's fields."""
+    labels = {1: chart.title, 2: chart.x_label, 3: chart.y_label, 19: "1"}
+    return {
+        "figure_id": figure,
+        "num_subplots": 1,
+        "subplot_loc": [0, 0],
+        "qids": list(labels),
+        "answers": [label or "Not Applicable" for label in labels.values()],
+    }
+
+
+def jpeg(chart: Chart) -> bytes:
+    """Draw a chart as JPEG."""
+    buffer = BytesIO()
+    render(chart).convert("RGB").save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()

@@ -1,0 +1,203 @@
+"""A trial judge: speaks OpenAI's chat-completions protocol on loopback and grades by comparing texts.
+
+It reads answer and response out of the prompt it is sent, as CharXiv's rubrics lay them out, and refuses what the real
+service refuses: another key, no model, JSON asked for by a prompt that does not speak of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import Counter
+from types import TracebackType
+from typing import Any, Self
+
+from duel.judge import normalise
+from duel.testing.faults import Faults
+from duel.testing.serving import Handler, Server
+
+KEY = "sk-loopback-not-a-real-key"
+FAILURES = {  # fault: (status, code, message)
+    "unauthorized": (401, "invalid_api_key", "Incorrect API key provided."),
+    "throttled": (429, "rate_limit_exceeded", "Rate limit reached."),
+    "quota": (429, "insufficient_quota", "You exceeded your current quota."),
+    "error": (500, "server_error", "The server had an error while processing your request."),
+    "filtered": (400, "content_filter", "The prompt was flagged."),
+}
+SPOILT = ("bad-json", "cut-json", "missing-keys")  # the verdict, in a whole answer
+COMPLETION_FAULTS = (*FAILURES, "hang", "reset", "bad-body", *SPOILT)
+ANSWER = re.compile(r"Ground Truth: (?P<truth>.*?)\n\W*Response: (?P<response>.*)", re.DOTALL)
+TRIPLET = re.compile(
+    r"T(?P<i>\d+):\nResponse (?P=i): (?P<response>.*?)\nGround Truth (?P=i): (?P<truth>.*?)\n\n", re.DOTALL
+)
+
+
+class OpenAIServer:
+    """Grades like a strict exact matcher; use it with `with`.
+
+    Faults have one stage, `completion`, and are those of COMPLETION_FAULTS. Each verdict takes `seconds`; a 429 says
+    to wait `retry_after` seconds. `requests` holds the bodies that were answered with a verdict, in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: str = KEY,
+        faults: Faults | None = None,
+        seconds: float = 0.0,
+        retry_after: float = 1.0,
+        hang_seconds: float = 60.0,
+        port: int = 0,
+    ) -> None:
+        self.key = key
+        self.faults = faults or Faults()
+        self.seconds = seconds
+        self.retry_after = retry_after
+        self.requests: list[dict[str, Any]] = []
+        self._counts: Counter[str] = Counter()
+        self._under_way = 0
+        self._lock = threading.Lock()
+        self._api = Server(type("Api", (CompletionHandler,), {"service": self}), port, hang_seconds)
+
+    @property
+    def url(self) -> str:
+        """What OPENAI_BASE_URL is to be."""
+        return f"{self._api.url}/v1"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that send Duel's judge here."""
+        return {"OPENAI_BASE_URL": self.url, "OPENAI_API_KEY": self.key}
+
+    def counts(self) -> dict[str, int]:
+        """Return how many requests came, how many got a usable verdict, and the most that were under way at once."""
+        with self._lock:
+            return {name: self._counts[name] for name in ("requests", "verdicts", "most_at_once")}
+
+    def arrive(self) -> None:
+        """Count a request that begins."""
+        with self._lock:
+            self._counts["requests"] += 1
+            self._under_way += 1
+            self._counts["most_at_once"] = max(self._counts["most_at_once"], self._under_way)
+
+    def leave(self) -> None:
+        """Count a request that ends."""
+        with self._lock:
+            self._under_way -= 1
+
+    def judge(self, request: dict[str, Any], fault: str | None) -> dict[str, Any]:
+        """Return the reply to a request, its verdict spoilt by `fault`."""
+        self._api.closing.wait(self.seconds)
+        with self._lock:
+            self.requests.append(request)
+            self._counts["verdicts"] += fault is None
+        text = spoil(json.dumps(grade(request["messages"][0]["content"])), fault)
+        return completion(request["model"], text, "length" if fault == "cut-json" else "stop")
+
+    def __enter__(self) -> Self:
+        self._api.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._api.stop()
+
+
+class CompletionHandler(Handler):
+    """POST /v1/chat/completions."""
+
+    service: OpenAIServer
+
+    def do_POST(self) -> None:
+        """Answer one request, or go wrong with it."""
+        self.service.arrive()
+        try:
+            self.complete(self.read_body())
+        finally:
+            self.service.leave()
+
+    def complete(self, body: bytes) -> None:
+        """Check the request as the real service does, then grade it."""
+        given = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self.path != "/v1/chat/completions":
+            return self.fail(404, "unknown_url", f"Invalid URL (POST {self.path})")
+        if given != self.service.key:
+            return self.fail(401, "invalid_api_key", f"Incorrect API key provided: {given}.")
+        request = json.loads(body)
+        refusal = refuse(request)
+        if refusal:
+            return self.fail(400, "invalid_request_error", refusal)
+        fault = self.service.faults.pick("completion", COMPLETION_FAULTS)
+        if fault in FAILURES:
+            return self.fail(*FAILURES[fault])
+        if fault == "hang":
+            return self.hang()
+        if fault == "reset":
+            return self.reset()
+        if fault == "bad-body":
+            return self.send(200, b'{"id": ', {"Content-Type": "application/json"})
+        return self.answer(200, self.service.judge(request, fault))
+
+    def fail(self, status: int, code: str, message: str) -> None:
+        """Send an error in the service's form."""
+        headers = {"Retry-After": f"{self.service.retry_after:g}"} if status == 429 else {}
+        self.answer(status, {"error": {"message": message, "type": "error", "param": None, "code": code}}, headers)
+
+
+def refuse(request: dict[str, Any]) -> str | None:
+    """Return why the real service would refuse a request, or None."""
+    messages = request.get("messages")
+    if not request.get("model"):
+        return "you must provide a model parameter"
+    if not isinstance(messages, list) or not messages or not isinstance(messages[0].get("content"), str):
+        return "'messages' is a required property"
+    wants_json = (request.get("response_format") or {}).get("type") == "json_object"
+    if wants_json and "json" not in messages[0]["content"].lower():
+        return "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
+    return None
+
+
+def grade(prompt: str) -> dict[str, Any]:
+    """Return the verdict on a grading prompt: 1 where response and answer are the same words."""
+    triplets = list(TRIPLET.finditer(prompt.rpartition("### Example End ###")[2]))
+    if triplets:
+        verdict: dict[str, Any] = {}
+        for triplet in triplets:
+            verdict[f"extract_answer_T{triplet['i']}"] = triplet["response"]
+            verdict[f"score_T{triplet['i']}"] = same(triplet)
+        return verdict
+    answer = ANSWER.search(prompt.partition("### Your Turn ###")[2])
+    if answer is None:
+        return {"error": "no ground truth and response found"}
+    return {"extracted_answer": answer["response"].strip(), "score": same(answer)}
+
+
+def same(match: re.Match[str]) -> int:
+    """Return 1 where response and answer are the same words, else 0."""
+    return int(normalise(match["truth"]) == normalise(match["response"]))
+
+
+def spoil(verdict: str, fault: str | None) -> str:
+    """Return a verdict as `fault` leaves it."""
+    if fault == "bad-json":
+        return f"Here is my verdict: {verdict}"
+    if fault == "cut-json":
+        return verdict[: len(verdict) // 2]
+    return '{"verdict": 1}' if fault == "missing-keys" else verdict
+
+
+def completion(model: str, text: str, finish_reason: str) -> dict[str, Any]:
+    """Return a reply in the service's form."""
+    message = {"role": "assistant", "content": text, "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
+    return {
+        "id": "chatcmpl-loopback",
+        "object": "chat.completion",
+        "created": 1735689600,
+        "model": model,
+        "choices": [choice],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    }
