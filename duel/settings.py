@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from duel import instructions
 from duel.errors import SettingsError
-from duel.types import Player
+from duel.types import Player, Scalar
 
 OPERATIONAL: dict[str, Any] = {"operational": True}
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -40,6 +40,9 @@ class DataSettings(Section):
     )
     train_images: int = Field(75, ge=1, description="images to train on (used without an adversary)")
     test_images: int = Field(25, ge=1, description="held-out images, never trained on")
+    charxiv_revision: str = Field(
+        "main", min_length=1, description="commit or branch of CharXiv's images; the first download records its commit"
+    )
 
 
 class ModelSettings(Section):
@@ -113,13 +116,55 @@ class OptimizerSettings(Section):
 
 
 class GeneratorSettings(Section):
-    """Which service draws, and how many draws run at once."""
+    """Which service draws, with what, how fast, and at what price."""
 
-    service: Literal["offline", "replicate"] = Field(
-        "offline", description="offline: the chart renderer on this machine; replicate: a paid service"
+    service: Literal["offline", "replicate", "diffusers"] = Field(
+        "offline",
+        description="offline: the chart renderer on this machine; replicate: a paid service; "
+        "diffusers: a diffusion model on this machine",
     )
-    model: str = Field("black-forest-labs/flux-schnell", description="the service's model; unused offline")
+    model: str = Field(
+        "black-forest-labs/flux-schnell",
+        description="the service's model; for diffusers a hub name or local folder; unused offline",
+    )
+    version: str | None = Field(
+        None, description="pinned version (replicate) or revision (diffusers); empty: the official model's, main"
+    )
+    parameters: dict[str, Scalar] | None = Field(
+        None,
+        description="a table of what else the model takes, such as size and steps; it overrides the reference's "
+        "values, which flux-schnell has by default",
+    )
+    prompt_limit: int | None = Field(
+        None,
+        ge=1,
+        description="text tokens the model reads; empty: known for flux-schnell, the tokenizer's for diffusers",
+    )
     concurrency: int = Field(8, ge=1, description="draws under way at once", json_schema_extra=OPERATIONAL)
+    requests_per_minute: float = Field(
+        600, gt=0, description="predictions created in a minute, at most (replicate)", json_schema_extra=OPERATIONAL
+    )
+    deadline_seconds: float = Field(
+        300, gt=0, description="one draw may take so long, retries included (replicate)", json_schema_extra=OPERATIONAL
+    )
+    dollars_per_image: float = Field(
+        0.003, ge=0, description="price that the spend ledger counts with (replicate)", json_schema_extra=OPERATIONAL
+    )
+    batch_size: int = Field(
+        4, ge=1, description="images drawn at once on this machine (diffusers)", json_schema_extra=OPERATIONAL
+    )
+
+    @model_validator(mode="after")
+    def _parameters_leave_the_draw_alone(self) -> GeneratorSettings:
+        parameters = self.parameters or {}
+        for name in ("prompt", "seed", "generator"):
+            if name in parameters:
+                raise ValueError(f"parameters holds {name!r}, which differs from draw to draw; remove it")
+        if parameters.get("num_outputs", 1) != 1:
+            raise ValueError(f"parameters.num_outputs is {parameters['num_outputs']!r}, expected 1: an image a draw")
+        if self.service == "replicate" and self.prompt_limit is None and self.model != "black-forest-labs/flux-schnell":
+            raise ValueError(f"prompt_limit is empty; how many text tokens does {self.model} read?")
+        return self
 
 
 class EvaluationSettings(Section):
@@ -143,7 +188,13 @@ class EvaluationSettings(Section):
         instructions.ANSWER, description="instruction; {question} stands for it", json_schema_extra=OPERATIONAL
     )
     charts: int | None = Field(
-        None, ge=1, description="first N charts of the test set; empty: all", json_schema_extra=OPERATIONAL
+        None,
+        ge=1,
+        description="first N charts of the test set; empty: all (of CharXiv 925, of which the reference has 25)",
+        json_schema_extra=OPERATIONAL,
+    )
+    questions: Literal["reasoning", "descriptive", "both"] = Field(
+        "reasoning", description="which questions are put; descriptive: CharXiv only", json_schema_extra=OPERATIONAL
     )
     questions_at_once: int = Field(
         25, ge=1, description="questions answered in one batch; bounds memory", json_schema_extra=OPERATIONAL
@@ -154,6 +205,24 @@ class EvaluationSettings(Section):
         if "{question}" not in self.answer:
             raise ValueError(f"got {self.answer!r}, expected a text with {{question}} in it")
         return self
+
+
+class JudgeSettings(Section):
+    """Who grades answers."""
+
+    service: Literal["exact", "openai"] = Field(
+        "exact",
+        description="exact: equal texts or numbers, on this machine; openai: CharXiv's rubrics, a paid service",
+        json_schema_extra=OPERATIONAL,
+    )
+    model: str = Field(
+        "gpt-4.1", min_length=1, description="the service's model; unused by exact", json_schema_extra=OPERATIONAL
+    )
+    concurrency: int = Field(8, ge=1, description="requests under way at once", json_schema_extra=OPERATIONAL)
+    timeout_seconds: float = Field(60, gt=0, description="one request may take so long", json_schema_extra=OPERATIONAL)
+    deadline_seconds: float = Field(
+        600, gt=0, description="one answer may take so long, retries included", json_schema_extra=OPERATIONAL
+    )
 
 
 class ReportSettings(Section):
@@ -188,6 +257,7 @@ class Settings(Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     generator: GeneratorSettings = GeneratorSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    judge: JudgeSettings = JudgeSettings()
     report: ReportSettings = ReportSettings()
 
     @model_validator(mode="after")
