@@ -40,6 +40,10 @@ class DeadlineError(Exception):
     """The time for one answer is over."""
 
 
+class NoCreditError(Exception):
+    """The account is empty: a 429 like any other to the client library, which would try again until the deadline."""
+
+
 def ask_always(key: str, ask: Callable[[], str]) -> str:  # noqa: ARG001
     """Ask without remembering; `cache.answers` has the one that remembers."""
     return ask()
@@ -159,9 +163,11 @@ class OpenAIJudge:
             failure = self._explain(error)
         except DeadlineError:
             failure = JudgeError(
-                f"{self.host} gave no answer within {self.deadline_seconds:g} s, the last status was {self._now.status}; "
-                "evaluate again later, what is graded already is remembered"
+                f"{self.host} gave no answer within {self.deadline_seconds:g} s, the last status was "
+                f"{self._now.status}; evaluate again later, what is graded already is remembered"
             )
+        except NoCreditError:
+            failure = UserError(f"{self.host}: the account behind OPENAI_API_KEY has no credit left")
         except openai.APIConnectionError as error:
             failure = JudgeError(f"{self.host} cannot be reached: {type(error).__name__}; check OPENAI_BASE_URL")
         except ValueError:
@@ -176,8 +182,6 @@ class OpenAIJudge:
             return Ungradable(f"{self.host} refused the prompt: {code}")
         if status in (401, 403):
             return UserError(f"{self.host} refused the key (HTTP {status}); check OPENAI_API_KEY and its rights")
-        if code == "insufficient_quota":
-            return UserError(f"{self.host}: the account behind OPENAI_API_KEY has no credit left")
         if status == 404:
             return UserError(f"{self.host} has no model {self.model!r} for this key; check judge.model")
         if status in (400, 413, 422):
@@ -190,6 +194,8 @@ class OpenAIJudge:
 
     def _note(self, response: Any) -> None:
         self._now.status = f"HTTP {response.status_code}"
+        if response.status_code == 429 and b"insufficient_quota" in response.read():
+            raise NoCreditError
 
 
 def check_ready(api_key: str | None = None) -> None:

@@ -230,13 +230,19 @@ def test_a_refused_key_is_said_at_once(judge, service, faults):
     assert service.counts()["requests"] == 1
 
 
-def test_an_account_without_credit_is_said_when_the_library_gives_up(service, faults, monkeypatch):
-    monkeypatch.setattr("duel.openai_judge.RETRIES", 1)
-    faults.script("completion", "quota", "quota")
-    judge = OpenAIJudge("gpt-4.1", RUBRICS)
+def test_an_account_without_credit_is_said_at_once(judge, service, faults):
+    faults.script("completion", "quota")
     with pytest.raises(UserError, match="has no credit left"):
         judge.grade(BLUE, ["blue"])
-    judge.close()
+    assert service.counts()["requests"] == 1
+
+
+def test_a_model_that_is_not_there_is_named(service, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{service.url}/nowhere")
+    elsewhere = OpenAIJudge("gpt-none", RUBRICS)
+    with pytest.raises(UserError, match=r"has no model 'gpt-none' for this key; check judge.model"):
+        elsewhere.grade(BLUE, ["blue"])
+    elsewhere.close()
 
 
 def test_a_missing_key_is_reported_before_any_request(service, monkeypatch):
