@@ -173,7 +173,7 @@ def _facts(content: Mapping[str, Any]) -> str:
         f"loss {decimals(update['loss'], 4)}",
         f"gradient norm {decimals(update['gradient_norm'])}",
         f"optimizer steps {update['optimizer_steps']}",
-        f"groups skipped {update['skipped_groups']} of {update['groups'] + update['skipped_groups']}",
+        f"groups skipped {update['skipped_groups']} of {update['groups']}",
         f"images asked for {content['draws_asked']}",
     ]
     return "   ·   ".join(facts)

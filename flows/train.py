@@ -56,4 +56,5 @@ def play_round(arena: Arena, round: int) -> RoundRecord:
 
     groups = to_groups(descriptions if player == "base" else prompts, attempts)
     update = learn(arena, round, player, groups)
-    return RoundRecord(round, player, groups, update, draws_asked(originals, reconstructions))
+    drawn = (originals, reconstructions) if prompts else (reconstructions,)
+    return RoundRecord(round, player, groups, update, draws_asked(*drawn))

@@ -11,7 +11,7 @@ from duel.randomness import derive_seed
 from duel.schedule import sample_seeds
 from duel.types import Attempt, Completion, Drawing, Grade, ModelInput, Question
 from tasks.arena import Arena
-from tasks.drawing import draw_groups
+from tasks.drawing import draw_groups, draws_asked
 from tasks.scoring import compare
 from tasks.stages import stage
 from tasks.writing import describe, invention, sample
@@ -20,12 +20,12 @@ from tasks.writing import describe, invention, sample
 @stage("evaluate_players", retries=3)
 def evaluate_players(arena: Arena, round: int) -> dict[str, Any]:
     """Measure the players on the held-out images and on fresh prompts; every evaluation uses the same seeds."""
-    measured: dict[str, Any] = {"round": round}
-    if "base" in arena.settings.order:
-        measured["base"] = evaluate_base(arena)
-    if "adversary" in arena.settings.order:
-        measured["adversary"] = evaluate_adversary(arena)
-    return measured
+    players = {
+        player: evaluate_base(arena) if player == "base" else evaluate_adversary(arena)
+        for player in ("base", "adversary")
+        if player in arena.settings.order
+    }
+    return {"round": round, "draws_asked": sum(found["draws_asked"] for found in players.values()), **players}
 
 
 def evaluate_base(arena: Arena) -> dict[str, Any]:
@@ -35,6 +35,7 @@ def evaluate_base(arena: Arena) -> dict[str, Any]:
     return {
         "images": [path.name for path in arena.dataset.test_images],
         "similarities": [_mean([attempt.similarity for attempt in group]) for group in attempts],
+        "draws_asked": draws_asked(_redrawn(attempts)),
     }
 
 
@@ -50,6 +51,7 @@ def evaluate_adversary(arena: Arena) -> dict[str, Any]:
         "descriptions": [text.text for [text] in descriptions],
         "similarities": [attempt.similarity for [attempt] in attempts],
         "rewards": [attempt.reward for [attempt] in attempts],
+        "draws_asked": draws_asked(originals, _redrawn(attempts)),
     }
 
 
@@ -95,6 +97,10 @@ def _go_around(
     descriptions = describe(arena, originals, per_image, "evaluation", stream)
     reconstructions = draw_groups(arena, descriptions, "evaluation", "reconstruction", stream)
     return compare(arena, originals, reconstructions, "adversary"), descriptions
+
+
+def _redrawn(attempts: list[list[Attempt]]) -> list[list[Drawing]]:
+    return [[attempt.reconstruction for attempt in group] for group in attempts]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

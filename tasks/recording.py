@@ -30,8 +30,9 @@ def save_checkpoint(arena: Arena, round: int) -> None:
 
 
 def record_evaluation(arena: Arena, round: int, measured: dict[str, Any]) -> None:
-    """Write the proxy evaluation made after `round` rounds."""
-    files.write_json(arena.run.eval_logs / f"eval-{round:04d}.json", measured)
+    """Write the proxy evaluation made after `round` rounds; its draws are not the next round's."""
+    files.write_json(arena.run.eval_logs / f"eval-{round:04d}.json", {**measured, "draws_made": arena.draws_made})
+    arena.draws_made = 0
 
 
 def checkpoints_to_evaluate(arena: Arena, questions: Sequence[Question]) -> list[Checkpoint]:
