@@ -20,6 +20,7 @@ from artifacts.evaluations import interval, read_checkpoint_tests, read_proxy_ev
 from artifacts.metrics import read_metrics
 from artifacts.run import RunDirectory
 from artifacts.themes import LINES, THEMES, Line, Theme, decorate
+from duel.schedule import turns_of
 from duel.statistics import Interval
 from duel.types import Player
 
@@ -47,6 +48,7 @@ class Plot:
     quantity: str
     player: Player  # gives the first curve its colour
     curves: list[Curve]
+    axis: str = "rounds trained"
 
 
 def write_plots(run: RunDirectory, compare: RunDirectory | None = None) -> dict[str, Path]:
@@ -82,10 +84,18 @@ def plots_of(run: RunDirectory, compare: RunDirectory | None = None) -> Iterator
         Plot("pass_at_1", "Questions answered: pass@1", questions, "pass@1", "base", _pass_at_1(run, "pass@1")),
     ]  # fmt: skip
     if compare is not None:
-        both = [*_pass_at_1(run, _label(run)), *_pass_at_1(compare, _label(compare))]
+        both = [*_pass_at_1(run, _label(run), of_base=True), *_pass_at_1(compare, _label(compare), of_base=True)]
         title = "Questions answered: pass@1 of two runs"
         candidates.append(
-            Plot("pass_at_1_comparison", title, questions, "pass@1", "base", both if len(both) == 2 else [])
+            Plot(
+                "pass_at_1_comparison",
+                title,
+                questions,
+                "pass@1",
+                "base",
+                both if len(both) == 2 else [],
+                axis="rounds in which the base learned",
+            )
         )
     yield from (plot for plot in candidates if plot.curves)
 
@@ -169,7 +179,7 @@ def _draw_frame(axes: Axes, plot: Plot, theme: Theme) -> None:
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
         spine.set_color(theme.faint)
-    axes.set_xlabel("round" if plot.curves[0].intervals is None else "rounds trained", color=theme.ink, fontsize=10)
+    axes.set_xlabel("round" if plot.curves[0].intervals is None else plot.axis, color=theme.ink, fontsize=10)
     axes.set_ylabel(plot.quantity, color=theme.ink, fontsize=10)
 
 
@@ -209,8 +219,16 @@ def _fresh_prompts(run: RunDirectory) -> list[Curve]:
     return rewards + _measured("similarity", [(e.rounds_done, e.adversary_similarities) for e in evaluations])
 
 
-def _pass_at_1(run: RunDirectory, label: str) -> list[Curve]:
-    return _measured(label, [(test.rounds_done, test.questions) for test in read_checkpoint_tests(run)])
+def _pass_at_1(run: RunDirectory, label: str, of_base: bool = False) -> list[Curve]:
+    """With `of_base` over the base's own rounds, so that runs with and without adversary can be compared."""
+    tests = read_checkpoint_tests(run)
+    return _measured(
+        label,
+        [
+            (turns_of("base", run.settings.order, test.rounds_done) if of_base else test.rounds_done, test.questions)
+            for test in tests
+        ],
+    )
 
 
 def _measured(label: str, found: list[tuple[int, list[float]]]) -> list[Curve]:

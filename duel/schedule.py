@@ -19,8 +19,12 @@ def player_of(order: Sequence[Player], round: int) -> Player:
 
 def turns_before(order: Sequence[Player], round: int) -> int:
     """Return how many rounds before `round` had the same player."""
-    player = player_of(order, round)
-    whole, rest = divmod(round, len(order))
+    return turns_of(player_of(order, round), order, round)
+
+
+def turns_of(player: Player, order: Sequence[Player], rounds: int) -> int:
+    """Return how many of the first `rounds` rounds train `player`."""
+    whole, rest = divmod(rounds, len(order))
     return whole * order.count(player) + list(order[:rest]).count(player)
 
 

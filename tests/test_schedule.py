@@ -1,4 +1,4 @@
-from duel.schedule import draw_seed, images_of_turn, player_of, sample_seeds, turns_before
+from duel.schedule import draw_seed, images_of_turn, player_of, sample_seeds, turns_before, turns_of
 
 
 def test_players_alternate_strictly_from_the_base():
@@ -40,3 +40,8 @@ def test_draw_seeds_fit_31_bits():
 def test_every_completion_has_its_own_seed():
     seeds = sample_seeds(0, 3, 4, 7, "description")
     assert len({seed for row in seeds for seed in row}) == 12
+
+
+def test_turns_of_a_player_among_the_first_rounds():
+    assert [turns_of("base", ("base", "adversary"), rounds) for rounds in (0, 1, 2, 5)] == [0, 1, 1, 3]
+    assert turns_of("base", ("base",), 7) == 7
