@@ -19,7 +19,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor  #
 
 from duel.errors import SettingsError
 from duel.images import decode_image
-from duel.models import choose_device, resolve
+from duel.models import choose_device, own_random_state, resolve
 from duel.settings import ModelSettings
 
 CUDA_CHUNK = 16
@@ -79,7 +79,7 @@ def load_embedder(settings: ModelSettings) -> Embedder:
     """Load the embedder; raises SettingsError when it cannot be loaded or the size does not fit its patches."""
     folder = resolve(settings.embedder, "embedder")
     try:
-        with torch.random.fork_rng():
+        with own_random_state():
             network = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     except (OSError, ValueError) as error:

@@ -12,7 +12,7 @@ from duel.models import Model
 from duel.prefix import Prefix, continue_prompts
 
 
-def log_distribution(logits: Tensor, forbidden_V: Tensor, temperature: float) -> Tensor:
+def log_distribution(logits: Tensor, forbidden_V: Tensor, temperature: float | Tensor) -> Tensor:
     """Return log softmax(logits / temperature) in fp32 over the tokens that may be written, (..., V).
 
     Forbidden tokens have probability 0. No top-k, no top-p: what is scored is what was sampled.

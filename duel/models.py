@@ -23,6 +23,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor  #
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
+from duel.attention import GROUPED_SDPA
 from duel.errors import SettingsError
 
 OFFLINE = "offline"
@@ -73,8 +74,8 @@ def load_model(
         network_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
         tokenizer = AutoTokenizer.from_pretrained(folder)
         processor = load_processor(folder, type(config), tokenizer) if sees else None
-        with torch.random.fork_rng():  # loading must not move anyone's random numbers
-            network = network_class.from_pretrained(folder, dtype=weights_dtype, attn_implementation="sdpa")
+        with own_random_state():
+            network = network_class.from_pretrained(folder, dtype=weights_dtype, attn_implementation=GROUPED_SDPA)
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"cannot load the model {name!r}: {error}; expected a hub name or a folder with config.json and weights"
@@ -93,6 +94,11 @@ def assemble(network: PreTrainedModel, tokenizer: Any, processor: Any | None, co
     forbidden_V = forbidden_tokens(network, tokenizer, end)
     end_tensor = torch.tensor(end, device=network.device)
     return Model(network, tokenizer, processor, compute_dtype, end_tensor, forbidden_V.to(network.device))
+
+
+def own_random_state(device: torch.device | None = None) -> AbstractContextManager[None]:
+    """Return a context that leaves the global random numbers of the CPU, and of `device`, as they were."""
+    return torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else [])
 
 
 def resolve(name: str, offline_folder: str) -> str:

@@ -14,6 +14,7 @@ from duel.optimizer import PlayerOptimizer
 from duel.prefix import encode_prompts
 from duel.prompts import build_prompts, distinct
 from duel.sampling import SampledRows, draw_uniforms, sample_rows
+from duel.static_decode import StaticDecoder, sample_rows_static
 from duel.tuning import Tuning
 from duel.types import Completion, Group, ModelInput, Player, UpdateReport
 from duel.update import LearningSettings, accumulate_gradient, build_batch, chunks
@@ -71,6 +72,7 @@ class LocalPolicy:
         self.tuning = tuning
         self.optimizer = optimizer
         self.settings = settings
+        self.decoder: StaticDecoder | None = None  # of the last shape sampled on CUDA
 
     @property
     def model(self) -> Model:
@@ -122,8 +124,11 @@ class LocalPolicy:
         uniforms_BT = draw_uniforms([seed for group in seeds for seed in group], max_new_tokens)
         with self.tuning.active():
             prefix = encode_prompts(self.model, build_prompts(self.model, asked))
-            rows = torch.tensor(prompt_of_row, device=self.model.device)
-            return sample_rows(self.model, prefix, rows, uniforms_BT, temperature)
+            expanded = prefix.expand(torch.tensor(prompt_of_row, device=self.model.device))
+            if self.model.device.type != "cuda":
+                return sample_rows(self.model, expanded, uniforms_BT, temperature)
+            sampled, self.decoder = sample_rows_static(self.decoder, self.model, expanded, uniforms_BT, temperature)
+            return sampled
 
     @torch.no_grad()
     def logprobs(

@@ -78,15 +78,12 @@ class BufferLayer(DynamicLayer):
 
 
 @torch.no_grad()
-def sample_rows(
-    model: Model, prefix: Prefix, prompt_of_row: Tensor, uniforms_BT: Tensor, temperature: float
-) -> SampledRows:
+def sample_rows(model: Model, prefix: Prefix, uniforms_BT: Tensor, temperature: float) -> SampledRows:
     """Sample one completion per row, at most T tokens each.
 
     Args:
         model: Whose weights are in place.
-        prefix: The distinct prompts, encoded.
-        prompt_of_row: (B,) which prompt each row continues.
+        prefix: The prompts, encoded and expanded: one row per completion.
         uniforms_BT: (B, T) the rows' random numbers, on the CPU.
         temperature: Divides the logits.
     """
@@ -97,7 +94,7 @@ def sample_rows(
     lengths_B = torch.full((rows,), longest, device=model.device)
     finished_B = torch.zeros(rows, dtype=torch.bool, device=model.device)
 
-    batch = DecodeBatch(model, prefix.expand(prompt_of_row), longest)
+    batch = DecodeBatch(model, prefix, longest)
     row_of = torch.arange(rows, device=model.device)  # the row that each place of the batch writes
     for step in range(longest):
         logprobs_bV = log_distribution(batch.logits_bV, model.forbidden_V, temperature)

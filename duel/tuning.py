@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from duel.errors import RunError
-from duel.models import Model, language_linears
+from duel.models import Model, language_linears, own_random_state
 from duel.types import Player
 
 ADAPTER = "adapter_model.safetensors"
@@ -120,7 +120,7 @@ class FullTuning:
     def load(self, directory: Path) -> None:
         """Take the weights from a `save_pretrained` folder."""
         try:
-            with torch.random.fork_rng():
+            with own_random_state():
                 saved = type(self.model.network).from_pretrained(directory, dtype=torch.float32)
         except (OSError, ValueError, RuntimeError) as error:
             raise RunError(f"cannot read weights from {directory}: {error}") from error
@@ -141,7 +141,7 @@ def add_adapter(
         lora_dropout=0.0,
         target_modules=language_linears(model.network) if first is None else first.target_modules,
     )
-    with torch.random.fork_rng():  # PEFT initialises from the global random state
+    with own_random_state(model.device):  # PEFT initialises from the global random state
         torch.manual_seed(seed)
         if backbone is None:
             return get_peft_model(model.network, config, adapter_name=player)

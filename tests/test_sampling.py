@@ -3,7 +3,10 @@ import tiny
 import torch
 
 from duel.players import load_players
-from duel.sampling import choose_tokens, draw_uniforms
+from duel.prefix import encode_prompts
+from duel.prompts import build_prompts
+from duel.sampling import choose_tokens, draw_uniforms, sample_rows
+from duel.static_decode import sample_rows_static
 from duel.types import ModelInput
 
 RED, BLUE = tiny.picture("red"), tiny.picture("blue", (84, 56))
@@ -94,3 +97,22 @@ def test_the_global_random_state_is_untouched(policy):
     before = torch.get_rng_state()
     policy.sample(INPUTS, SEEDS, temperature=0.9, max_new_tokens=4)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_static_decoder_writes_the_same_as_the_dynamic_one(policy):
+    """The loop that CUDA captures, run as it stands; twice, to see that its buffers are filled anew."""
+    asked = [INPUTS[0], INPUTS[1]]
+    decoder = None
+    for seeds in ([1, 2, 3, 4], [5, 6, 7, 8]):
+        with policy.tuning.active(), torch.no_grad():
+            prefix = encode_prompts(policy.model, build_prompts(policy.model, asked))
+            expanded = prefix.expand(torch.tensor([0, 0, 1, 1]))
+            uniforms = draw_uniforms(seeds, 24)
+            dynamic = sample_rows(policy.model, expanded, uniforms, temperature=2.0)
+            kept = decoder
+            static, decoder = sample_rows_static(decoder, policy.model, expanded, uniforms, temperature=2.0)
+        assert kept is None or kept is decoder
+        assert torch.equal(static.lengths_B, dynamic.lengths_B)
+        assert torch.equal(static.finished_B, dynamic.finished_B)
+        assert torch.equal(static.tokens_BT, dynamic.tokens_BT)
+        torch.testing.assert_close(static.logprobs_BT, dynamic.logprobs_BT, atol=1e-4, rtol=0)

@@ -1,0 +1,230 @@
+"""What sampling and one update cost, beside what a script would do that calls `generate` for each image.
+
+    python -m benchmarks.sampling                     CUDA: Qwen2.5-VL-3B's shape; CPU: a tiny one; random weights
+    python -m benchmarks.sampling --rows 8 64 --tokens 256
+
+Every completion has exactly --tokens tokens. `generate` runs with its dynamic cache, once for each image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import transformers
+from transformers import (
+    GenerationConfig,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
+)
+
+from duel.attention import GROUPED_SDPA
+from duel.instructions import DESCRIBE
+from duel.models import Model, assemble, choose_device, load_processor
+from duel.players import add_lora, assemble_policy
+from duel.policy import LocalPolicy
+from duel.prompts import build_prompts
+from duel.settings import Settings, read_settings
+from duel.types import ModelInput
+from tests import tiny
+
+GROUP = 8
+COLOURS = ("red", "green", "blue", "orange", "purple", "black", "cyan", "pink")
+
+
+def shape(tokenizer: Any, large: bool) -> Qwen2_5_VLConfig:
+    """Return Qwen2.5-VL-3B's shape, or a tiny one of the same kind."""
+    token = tokenizer.convert_tokens_to_ids
+    text = {
+        "hidden_size": 2048 if large else 192,
+        "intermediate_size": 11008 if large else 512,
+        "num_hidden_layers": 36 if large else 4,
+        "num_attention_heads": 16 if large else 6,
+        "num_key_value_heads": 2,
+        "vocab_size": 151936 if large else 1200,
+        "tie_word_embeddings": True,
+        "max_position_embeddings": 32768,
+        "rope_parameters": {
+            "rope_type": "default",
+            "mrope_section": [16, 24, 24] if large else [4, 6, 6],
+            "rope_theta": 1e6,
+        },
+        "pad_token_id": 0,
+        "bos_token_id": token("<|im_start|>"),
+        "eos_token_id": token("<|im_end|>"),
+    }
+    vision = {
+        "depth": 32 if large else 4,
+        "hidden_size": 1280 if large else 192,
+        "num_heads": 16 if large else 6,
+        "intermediate_size": 3420 if large else 512,
+        "out_hidden_size": text["hidden_size"],
+        "patch_size": 14,
+        "window_size": 112,
+        "fullatt_block_indexes": [7, 15, 23, 31] if large else [0, 1, 2, 3],
+    }
+    return Qwen2_5_VLConfig(
+        text_config=text,
+        vision_config=vision,
+        image_token_id=token("<|image_pad|>"),
+        video_token_id=token("<|video_pad|>"),
+        vision_start_token_id=token("<|vision_start|>"),
+        vision_end_token_id=token("<|vision_end|>"),
+        tie_word_embeddings=True,
+    )
+
+
+def build_model(device: torch.device) -> Model:
+    """Make the model with random weights; none of its completions ever ends."""
+    large = device.type == "cuda"
+    dtype = torch.bfloat16 if large else torch.float32
+    tokenizer = tiny.tokenizer()
+    config = shape(tokenizer, large)
+    torch.manual_seed(0)
+    torch.set_default_dtype(dtype)
+    with device:
+        network = Qwen2_5_VLForConditionalGeneration(config)
+    torch.set_default_dtype(torch.float32)
+    network.generation_config.eos_token_id = tokenizer.eos_token_id
+    with tempfile.TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=1280 * 28 * 28).save_pretrained(folder)
+        processor = load_processor(folder, Qwen2_5_VLConfig, tokenizer)
+    model = assemble(network.eval(), tokenizer, processor, dtype)
+    model.forbidden_V[tokenizer.eos_token_id] = True
+    model.forbidden_V[len(tokenizer) :] = False  # as many choices as the real tokenizer gives
+    return model
+
+
+class Stopwatch:
+    """Wall time and peak memory on the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+
+    def __call__(self, label: str, run: Callable[[], Any], steps: int = 0, times: int = 1) -> float:
+        gc.collect()
+        if self.cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        run()
+        if self.cuda:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
+        line = f"{label:<58} {seconds:8.2f} s"
+        line += f" {seconds / steps * 1e3:8.2f} ms/step" if steps else " " * 17
+        if self.cuda:
+            line += f" {torch.cuda.max_memory_allocated() / 2**30:6.1f} GiB"
+        if times > 1:
+            line += f"   x {times} images = {seconds * times:.1f} s"
+        print(line, flush=True)
+        return seconds
+
+
+def generate(model: Model, given: ModelInput, tokens: int, images: int = 1) -> None:
+    """Sample as a script does that knows nothing of what groups share."""
+    prompts = build_prompts(model, [given] * images)
+    config = GenerationConfig(
+        max_new_tokens=tokens,
+        min_new_tokens=tokens,
+        do_sample=True,
+        temperature=0.9,
+        top_k=0,
+        top_p=1.0,
+        repetition_penalty=1.0,
+        num_return_sequences=GROUP,
+        pad_token_id=0,
+        eos_token_id=model.tokenizer.eos_token_id,
+    )
+    with torch.no_grad():
+        model.network.generate(
+            input_ids=prompts.input_ids_IP,
+            attention_mask=prompts.attention_mask_IP,
+            generation_config=config,
+            **prompts.images,
+        )
+
+
+def sample(policy: LocalPolicy, inputs: list[ModelInput], tokens: int) -> Any:
+    """Sample as Duel does: all images in one batch."""
+    seeds = [[GROUP * i + g for g in range(GROUP)] for i in range(len(inputs))]
+    return policy.sample(inputs, seeds, temperature=0.9, max_new_tokens=tokens)
+
+
+def measure_update(policy: LocalPolicy, inputs: list[ModelInput], completions: Any, watch: Stopwatch) -> None:
+    """Time one round of learning, with and without recomputing activations."""
+    groups = [tiny.group(group, [0.1 * k for k in range(GROUP)]) for group in completions]
+    rows = GROUP * len(inputs)
+    for checkpointing in (False, True):
+        policy.settings = dataclasses.replace(policy.settings, gradient_checkpointing=checkpointing)
+        label = f"update, {rows} rows" + (", gradient checkpointing" if checkpointing else "")
+        policy.learn(inputs[:1], groups[:1])  # warm
+        watch(label, lambda: policy.learn(inputs, groups))
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sampling", description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--rows", type=int, nargs="+", default=[8, 64], help="completions in a batch, multiples of 8")
+    parser.add_argument("--tokens", type=int, default=256, help="tokens of every completion (default: 256)")
+    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels (default: 224)")
+    parser.add_argument("--rows-per-forward", type=int, default=8, help="completions in one pass of the update")
+    parser.add_argument("--no-generate", action="store_true", help="leave out what is compared with")
+    arguments = parser.parse_args()
+    if any(rows % GROUP or rows < GROUP for rows in arguments.rows):
+        parser.error(f"--rows: got {arguments.rows}, expected multiples of {GROUP}")
+    transformers.logging.set_verbosity_error()
+
+    device = choose_device(arguments.device)
+    watch = Stopwatch(device)
+    model = build_model(device)
+    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    print(f"{name}, torch {torch.__version__}, {parameters / 1e9:.3f} G parameters, {arguments.tokens} new tokens")
+    pictures = [ModelInput(DESCRIBE, tiny.picture(colour, (arguments.size,) * 2)) for colour in COLOURS]
+
+    if not arguments.no_generate:
+        model.network.set_attn_implementation("sdpa")
+        generate(model, pictures[0], 4)  # warm
+        images = max(arguments.rows) // GROUP
+        label = "generate, dynamic cache, 8 rows: one call for one image"
+        watch(label, lambda: generate(model, pictures[0], arguments.tokens), arguments.tokens, times=images)
+        if images > 1:
+            tokens = max(1, arguments.tokens // 4)
+            label = f"generate, {images * GROUP} rows in one call, {tokens} tokens"
+            watch(label, lambda: generate(model, pictures[0], tokens, images), tokens)
+
+    model.network.set_attn_implementation(GROUPED_SDPA)
+    policy = lora_policy(model, arguments.rows_per_forward)
+    for rows in arguments.rows:
+        inputs = [pictures[i % len(pictures)] for i in range(rows // GROUP)]
+        watch(f"ours, {rows} rows, first call of this shape", lambda: sample(policy, inputs, arguments.tokens))  # noqa: B023
+        completions: list[Any] = []
+        watch(
+            f"ours, {rows} rows",
+            lambda: completions.extend(sample(policy, inputs, arguments.tokens)),  # noqa: B023
+            arguments.tokens,
+        )
+        policy.decoder = None
+        measure_update(policy, inputs, completions, watch)
+
+
+def lora_policy(model: Model, rows_per_forward: int) -> LocalPolicy:
+    """Give the model an adapter that is trained."""
+    settings: Settings = read_settings({"models": {"rows_per_forward": rows_per_forward}})
+    return assemble_policy("base", add_lora({"base": model}, settings)["base"], settings)
+
+
+if __name__ == "__main__":
+    main()
