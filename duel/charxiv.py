@@ -68,9 +68,9 @@ def source_from_environment() -> Source:
         if set(pins) != set(PINS):
             raise SettingsError(f"DUEL_ANNOTATIONS_PINS names {sorted(pins)}, expected {sorted(PINS)}")
         log.warning("the annotations are checked against DUEL_ANNOTATIONS_PINS: these are not CharXiv's own")
-    return Source(
-        os.environ.get("DUEL_ANNOTATIONS_URL") or ANNOTATIONS_URL, os.environ.get("HF_ENDPOINT") or None, pins
-    )
+    annotations = os.environ.get("DUEL_ANNOTATIONS_URL") or ANNOTATIONS_URL
+    hub = os.environ.get("HF_ENDPOINT") or None
+    return Source(annotations.rstrip("/"), hub and hub.rstrip("/"), pins)
 
 
 def prepare_charxiv(root: Path, revision: str = "main", source: Source | None = None) -> None:
@@ -101,8 +101,13 @@ def open_charxiv(root: Path, train_images: int, test_images: int) -> Dataset:
     Raises DataError naming what is missing or broken.
     """
     dataset = open_layout(root, train_images, test_images)
-    others = read_questions(root / "test_data" / "validation_set.json")
-    return replace(dataset, questions=[*dataset.questions, *others])
+    questions = [*dataset.questions, *read_questions(root / "test_data" / "validation_set.json")]
+    missing = sorted({question.image_path for question in questions if not (root / question.image_path).is_file()})
+    if missing:
+        raise DataError(
+            f"{root} lacks {len(missing)} charts, the first is {missing[0]}; remove {root} and run `duel prepare` again"
+        )
+    return replace(dataset, questions=questions)
 
 
 def open_rubrics(root: Path) -> Rubrics:

@@ -118,6 +118,14 @@ def test_the_charts_of_an_evaluation_are_ten_twenty_five_or_all_never_trained_on
         assert all((dataset.root / question.image_path).is_file() for question in asked)
 
 
+def test_a_chart_that_went_missing_is_named(hub, tmp_path):
+    prepare_charxiv(tmp_path / "charxiv")
+    gone = next((tmp_path / "charxiv" / "validation_images").iterdir())
+    gone.unlink()
+    with pytest.raises(DataError, match=f"lacks 1 charts, the first is validation_images/{gone.name}; remove"):
+        open_charxiv(tmp_path / "charxiv", 75, 25)
+
+
 def test_the_kind_of_questions_is_a_setting():
     questions = [Question("1", "1.jpg", "?", "a", 2), Question("1", "1.jpg", "Title?", "b", 0, question_id=1)]
     kinds = [EvaluationSettings(questions=kind).questions for kind in ("reasoning", "descriptive", "both")]
@@ -243,6 +251,13 @@ def test_the_real_source_is_the_default(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     assert source_from_environment() == Source("https://raw.githubusercontent.com/princeton-nlp/CharXiv", None, PINS)
     assert COMMIT == "7ebe88f78dee387691551f071abcb2b9e1a8025b"
+
+
+def test_a_slash_at_the_end_of_an_address_does_not_matter(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror/")
+    monkeypatch.setenv("DUEL_ANNOTATIONS_URL", "https://other/")
+    monkeypatch.delenv("DUEL_ANNOTATIONS_PINS", raising=False)
+    assert source_from_environment() == Source("https://other", "https://mirror", PINS)
 
 
 @pytest.mark.parametrize("pins", ["reasoning_val.json", "a:1:b", "reasoning_val.json:x:y,descriptive_val.json:1:y"])

@@ -192,6 +192,26 @@ def test_an_ungraded_answer_is_not_remembered(service, faults, tmp_path):
         judge.close()
 
 
+def test_through_a_bad_day_every_answer_gets_its_grade(monkeypatch):
+    rates = dict.fromkeys(
+        ["throttled", "error", "hang", "reset", "bad-json", "bad-body", "cut-json", "missing-keys"], 0.05
+    )
+    questions = [
+        *(Question(str(i), f"{i}.jpg", f"Number {i}?", str(i), 3) for i in range(24)),
+        title(1, "a"),
+        title(2, "b"),
+    ]
+    answers = [[question.ground_truth, "other"] for question in questions]
+    with OpenAIServer(faults=Faults(rates, seed=2), retry_after=0.1, hang_seconds=5) as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        judge = OpenAIJudge("gpt-4.1", RUBRICS, concurrency=16, timeout_seconds=0.5)
+        assert scores(judge.grade_all(questions, answers)) == [[1, 0]] * len(questions)
+        judge.close()
+        assert sum(service.faults.counts.values()) >= 10
+        assert service.counts()["verdicts"] == 49  # 48 reasoning answers; 4 descriptive ones share one request
+
+
 def test_no_more_requests_are_under_way_than_allowed(service):
     service.seconds = 0.05
     judge = OpenAIJudge("gpt-4.1", RUBRICS, concurrency=3)
