@@ -122,7 +122,7 @@ class LocalPolicy:
         if not prompt_of_row:
             return None
         uniforms_BT = draw_uniforms([seed for group in seeds for seed in group], max_new_tokens)
-        with self.tuning.active():
+        with self.tuning.writing():
             prefix = encode_prompts(self.model, build_prompts(self.model, asked))
             expanded = prefix.expand(torch.tensor(prompt_of_row, device=self.model.device))
             if self.model.device.type != "cuda":
