@@ -9,6 +9,7 @@ that there is little time in which it could be lost. HTTP API: https://replicate
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -54,6 +55,8 @@ NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 UNANSWERED = (httpx.HTTPError, ValueError)  # no answer, or one that is not what the API promises
 PREDICTIONS = 5  # created for one draw, when the service fails them
 CLOCK_SKEW = 300.0  # seconds by which this machine's clock and the service's may differ
+
+log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -216,7 +219,9 @@ class _Draw:
         """Look a purchase whose answer was lost up in the account's list; None when it never became a prediction."""
         age = time.time() - purchase.intended_at
         if age > self.pace.memory:
-            self.journal.settle(purchase, "unknown", reason="its answer was lost, and the service forgets inputs")
+            reason = "its answer was lost, and the service forgets inputs"
+            self.journal.settle(purchase, "unknown", reason=reason)
+            log.warning("draw %s may have been paid for before: %s; it is drawn again", self.key[:12], reason)
             return None
         while True:
             prediction = self.look(purchase.intended_at - CLOCK_SKEW)
@@ -244,17 +249,18 @@ class _Draw:
     def is_mine(self, prediction: dict[str, Any]) -> bool:
         """Tell whether a listed prediction is of this model and has this input, whatever else it has."""
         there = prediction["input"] or {}
-        same_model = self.generator.name == prediction["model"] or self.generator.version == prediction["version"]
+        model, version = prediction.get("model"), prediction.get("version")
+        same_model = self.generator.name == model or self.generator.version == version
         return same_model and all(there.get(name) == value for name, value in self.input.items())
 
     def collect(self, purchase: Purchase) -> DrawnImage | Refusal | None:
         """Wait for a prediction and read its image; None, written down, when it has none."""
-        prediction = self.patiently(partial(self.get, str(purchase.prediction)))
+        prediction = self.patiently(partial(self.get, purchase))
         while prediction is not None and prediction.status in ("starting", "processing"):
             self.patience.pause(self.pace.poll, f"prediction {prediction.id} is {prediction.status}")
-            prediction = self.patiently(partial(self.get, prediction.id))
+            prediction = self.patiently(partial(self.get, purchase))
         if prediction is None or (prediction.status == "succeeded" and not prediction.input):
-            self.journal.settle(purchase, "lost", images=1, reason="the service has forgotten it")
+            self.lose(purchase, images=1, reason="the service has forgotten it")
             return None
         if prediction.status == "succeeded" and prediction.output:
             return self.receive(purchase, prediction)
@@ -274,7 +280,7 @@ class _Draw:
         while True:
             data = self.patiently(partial(self.read_file, url, purchase))
             if data is None:
-                self.journal.settle(purchase, "lost", images_billed(prediction, otherwise=1), "its file is gone")
+                self.lose(purchase, images_billed(prediction, otherwise=1), "its file is gone")
                 return None
             try:
                 image = DrawnImage(data, media_type(data))
@@ -284,14 +290,21 @@ class _Draw:
                 self.journal.settle(purchase, "drawn", images_billed(prediction, otherwise=1))
                 return image
 
-    def get(self, prediction: str) -> Prediction | None:
-        """Return the state of a prediction; None when the service does not know it."""
+    def lose(self, purchase: Purchase, images: int, reason: str) -> None:
+        """Write down, and say, that an image was paid for and cannot be had: it will be paid for again."""
+        self.journal.settle(purchase, "lost", images, reason)
+        log.warning("prediction %s was paid for, but %s; it is drawn again", purchase.prediction, reason)
+
+    def get(self, purchase: Purchase) -> Prediction | None:
+        """Return the state of a prediction; None when the service does not know it, though it had time to."""
         try:
-            return self.client.predictions.get(prediction)
+            return self.client.predictions.get(str(purchase.prediction))
         except HTTPFailure as failure:
-            if failure.status == 404:
+            if failure.status != 404:
+                raise
+            if time.time() - purchase.intended_at > self.pace.listing:
                 return None
-            raise
+            raise httpx.ReadError(str(failure)) from None  # waited for
 
     def list_page(self, address: str) -> dict[str, Any]:
         """Return a page of the account's list, unparsed.
@@ -309,12 +322,11 @@ class _Draw:
         try:
             return FileOutput(url, self.client).read()
         except HTTPFailure as failure:
-            old = time.time() - purchase.intended_at > 0.9 * self.pace.memory
-            if failure.status in (403, 404, 410):
-                if old:
-                    return None
-                raise httpx.ReadError(str(failure)) from None  # waited for
-            raise
+            if failure.status not in (403, 404, 410):
+                raise
+            if time.time() - purchase.intended_at > 0.9 * self.pace.memory:
+                return None
+            raise httpx.ReadError(str(failure)) from None  # waited for
 
     def patiently(self, ask: Callable[[], Answer]) -> Answer:
         """Ask until an answer comes, for as long as the draw has patience."""
@@ -369,7 +381,8 @@ def known_prompt_limit(model: str) -> int:
 
 def images_billed(prediction: Prediction, otherwise: int) -> int:
     """Return how many images the service says it billed; official models tell, as the metric `image_count`."""
-    return int((prediction.metrics or {}).get("image_count", otherwise))
+    count = (prediction.metrics or {}).get("image_count")
+    return int(count) if isinstance(count, int | float) else otherwise
 
 
 def media_type(data: bytes) -> str:
