@@ -6,15 +6,17 @@ import argparse
 import dataclasses
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 
 from duel.offline.charts import Chart, changed_attributes, sample_chart, settle
 from duel.offline.generator import ChartGenerator
-from duel.offline.language import TEXTURE_PHRASES, read, write
+from duel.offline.language import TEXTURE_PHRASES, write
 from duel.offline.measure import Embedder
 from duel.offline.models import EMBEDDER_FOLDER
+from duel.offline.reading import read
 from duel.offline.renderer import render
 from duel.randomness import stream
 
@@ -53,7 +55,9 @@ def twice(text: str, seed: int) -> tuple[Chart, Chart]:
 
 def line(name: str, values: torch.Tensor) -> str:
     """Return mean, spread and range as one line."""
-    return f"{name:<46} mean {values.mean():.3f}  std {values.std():.3f}  min {values.min():.3f}  max {values.max():.3f}"
+    return (
+        f"{name:<46} mean {values.mean():.3f}  std {values.std():.3f}  min {values.min():.3f}  max {values.max():.3f}"
+    )
 
 
 def main() -> None:
@@ -88,7 +92,7 @@ def main() -> None:
         drawn = [twice(text, index) for index, text in enumerate(texts)]
         name = TEXTURE_PHRASES[texture] if texture else "unpinnable content, all"
         print(line(f"two draws with {name} (<= 0.85)", similarities(embedder, drawn)))
-    unlike = list(zip(charts[:-1], charts[1:], strict=True))
+    unlike = list(pairwise(charts))
     print(line("two charts at random", similarities(embedder, unlike)))
 
 

@@ -21,12 +21,34 @@ BACKGROUNDS = COMMON_BACKGROUNDS + RARE_BACKGROUNDS
 # Content that no text can pin down: it comes out differently at every draw.
 TEXTURES = ("leaves", "speckles", "cloud", "sketch")
 
-TITLES = (
-    "growth sales error loss speed price heat mass risk energy income traffic "
-    "demand signal health profit output rainfall yield stress density voltage trade forest"
-).split()
-X_LABELS = "time year month week day age depth dose group distance".split()
-Y_LABELS = "cost count rate score power level share weight height volume".split()
+TITLES = [
+    "growth",
+    "sales",
+    "error",
+    "loss",
+    "speed",
+    "price",
+    "heat",
+    "mass",
+    "risk",
+    "energy",
+    "income",
+    "traffic",
+    "demand",
+    "signal",
+    "health",
+    "profit",
+    "output",
+    "rainfall",
+    "yield",
+    "stress",
+    "density",
+    "voltage",
+    "trade",
+    "forest",
+]
+X_LABELS = ["time", "year", "month", "week", "day", "age", "depth", "dose", "group", "distance"]
+Y_LABELS = ["cost", "count", "rate", "score", "power", "level", "share", "weight", "height", "volume"]
 
 HIGHEST = 9  # values are whole numbers from 1 to 9, the axis ends at 10
 MOST_VALUES = 12

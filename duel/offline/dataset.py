@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from duel.errors import DataError
 from duel.offline.charts import Chart, sample_chart
-from duel.offline.questions import ask
+from duel.offline.questions import UNTRAINED, ask
 from duel.offline.renderer import encode, render
 from duel.randomness import stream
 from duel.types import Question
@@ -26,11 +25,13 @@ def sample_dataset(seed: int) -> tuple[list[Chart], list[Chart]]:
 
 
 def question_list(charts: list[Chart], seed: int) -> list[Question]:
-    """Return two to four questions for each test chart."""
+    """Return two to four questions for each test chart; about one in five is of a kind never trained."""
     questions = []
     for index, chart in enumerate(charts, start=TRAIN_IMAGES):
         rng = stream(seed, "questions", index)
-        for question in ask(chart, rng.randint(2, 4), rng):
+        untrained = ask(chart, 1, rng, UNTRAINED) if rng.random() < 0.7 else []
+        trained = ask(chart, rng.randint(2, 4) - len(untrained), rng)
+        for question in [*trained, *untrained]:
             path = f"test_images/{index:03}.png"
             questions.append(Question(str(index), path, question.text, question.answer(chart), question.category))
     return questions
@@ -54,7 +55,7 @@ def write_dataset(directory: Path, seed: int) -> Path:
         raise DataError(f"cannot write the data set to {directory}: {error.strerror}") from error
     try:
         write_files(partial, seed)
-        os.chmod(partial, 0o755)
+        partial.chmod(0o755)
         partial.rename(directory)
     except OSError as error:
         if (directory / "test_data" / "test_set.json").is_file():  # another process was faster
@@ -73,5 +74,8 @@ def write_files(directory: Path, seed: int) -> None:
     for index, chart in enumerate([*train, *test]):
         folder = "train_images" if index < TRAIN_IMAGES else "test_images"
         (directory / folder / f"{index:03}.png").write_bytes(encode(render(chart)))
-    questions = [asdict(question) for question in question_list(test, seed)]
+    questions = [
+        {name: value for name, value in asdict(question).items() if value is not None}
+        for question in question_list(test, seed)
+    ]
     (directory / "test_data" / "test_set.json").write_text(json.dumps(questions, indent=2) + "\n")

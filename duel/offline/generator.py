@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from duel.offline import language, renderer
+from duel.offline import reading, renderer
 from duel.types import DrawnImage, Scalar
 
 
@@ -19,10 +19,10 @@ class ChartGenerator:
 
     name: str = "offline-charts"
     version: str = "2"  # raise it whenever an equal request would give other pixels
-    prompt_limit: int = language.PROMPT_LIMIT
+    prompt_limit: int = reading.PROMPT_LIMIT
     parameters: Mapping[str, Scalar] = field(default_factory=lambda: {"size": renderer.SIZE, "format": "png"})
 
     def draw(self, text: str, seed: int) -> DrawnImage:
         """Draw `text`; what it leaves open, `seed` decides."""
-        chart = language.read(text, random.Random(seed))
+        chart = reading.read(text, random.Random(seed))
         return DrawnImage(renderer.encode(renderer.render(chart)), "image/png")

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -25,9 +26,10 @@ from transformers import (
 
 from duel import instructions
 from duel.offline.charts import Chart, sample_chart
-from duel.offline.language import PROMPT_LIMIT, asked_for, invent, read, write
+from duel.offline.language import invent, write
 from duel.offline.models import EMBEDDER_FOLDER, VLM_FOLDER
 from duel.offline.questions import ask
+from duel.offline.reading import PROMPT_LIMIT, asked_for, read
 from duel.offline.renderer import render
 from duel.offline.tokenizer import chat
 from duel.randomness import stream, torch_stream
@@ -43,7 +45,8 @@ class Embedder:
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> Embedder:
         """Load from a folder."""
-        model = Dinov2Model.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        model: Any = Dinov2Model.from_pretrained(folder, dtype=torch.float32)
+        model.to(device).eval()
         return cls(model, BitImageProcessorPil.from_pretrained(folder))
 
     @torch.no_grad()
@@ -65,7 +68,8 @@ class VisionLanguageModel:
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> VisionLanguageModel:
         """Load from a folder."""
-        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        model.to(device).eval()
         return cls(model, AutoTokenizer.from_pretrained(folder), Qwen2VLImageProcessorPil.from_pretrained(folder))
 
     def inputs(self, instruction: str, images: Sequence[Image.Image] | None, count: int) -> dict[str, Tensor]:
@@ -76,7 +80,10 @@ class VisionLanguageModel:
             return {"input_ids": torch.tensor([prompt] * count, device=device)}
         tokens = torch.tensor([prompt] * len(images), device=device)
         arguments: dict[str, Tensor] = dict(self.processor(images=list(images), return_tensors="pt").to(device))
-        return arguments | {"input_ids": tokens, "mm_token_type_ids": (tokens == self.model.config.image_token_id).int()}
+        return arguments | {
+            "input_ids": tokens,
+            "mm_token_type_ids": (tokens == self.model.config.image_token_id).int(),
+        }
 
     @torch.no_grad()
     def sample(
@@ -122,7 +129,9 @@ def choose(logits: Tensor, temperature: float, generator: torch.Generator) -> Te
     return torch.multinomial(probabilities, 1, generator=generator)[:, 0].to(logits.device)
 
 
-def measure_descriptions(vlm: VisionLanguageModel, embedder: Embedder, count: int, temperature: float) -> dict[str, object]:
+def measure_descriptions(
+    vlm: VisionLanguageModel, embedder: Embedder, count: int, temperature: float
+) -> dict[str, object]:
     """Return how often each attribute is named and how often rightly, and how alike the redrawn charts are."""
     charts = [sample_chart(stream(1, "held out", index)) for index in range(count)]
     images = [render(chart) for chart in charts]

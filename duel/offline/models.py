@@ -6,18 +6,21 @@ import copy
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import (
     BitImageProcessorPil,
     Dinov2Config,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
     Qwen2_5_VLConfig,
     Qwen2VLImageProcessorPil,
 )
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+# The statistics that CLIP, and after it Qwen2.5-VL, normalises pixels with (Radford et al. 2021).
+PIXEL_MEAN = [0.48145466, 0.4578275, 0.40821073]
+PIXEL_DEVIATION = [0.26862954, 0.26130258, 0.27577711]
 
 WEIGHTS = Path(__file__).parent / "weights"
 VLM_FOLDER = WEIGHTS / "vlm"
@@ -31,8 +34,8 @@ EMBEDDER_SIDE = 112  # pixels: 8 x 8 patches
 
 def vlm_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
     """Return the small VLM's shape: Qwen2.5-VL's, all vision layers with full attention."""
-    token = tokenizer.convert_tokens_to_ids
-    special = {
+    token: Any = tokenizer.convert_tokens_to_ids
+    special: Any = {
         "pad_token_id": token("<|endoftext|>"),
         "bos_token_id": token("<|im_start|>"),
         "eos_token_id": token("<|im_end|>"),
@@ -73,7 +76,7 @@ def vlm_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
 def vlm_image_processor() -> Qwen2VLImageProcessorPil:
     """Return the VLM's image processor: any square image becomes VLM_SIDE x VLM_SIDE."""
     return Qwen2VLImageProcessorPil(
-        min_pixels=VLM_SIDE**2, max_pixels=VLM_SIDE**2, image_mean=OPENAI_CLIP_MEAN, image_std=OPENAI_CLIP_STD
+        min_pixels=VLM_SIDE**2, max_pixels=VLM_SIDE**2, image_mean=PIXEL_MEAN, image_std=PIXEL_DEVIATION
     )
 
 
@@ -95,18 +98,18 @@ def embedder_image_processor() -> BitImageProcessorPil:
         do_resize=True,
         size={"height": EMBEDDER_SIDE, "width": EMBEDDER_SIDE},
         do_center_crop=False,
-        image_mean=OPENAI_CLIP_MEAN,
-        image_std=OPENAI_CLIP_STD,
+        image_mean=PIXEL_MEAN,
+        image_std=PIXEL_DEVIATION,
     )
 
 
 @lru_cache(maxsize=2)
 def pixel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     """Return both processors' mean and standard deviation of the three channels, `(3,)` each."""
-    return torch.tensor(OPENAI_CLIP_MEAN, device=device), torch.tensor(OPENAI_CLIP_STD, device=device)
+    return torch.tensor(PIXEL_MEAN, device=device), torch.tensor(PIXEL_DEVIATION, device=device)
 
 
-def save_half(model: PreTrainedModel, folder: Path) -> None:
+def save_half(model: Any, folder: Path) -> None:
     """Save a model's weights in fp16; its config says float32, in which it is to be loaded and run."""
     copy.deepcopy(model).half().cpu().save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())

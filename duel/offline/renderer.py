@@ -100,9 +100,7 @@ def slot(chart: Chart, index: int) -> tuple[float, float]:
     return index * width, width
 
 
-def draw_series(
-    draw: ImageDraw.ImageDraw, chart: Chart, values: tuple[int, ...], colour: Pixel, number: int
-) -> None:
+def draw_series(draw: ImageDraw.ImageDraw, chart: Chart, values: tuple[int, ...], colour: Pixel, number: int) -> None:
     """Draw one series, `number` 0 or 1, in the manner of the chart's kind."""
     if chart.kind in ("bar", "horizontal"):
         draw_bars(draw, chart, values, colour, number)
@@ -131,9 +129,7 @@ def draw_series(
             draw.ellipse(scaled((x - radius, y - radius), (x + radius, y + radius)), fill=colour)
 
 
-def draw_bars(
-    draw: ImageDraw.ImageDraw, chart: Chart, values: tuple[int, ...], colour: Pixel, number: int
-) -> None:
+def draw_bars(draw: ImageDraw.ImageDraw, chart: Chart, values: tuple[int, ...], colour: Pixel, number: int) -> None:
     """Draw upright or lying bars; two series share each slot."""
     series = 2 if chart.second_colour else 1
     for index, value in enumerate(values):

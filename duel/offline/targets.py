@@ -18,6 +18,7 @@ from duel.offline.textures import texture_field
 from duel.randomness import stream
 
 Vector = NDArray[np.float32]
+Direction = NDArray[np.float64]
 
 WEIGHTS = {
     "constant": 2.0, "kind": 1.4, "colour": 1.3, "heights": 1.3, "count": 0.5, "title": 1.2, "x_label": 0.8,
@@ -45,23 +46,32 @@ def target(chart: Chart) -> Vector:
         "content": np.array(texture_field(chart)) / 8 if chart.texture else np.zeros(64),
     }
     vector = np.concatenate([np.sqrt(WEIGHTS[name]) * block for name, block in blocks.items()])
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
+    unit: Vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+    return unit
 
 
-def one_hot(place: int, length: int) -> NDArray[np.float64]:
+def one_hot(place: int, length: int) -> Direction:
     """Return a centred one-hot vector of unit length."""
     vector = np.full(length, -1.0 / length)
     vector[place] += 1.0
-    return vector / np.linalg.norm(vector)
+    return normalised(vector)
 
 
-def outline(values: tuple[int, ...]) -> NDArray[np.float64]:
+def normalised(vector: Direction) -> Direction:
+    """Return the vector at unit length."""
+    unit: Direction = vector / np.linalg.norm(vector)
+    return unit
+
+
+def outline(values: tuple[int, ...]) -> Direction:
     """Return the series' height at HEIGHTS places, centred, of about unit length for random values."""
     places = np.linspace(0, len(values) - 1, HEIGHTS)
-    return (np.interp(places, np.arange(len(values)), values) - 5.0) / (2.3 * np.sqrt(HEIGHTS))
+    heights: Direction = np.interp(places, np.arange(len(values)), values)
+    centred: Direction = (heights - 5.0) / (2.3 * np.sqrt(HEIGHTS))
+    return centred
 
 
-def second_series(chart: Chart) -> NDArray[np.float64]:
+def second_series(chart: Chart) -> Direction:
     """Return whether there is a second series, its colour and its outline."""
     if not chart.second_colour:
         return np.zeros(1 + len(COLOURS) + HEIGHTS)
@@ -69,23 +79,23 @@ def second_series(chart: Chart) -> NDArray[np.float64]:
     return np.concatenate([np.ones(1), colour, 0.6 * outline(chart.second_values)])
 
 
-def words_vector(text: str, length: int) -> NDArray[np.float64]:
+def words_vector(text: str, length: int) -> Direction:
     """Return the unit sum of the words' own random directions; a text of any words has one."""
     vector = sum((word_direction(word, length) for word in text.split()), np.zeros(length))
     if not text:
         vector = word_direction("", length)
-    return vector / np.linalg.norm(vector)
+    return normalised(vector)
 
 
 @lru_cache(maxsize=4096)
-def word_direction(word: str, length: int) -> NDArray[np.float64]:
+def word_direction(word: str, length: int) -> Direction:
     """Return a word's direction: mostly its own, partly its letters', so that similar spellings are near."""
     own = gaussian(stream(0, "word", word), length)
     letters = sum((gaussian(stream(0, "letter", letter), length) for letter in word), np.zeros(length))
     return own + 0.3 * letters / max(1.0, float(np.linalg.norm(letters)))
 
 
-def gaussian(rng: random.Random, length: int) -> NDArray[np.float64]:
+def gaussian(rng: random.Random, length: int) -> Direction:
     """Return a random direction."""
     vector = np.array([rng.gauss(0, 1) for _ in range(length)])
-    return vector / np.linalg.norm(vector)
+    return normalised(vector)

@@ -88,7 +88,12 @@ def bend(image: Image.Image, chart: Chart, background: Pixel) -> Image.Image:
     for row in range(NODES - 1):
         for column in range(NODES - 1):
             box = (column * step, row * step, (column + 1) * step, (row + 1) * step)
-            corners = (source(column, row), source(column, row + 1), source(column + 1, row + 1), source(column + 1, row))
+            corners = (
+                source(column, row),
+                source(column, row + 1),
+                source(column + 1, row + 1),
+                source(column + 1, row),
+            )
             mesh.append((box, tuple(value for corner in corners for value in corner)))
     return image.transform(
         image.size, Image.Transform.MESH, mesh, resample=Image.Resampling.BILINEAR, fillcolor=background

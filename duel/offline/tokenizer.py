@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -67,11 +68,13 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     bpe.train_from_iterator(training_texts(), trainer)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bpe,
         pad_token="<|endoftext|>",
         eos_token="<|im_end|>",
-        additional_special_tokens=[token for token in SPECIAL_TOKENS if token.startswith(("<|im_start", "<|vi", "<|image"))],
+        additional_special_tokens=[
+            token for token in SPECIAL_TOKENS if token.startswith(("<|im_start", "<|vi", "<|image"))
+        ],
         chat_template=CHAT_TEMPLATE,
         padding_side="left",
         model_max_length=512,
@@ -81,6 +84,6 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
 def chat(tokenizer: PreTrainedTokenizerBase, instruction: str, with_image: bool) -> str:
     """Return the conversation up to the answer, one image token for each merged patch."""
     parts = [{"type": "image"}] if with_image else []
-    messages = [{"role": "user", "content": [*parts, {"type": "text", "text": instruction}]}]
+    messages: Any = [{"role": "user", "content": [*parts, {"type": "text", "text": instruction}]}]
     text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     return str(text).replace(IMAGE_PAD, IMAGE_PAD * IMAGE_TOKENS)

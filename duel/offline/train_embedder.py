@@ -14,6 +14,7 @@ import os
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,24 +57,26 @@ def principal_axes(targets: Tensor, width: int) -> Tensor:
     """
     _, axes = torch.linalg.eigh(targets.T @ targets)
     rotation, _ = torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(0)))
-    return axes[:, -width:] @ rotation.to(targets)
+    turned: Tensor = axes[:, -width:] @ rotation.to(targets)
+    return turned
 
 
 def embedder_input(pixels: Tensor) -> Tensor:
-    """Return what the image processor makes of resized images: `(B, side, side, 3)` uint8 to `(B, 3, side, side)`."""
+    """Return what the image processor makes of resized images, `(B, side, side, 3)` uint8, as `(B, 3, side, side)`."""
     mean, deviation = pixel_statistics(pixels.device)
     return ((pixels.float() / 255 - mean) / deviation).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()
-def turn_towards(model: Dinov2Model, pixels: Tensor, targets: Tensor) -> Tensor:
+def turn_towards(model: Any, pixels: Tensor, targets: Tensor) -> Tensor:
     """Return the rotation that brings the targets nearest to where a trained model already points.
 
     Orthogonal Procrustes problem (Schoenemann 1966): U V^T of the singular value decomposition.
     """
-    outputs = torch.cat([model(embedder_input(part)).pooler_output for part in pixels.split(512)])
+    outputs = torch.cat([model(embedder_input(part)).pooler_output for part in torch.split(pixels, 512)])
     left, _, right = torch.linalg.svd(targets.T @ F.normalize(outputs.float(), dim=1))
-    return left @ right
+    rotation: Tensor = left @ right
+    return rotation
 
 
 def loss_of(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -89,16 +92,17 @@ def train(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     pixels = draw_corpus(arguments.seed, arguments.charts, EMBEDDER_SIDE, sample_for_embedder, arguments.workers)
     with multiprocessing.get_context("fork").Pool(arguments.workers) as pool:
-        rows = pool.starmap(target_at, [(arguments.seed, index) for index in range(arguments.charts)], chunksize=500)
-    targets = torch.from_numpy(np.stack(rows))
+        vectors = pool.starmap(target_at, [(arguments.seed, index) for index in range(arguments.charts)], chunksize=500)
+    targets = torch.from_numpy(np.stack(vectors))
     print(f"drew {arguments.charts} charts in {time.monotonic() - started:.0f} s", flush=True)
 
     torch.manual_seed(arguments.seed)
     images = torch.from_numpy(pixels).to(device)
-    model = Dinov2Model(embedder_config()).to(device)
+    model: Any = Dinov2Model(embedder_config()).to(device)  # type: ignore[arg-type]  # a decorator hides its signature
     targets = F.normalize(targets @ principal_axes(targets, model.config.hidden_size), dim=1).to(device)
     if arguments.init is not None:
-        model = Dinov2Model.from_pretrained(arguments.init, dtype=torch.float32).to(device).train()
+        model = Dinov2Model.from_pretrained(arguments.init, dtype=torch.float32)
+        model.to(device).train()
         targets = targets @ turn_towards(model, images[:4096], targets[:4096])
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
     started = time.monotonic()
@@ -114,18 +118,19 @@ def train(arguments: argparse.Namespace) -> None:
             outputs = model(embedder_input(images[rows])).pooler_output  # (B, 192)
         loss = loss_of(outputs, targets[rows])
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step % arguments.report == 0:
             cosine = (F.normalize(outputs.float(), dim=1) * targets[rows]).sum(1).mean()
-            print(f"embedder step {step} loss {loss:.4f} cosine {cosine:.4f} {time.monotonic() - started:.0f} s", flush=True)
+            passed = time.monotonic() - started
+            print(f"embedder step {step} loss {loss:.4f} cosine {cosine:.4f} {passed:.0f} s", flush=True)
         if step and step % (20 * arguments.report) == 0:
             save(model, arguments.out)
     save(model, arguments.out)
 
 
-def save(model: Dinov2Model, folder: Path) -> None:
+def save(model: Any, folder: Path) -> None:
     """Write the model with its image processor."""
     save_half(model, folder)
     embedder_image_processor().save_pretrained(folder)
@@ -134,11 +139,13 @@ def save(model: Dinov2Model, folder: Path) -> None:
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m duel.offline.train_embedder", description=__doc__)
-    parser.add_argument("--out", type=Path, default=EMBEDDER_FOLDER, help="folder for the model (default: in the package)")
+    parser.add_argument(
+        "--out", type=Path, default=EMBEDDER_FOLDER, help="folder for the model (default: the package's)"
+    )
     parser.add_argument("--init", type=Path, help="folder of a model to go on from (default: random weights)")
     parser.add_argument("--charts", type=int, default=120_000, help="charts to draw and train on")
     parser.add_argument("--steps", type=int, default=30_000, help="optimizer steps at most")
-    parser.add_argument("--minutes", type=float, default=60.0, help="minutes of training at most; the rate decays with them")
+    parser.add_argument("--minutes", type=float, default=60.0, help="minutes of training at most")
     parser.add_argument("--batch", type=int, default=768, help="images a step")
     parser.add_argument("--learning-rate", type=float, default=8e-4, help="peak learning rate of AdamW")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")

@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import argparse
 import math
-import multiprocessing
 import os
-import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
-from duel import instructions
-from duel.offline.charts import Chart, sample_chart
-from duel.offline.corpus import corpus_chart, draw_corpus
-from duel.offline.language import PROMPT_LIMIT, invent, write
+from duel.offline.lessons import prepare_lesson
 from duel.offline.models import (
     IMAGE_TOKENS,
     PATCH,
@@ -36,57 +31,10 @@ from duel.offline.models import (
     vlm_config,
     vlm_image_processor,
 )
-from duel.offline.questions import ask
-from duel.offline.tokenizer import chat, train_tokenizer
-from duel.randomness import stream
+from duel.offline.tokenizer import train_tokenizer
 
-KEEP = 0.55  # probability of each clause of a description: the rest is what GRPO can teach
-DESCRIPTIONS, ANSWERS = 3, 3  # texts of each sort prepared for a chart
 NUMBER_WEIGHT = 3.0  # of a number in the loss: values are the hardest to read, and few of an answer's tokens
 GRID = VLM_SIDE // PATCH
-
-
-def sample_for_vlm(rng: random.Random) -> Chart:
-    """Draw a chart for training, with textures and rare kinds somewhat more frequent than in the data set."""
-    return sample_chart(rng, texture_rate=0.12)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Tokenized conversations, right-padded to one length."""
-
-    tokens: Tensor  # (N, L) int64
-    answered: Tensor  # (N, L) bool, True on the tokens to learn: the answer and the end token
-
-
-def tokenize_rows(tokenizer: PreTrainedTokenizerBase, pairs: list[tuple[str, str]], length: int) -> Rows:
-    """Tokenize (conversation, answer) pairs; raises ValueError if one is longer than `length` tokens."""
-    prompts = {prompt: tokenizer.encode(prompt) for prompt in {prompt for prompt, _ in pairs}}
-    tokens = np.full((len(pairs), length), tokenizer.pad_token_id, dtype=np.int64)
-    answered = np.zeros((len(pairs), length), dtype=bool)
-    answers = tokenizer([answer for _, answer in pairs])["input_ids"]
-    for row, ((prompt, _), answer) in enumerate(zip(pairs, answers, strict=True)):
-        begin, ids = len(prompts[prompt]), [*prompts[prompt], *answer, tokenizer.eos_token_id]
-        if len(ids) > length:
-            raise ValueError(f"a conversation has {len(ids)} tokens, more than the {length} there is room for")
-        tokens[row, : len(ids)] = ids
-        answered[row, begin : len(ids)] = True
-    return Rows(torch.from_numpy(tokens), torch.from_numpy(answered))
-
-
-def chart_texts(seed: int, index: int) -> list[tuple[str, str]]:
-    """Return (instruction, answer) pairs for the corpus's chart at `index`: descriptions, then answers."""
-    chart = corpus_chart(seed, index, sample_for_vlm)
-    rng = stream(seed, "texts", index)
-    texts = [(instructions.DESCRIBE, write(chart, rng, KEEP)) for _ in range(DESCRIPTIONS)]
-    for question in ask(chart, ANSWERS, rng):
-        texts.append((instructions.ANSWER.format(question=question.text), question.answer(chart)))
-    return texts
-
-
-def invented(seed: int, index: int) -> str:
-    """Return the prompt at `index` of those to learn."""
-    return invent(stream(seed, "invent", index))
 
 
 def patches(pixels: Tensor) -> Tensor:
@@ -136,22 +84,24 @@ class Layout:
     weights: Tensor  # (V,) of the tokens in the loss
 
     @classmethod
-    def of(
-        cls, model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, row: Tensor
-    ) -> Layout:
+    def of(cls, model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, row: Tensor) -> Layout:
         """Return the layout of a tokenized conversation, `(L,)`, with an image."""
-        numbers = [tokenizer.decode([token]).strip().isdigit() for token in range(len(tokenizer))]
+        numbers = [str(tokenizer.decode([token])).strip().isdigit() for token in range(len(tokenizer))]
         weights = 1.0 + (NUMBER_WEIGHT - 1.0) * torch.tensor(numbers, device=row.device).float()
-        is_image = row == model.config.image_token_id
+        is_image = (row == model.config.image_token_id).int()
         grid = torch.tensor([[1, GRID, GRID]], device=row.device)
-        positions = model.model.get_rope_index(row[None], mm_token_type_ids=is_image.int()[None], image_grid_thw=grid)[0]
-        return cls(int(is_image.int().argmax()), positions, weights)
+        positions = model.model.get_rope_index(row[None], mm_token_type_ids=is_image[None], image_grid_thw=grid)[0]
+        return cls(int(is_image.argmax()), positions, weights)
 
 
 def answer_loss(
     model: Qwen2_5_VLForConditionalGeneration, tokens: Tensor, answered: Tensor, layout: Layout, pixels: Tensor | None
 ) -> Tensor:
-    """Return the weighted mean cross-entropy of the answers' tokens; `pixels` belongs to the rows, several rows an image."""
+    """Return the weighted mean cross-entropy of the answers' tokens.
+
+    `tokens` and `answered` are `(B, L)`; `pixels` `(B / n, side, side, 3)`, each image for n rows that follow one
+    another, or None for conversations without one.
+    """
     embedded = model.get_input_embeddings()(tokens)  # (B, L, width)
     batch, length = tokens.shape
     if pixels is None:
@@ -168,69 +118,13 @@ def answer_loss(
     return (F.cross_entropy(predicted, wanted, reduction="none") * weights).sum() / weights.sum()
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """All training material, on the device."""
-
-    pixels: Tensor  # (N, side, side, 3) uint8
-    described: Rows  # (N * DESCRIPTIONS, L), those of one chart side by side
-    asked: Rows  # (N * ANSWERS, L)
-    invented: Rows  # (N, L)
-
-    def batch(self, images: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Choose images, and for each one description and one answer: pixels, tokens, answered."""
-        device = self.pixels.device
-        chosen = torch.randint(len(self.pixels), (images,), device=device)
-        description = chosen * DESCRIPTIONS + torch.randint(DESCRIPTIONS, (images,), device=device)
-        answer = chosen * ANSWERS + torch.randint(ANSWERS, (images,), device=device)
-        pairs = [
-            torch.stack([one[description], other[answer]], 1).flatten(0, 1)
-            for one, other in (
-                (self.described.tokens, self.asked.tokens),
-                (self.described.answered, self.asked.answered),
-            )
-        ]
-        return self.pixels[chosen], pairs[0], pairs[1]
-
-
-def prepare_lesson(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> Lesson:
-    """Draw the charts and tokenize all texts."""
-    started = time.monotonic()
-    pixels = draw_corpus(arguments.seed, arguments.charts, VLM_SIDE, sample_for_vlm, arguments.workers)
-    places = [(arguments.seed, index) for index in range(arguments.charts)]
-    with multiprocessing.get_context("fork").Pool(arguments.workers) as pool:
-        texts = pool.starmap(chart_texts, places, chunksize=500)
-        prompts = pool.starmap(invented, places, chunksize=500)
-    length = len(tokenizer.encode(chat(tokenizer, instructions.DESCRIBE, True))) + PROMPT_LIMIT
-    described = [(chat_of(tokenizer, i), a) for chart in texts for i, a in chart[:DESCRIPTIONS]]
-    asked = [(chat_of(tokenizer, i), a) for chart in texts for i, a in chart[DESCRIPTIONS:]]
-    prompt = chat(tokenizer, instructions.INVENT, False)
-    rows = [
-        tokenize_rows(tokenizer, pairs, length)
-        for pairs in (described, asked, [(prompt, text) for text in prompts])
-    ]
-    print(f"prepared {arguments.charts} charts in {time.monotonic() - started:.0f} s", flush=True)
-    moved = [Rows(row.tokens.to(device), row.answered.to(device)) for row in rows]
-    return Lesson(torch.from_numpy(pixels).to(device), *moved)
-
-
-CHATS: dict[str, str] = {}
-
-
-def chat_of(tokenizer: PreTrainedTokenizerBase, instruction: str) -> str:
-    """Return the conversation with an image for an instruction; there are few different ones."""
-    if instruction not in CHATS:
-        CHATS[instruction] = chat(tokenizer, instruction, True)
-    return CHATS[instruction]
-
-
 def train(arguments: argparse.Namespace) -> None:
     """Prepare, train until the steps or the minutes are used up, save."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = train_tokenizer()
     lesson = prepare_lesson(arguments, tokenizer, device)
     torch.manual_seed(arguments.seed)
-    model = Qwen2_5_VLForConditionalGeneration(vlm_config(tokenizer))
+    model: Any = Qwen2_5_VLForConditionalGeneration(vlm_config(tokenizer))  # type: ignore[no-untyped-call]
     if arguments.init is not None:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.init, dtype=torch.float32)
     model = model.to(device).train()
@@ -252,7 +146,7 @@ def train(arguments: argparse.Namespace) -> None:
                 pixels, tokens, answered = lesson.batch(arguments.batch)
                 loss = answer_loss(model, tokens, answered, layout, pixels)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step % arguments.report == 0:
@@ -276,7 +170,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="folder of a model to go on from (default: random weights)")
     parser.add_argument("--charts", type=int, default=80_000, help="charts to draw and train on")
     parser.add_argument("--steps", type=int, default=30_000, help="optimizer steps at most")
-    parser.add_argument("--minutes", type=float, default=60.0, help="minutes of training at most; the rate decays with them")
+    parser.add_argument("--minutes", type=float, default=60.0, help="minutes of training at most")
     parser.add_argument("--batch", type=int, default=384, help="images a step, two conversations each")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak learning rate of AdamW")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
