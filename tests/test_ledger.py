@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,17 @@ def test_threads_and_two_connections_share_it(path):
             thread.join()
         assert one.spend() == two.spend()
         assert one.spend().predictions == 60
+
+
+def test_many_may_open_a_new_ledger_at_once(path):
+    def open_and_buy(i: int) -> None:
+        with SpendLedger(path) as ledger:
+            ledger.intend(str(i))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(open_and_buy, range(24)))
+    with SpendLedger(path) as ledger:
+        assert ledger.spend().under_way == 24
 
 
 def test_what_was_intended_survives_a_kill(path):
