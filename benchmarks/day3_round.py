@@ -1,0 +1,146 @@
+"""One base round and one adversary round of the `day3` profile on models of its shapes with random weights.
+
+    python -m benchmarks.day3_round                    LoRA and full, at 224 px and at the profile's own resolution
+    python -m benchmarks.day3_round --tuning lora --sides 224
+
+Prints seconds per stage and peak memory. Drawing is left out: it happens elsewhere, so plain noise stands for
+the images. On the CPU the shapes are tiny and only show that it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import io
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+from transformers import Dinov2Config, Dinov2Model
+
+from benchmarks.sampling import Stopwatch, build_model
+from duel.attention import GROUPED_SDPA
+from duel.embedder import Embedder
+from duel.models import Model, choose_device
+from duel.players import add_lora, assemble_policy
+from duel.policy import LocalPolicy
+from duel.settings import Settings, read_settings
+from duel.tuning import FullTuning
+from duel.types import Completion, Group, ModelInput, Player
+from tests import tiny
+
+GROUP, TOKENS = 8, 512  # the profile's
+PLAYERS: tuple[Player, Player] = ("base", "adversary")
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.day3_round", description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--tuning", nargs="+", choices=["lora", "full"], default=["lora", "full"])
+    parser.add_argument("--sides", type=int, nargs="+", default=[224, 1001], help="side of the square images, pixels")
+    parser.add_argument("--tokens", type=int, default=TOKENS)
+    options = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    device = choose_device(options.device)
+    print(f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, torch {torch.__version__}")
+    watch = Stopwatch(device)
+    embedder = build_embedder(device)
+    for tuning in options.tuning:
+        players = build_players(device, tuning)
+        for side in options.sides:
+            print(f"-- {tuning}, {side} px, {GROUP} completions of {options.tokens} tokens, gradient checkpointing")
+            play(players, embedder, side, options.tokens, watch)
+        del players
+        gc.collect()
+
+
+def build_players(device: torch.device, tuning: str) -> dict[Player, LocalPolicy]:
+    """Make both players: two adapters over one backbone, or two fp32 models."""
+    settings: Settings = read_settings(
+        {
+            "models": {"tuning": tuning, "lora_rank": 32, "gradient_checkpointing": True, "rows_per_forward": 8},
+            "sampling": {"max_new_tokens": TOKENS},
+        }
+    )
+    if tuning == "lora":
+        model = prepared(build_model(device))
+        tunings: dict[Player, Any] = dict(add_lora(dict.fromkeys(PLAYERS, model), settings))
+    else:
+        tunings = {player: FullTuning(in_fp32(prepared(build_model(device))), None) for player in PLAYERS}
+    return {player: assemble_policy(player, tunings[player], settings) for player in PLAYERS}
+
+
+def prepared(model: Model) -> Model:
+    """Choose the attention that Duel decodes with."""
+    model.network.set_attn_implementation(GROUPED_SDPA)
+    return model
+
+
+def in_fp32(model: Model) -> Model:
+    """Hold the weights in fp32 and compute in the dtype they had."""
+    return dataclasses.replace(model, network=model.network.float(), compute_dtype=model.compute_dtype)
+
+
+def build_embedder(device: torch.device) -> Embedder:
+    """Make DINOv2-large with random weights."""
+    large = device.type == "cuda"
+    config = Dinov2Config(
+        hidden_size=1024 if large else 64,
+        num_hidden_layers=24 if large else 2,
+        num_attention_heads=16 if large else 2,
+        image_size=518,
+    )
+    return Embedder(Dinov2Model(config).to(device), 224, [0.5] * 3, [0.5] * 3)
+
+
+def play(players: dict[Player, LocalPolicy], embedder: Embedder, side: int, tokens: int, watch: Stopwatch) -> None:
+    """Run the stages of a base round, then those of an adversary round; each round twice, the second is reported."""
+    invent, drawings = ModelInput("Describe a plot."), [noise(side, i) for i in range(2 * GROUP)]
+    describe = [ModelInput("Describe this image.", drawing) for drawing in drawings]
+    base, adversary = players["base"], players["adversary"]
+    for attempt, clock in ((1, None), (2, watch)):
+        measure = clock or (lambda label, run: run())
+        measure("base round: write one prompt", lambda: sample(adversary, [invent], 1, tokens))
+        described = kept(measure, "base round: describe one drawing 8 times", base, describe[:1], GROUP, tokens)
+        measure("base round: embed 9 images", lambda: embedder.embed(drawings[:9]))
+        measure("base round: learn", lambda: base.learn(describe[:1], rewarded(described)))  # noqa: B023
+        written = kept(measure, "adversary round: write 8 prompts", adversary, [invent], GROUP, tokens)
+        measure("adversary round: describe 8 drawings", lambda: sample(base, describe[:GROUP], 1, tokens))
+        measure("adversary round: embed 16 images", lambda: embedder.embed(drawings))
+        measure("adversary round: learn", lambda: adversary.learn([invent], rewarded(written)))  # noqa: B023
+        if attempt == 1:
+            print("   (first round done: steps captured, optimizer states allocated)", flush=True)
+
+
+def kept(measure: Any, label: str, policy: LocalPolicy, inputs: list[ModelInput], count: int, tokens: int) -> Any:
+    """Measure sampling and return what was sampled."""
+    found: list[Any] = []
+    measure(label, lambda: found.extend(sample(policy, inputs, count, tokens)))
+    return found
+
+
+def sample(policy: LocalPolicy, inputs: list[ModelInput], count: int, tokens: int) -> list[list[Completion]]:
+    """Sample `count` completions of each input."""
+    seeds = [[100 * i + g for g in range(count)] for i in range(len(inputs))]
+    return policy.sample(inputs, seeds, temperature=0.9, max_new_tokens=tokens)
+
+
+def rewarded(completions: list[list[Completion]]) -> list[Group]:
+    """Give every completion of a group another reward."""
+    return [tiny.group(group, [0.1 * place for place in range(len(group))]) for group in completions]
+
+
+def noise(side: int, seed: int) -> bytes:
+    """Return a square PNG of noise."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()
