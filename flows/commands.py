@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import transformers
+
 from artifacts.report import summary_lines
 
 from artifacts.run import RunDirectory
@@ -13,6 +15,8 @@ from flows import train as train_flow
 from flows.profiles import profile_path
 from tasks.arena import load_generator
 from tasks.preparing import open_dataset
+
+transformers.utils.logging.disable_progress_bar()  # the models are small; rounds have a bar of their own
 
 DEMO, ARM = "demo", "demo-no-adversary"
 

@@ -20,7 +20,7 @@ from tasks.writing import describe, invention, sample
 @stage("evaluate_players", retries=3)
 def evaluate_players(arena: Arena, round: int) -> dict[str, Any]:
     """Measure the players on the held-out images and on fresh prompts; every evaluation uses the same seeds."""
-    players = {
+    players: dict[str, dict[str, Any]] = {
         player: evaluate_base(arena) if player == "base" else evaluate_adversary(arena)
         for player in ("base", "adversary")
         if player in arena.settings.order

@@ -124,7 +124,7 @@ def train(arguments: argparse.Namespace) -> None:
     tokenizer = train_tokenizer()
     lesson = prepare_lesson(arguments, tokenizer, device)
     torch.manual_seed(arguments.seed)
-    model: Any = Qwen2_5_VLForConditionalGeneration(vlm_config(tokenizer))  # type: ignore[no-untyped-call]
+    model: Any = Qwen2_5_VLForConditionalGeneration(vlm_config(tokenizer))
     if arguments.init is not None:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.init, dtype=torch.float32)
     model = model.to(device).train()
