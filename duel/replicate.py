@@ -68,7 +68,7 @@ class Pace:
     requests_per_minute: float = 600.0  # predictions created; the service's own limit
     deadline: float = 300.0  # for one draw, everything included
     request: float = 30.0  # for one HTTP exchange
-    poll: float = 0.5
+    poll: float = 0.25  # first wait for a prediction; grows to four times that
     first_wait: float = 0.5  # bound of the wait after a first failure; it doubles
     longest_wait: float = 30.0
     listing: float = 5.0  # after which an accepted prediction stands in the account's list
@@ -256,8 +256,10 @@ class _Draw:
     def collect(self, purchase: Purchase) -> DrawnImage | Refusal | None:
         """Wait for a prediction and read its image; None, written down, when it has none."""
         prediction = self.patiently(partial(self.get, purchase))
+        wait = self.pace.poll
         while prediction is not None and prediction.status in ("starting", "processing"):
-            self.patience.pause(self.pace.poll, f"prediction {prediction.id} is {prediction.status}")
+            self.patience.pause(wait, f"prediction {prediction.id} is {prediction.status}")
+            wait = min(1.5 * wait, 4 * self.pace.poll)
             prediction = self.patiently(partial(self.get, purchase))
         if prediction is None or (prediction.status == "succeeded" and not prediction.input):
             self.lose(purchase, images=1, reason="the service has forgotten it")
