@@ -20,8 +20,7 @@ def evaluation_json(
     none of whose answers could be graded has null and does not count.
     """
     rows = [
-        _question_json(question, row, graded)
-        for question, row, graded in zip(questions, answers, grades, strict=True)
+        _question_json(question, row, graded) for question, row, graded in zip(questions, answers, grades, strict=True)
     ]
     known = [row["pass_at_1"] for row in rows if row["pass_at_1"] is not None]
     return {
@@ -41,6 +40,7 @@ def _question_json(question: Question, answers: Sequence[Completion], grades: Se
         "image_path": question.image_path,
         "question": question.question,
         "ground_truth": question.ground_truth,
+        "kind": question.kind,
         "answer_category": question.answer_category,
         "completions": [answer.text for answer in answers],
         "extracted": [grade.extracted for grade in grades],

@@ -8,15 +8,20 @@ from duel.types import Grade, Question
 
 NUMBER_WORDS = {
     word: str(number)
-    for number, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"])
+    for number, word in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    )
 }
 
 
 class Judge(Protocol):
     """Grades answers to questions about charts."""
 
-    def grade(self, question: Question, answers: Sequence[str]) -> list[Grade]:
-        """Grade every answer to one question. Raises JudgeError when the judge cannot be reached."""
+    def grade_all(self, questions: Sequence[Question], answers: Sequence[Sequence[str]]) -> list[list[Grade]]:
+        """Grade every answer to every question, (questions, answers).
+
+        Raises JudgeError when the judge cannot be reached.
+        """
 
 
 class ExactJudge:
@@ -28,6 +33,10 @@ class ExactJudge:
     def grade(self, question: Question, answers: Sequence[str]) -> list[Grade]:
         """Grade every answer 0 or 1; no answer is left ungraded."""
         return [Grade(float(self._equal(question.ground_truth, answer)), answer.strip()) for answer in answers]
+
+    def grade_all(self, questions: Sequence[Question], answers: Sequence[Sequence[str]]) -> list[list[Grade]]:
+        """Grade every answer to every question, (questions, answers)."""
+        return [self.grade(question, row) for question, row in zip(questions, answers, strict=True)]
 
     def _equal(self, truth: str, answer: str) -> bool:
         expected, given = as_number(truth), as_number(answer)

@@ -148,7 +148,7 @@ def add_command(
         return command
     command.add_argument(
         "--profile",
-        help=f"{', '.join(profile_names())}, or a .toml file (default: the run's own settings if it exists, else offline)",
+        help=f"{', '.join(profile_names())}, or a .toml file (default: those of the run if it exists, else offline)",
     )
     group = command.add_argument_group("settings", "Each overrides the profile. 'none' empties an optional setting.")
     for setting, field in fields_of():

@@ -5,7 +5,6 @@ from pathlib import Path
 import transformers
 
 from artifacts.report import summary_lines
-
 from artifacts.run import RunDirectory
 from duel.settings import Settings, read_profile, read_settings
 from flows import evaluate as evaluate_flow
@@ -14,6 +13,7 @@ from flows import report as report_flow
 from flows import train as train_flow
 from flows.profiles import profile_path
 from tasks.arena import load_generator
+from tasks.judging import check_judge
 from tasks.preparing import open_dataset
 
 transformers.utils.logging.disable_progress_bar()  # the models are small; rounds have a bar of their own
@@ -38,6 +38,7 @@ def train(settings: Settings, run: str, state: Path) -> None:
 def evaluate(settings: Settings, run: str, state: Path) -> None:
     """Measure pass@1 of every checkpoint."""
     open_dataset(settings.data, state)
+    check_judge(settings.judge)
     evaluate_flow.evaluate(settings, run, state)
     print(f"results: {state / 'runs' / run / 'ckpt_tests'}")
 

@@ -20,13 +20,16 @@ from duel.players import load_players
 from duel.policy import Policy
 from duel.settings import GeneratorSettings, Settings
 from duel.types import Drawing, Player, UpdateReport
+from tasks.judging import open_judge
 from tasks.preparing import open_dataset
 
 
 class Arena:
     """The live things of one run. A plain class, so that Prefect does not walk into it."""
 
-    def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, store: ImageStore) -> None:
+    def __init__(
+        self, settings: Settings, run: RunDirectory, dataset: Dataset, store: ImageStore, judge: Judge | None = None
+    ) -> None:
         generator = load_generator(settings.generator)
         self.settings = settings
         self.run = run
@@ -34,7 +37,7 @@ class Arena:
         self.studio = Studio(generator, store, settings.generator.concurrency)
         self.players: Mapping[Player, Policy] = load_players(settings)
         self.embedder = load_embedder(settings.models)
-        self.judge: Judge = ExactJudge()
+        self.judge = judge or ExactJudge()  # training grades nothing
         self.max_new_tokens = min(settings.sampling.max_new_tokens, generator.prompt_limit)
         self.updates: dict[Player, UpdateReport] = {}  # each player's last
         self.seconds: dict[str, float] = {}  # stage -> seconds, of the round under way
@@ -67,8 +70,8 @@ def visit_arena(settings: Settings, run: str, state: Path) -> Iterator[Arena]:
     """Open an existing run to evaluate it, beside a training that may be under way."""
     dataset = open_dataset(settings.data, state)
     directory = RunDirectory.read(state, run, settings)
-    with ImageStore(state / "images") as store:
-        yield Arena(settings, directory, dataset, store)
+    with open_judge(settings.judge, dataset.root, state) as judge, ImageStore(state / "images") as store:
+        yield Arena(settings, directory, dataset, store, judge)
 
 
 def load_generator(settings: GeneratorSettings) -> ImageGenerator:

@@ -6,6 +6,7 @@ Both draw from their own random streams: evaluating changes no number of the tra
 from collections.abc import Sequence
 from typing import Any
 
+from duel.charxiv import of_kind
 from duel.datasets import first_charts
 from duel.randomness import derive_seed
 from duel.schedule import sample_seeds
@@ -61,7 +62,7 @@ def answer_questions(arena: Arena, round: int, questions: list[Question]) -> lis
     evaluation = arena.settings.evaluation
     inputs = [
         ModelInput(
-            evaluation.answer.replace("{question}", question.question),
+            question.instruction or evaluation.answer.replace("{question}", question.question),
             (arena.dataset.root / question.image_path).read_bytes(),
         )
         for question in questions
@@ -80,15 +81,13 @@ def grade_answers(
     arena: Arena, round: int, questions: list[Question], answers: list[list[Completion]]
 ) -> list[list[Grade]]:
     """Let the judge grade every answer, (questions, completions)."""
-    return [
-        arena.judge.grade(question, [answer.text for answer in row])
-        for question, row in zip(questions, answers, strict=True)
-    ]
+    return arena.judge.grade_all(questions, [[answer.text for answer in row] for row in answers])
 
 
 def evaluation_questions(arena: Arena) -> list[Question]:
     """Return the fixed questions of an evaluation."""
-    return first_charts(arena.dataset.questions, arena.settings.evaluation.charts)
+    evaluation = arena.settings.evaluation
+    return of_kind(first_charts(arena.dataset.questions, evaluation.charts), evaluation.questions)
 
 
 def _go_around(

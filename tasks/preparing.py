@@ -2,23 +2,36 @@
 
 from pathlib import Path
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from duel.charxiv import open_charxiv, prepare_charxiv
 from duel.datasets import Dataset, open_folder, open_layout
-from duel.errors import DataError, SettingsError
+from duel.errors import DataError
 from duel.offline.dataset import write_dataset
 from duel.settings import DataSettings
+from tasks.stages import is_service_failure
 
 OFFLINE_SEED = 0  # the offline data set is one fixed set of charts, whatever the run's seed
 
 
+@task(
+    name="prepare_dataset",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=[1, 5, 30],
+    retry_condition_fn=is_service_failure,
+)
 def prepare_dataset(settings: DataSettings, state: Path) -> Dataset:
-    """Write or check the data set that the settings name; what is there already is kept."""
+    """Write, download or check the data set that the settings name; what is there already is kept.
+
+    A download that broke off goes on where it stopped when it is tried again.
+    """
     if settings.source == "offline":
         write_dataset(dataset_root(settings, state), OFFLINE_SEED)
     if settings.source == "charxiv":
-        raise SettingsError(
-            "data.source = 'charxiv': this version cannot download it yet; "
-            "put its images and questions under data.path in the README's layout, or use 'folder'"
-        )
+        prepare_charxiv(dataset_root(settings, state), settings.charxiv_revision)
     return open_dataset(settings, state)
 
 
@@ -27,6 +40,8 @@ def open_dataset(settings: DataSettings, state: Path) -> Dataset:
     root = dataset_root(settings, state)
     if settings.source == "folder":
         return open_folder(root, settings.train_images, settings.test_images)
+    if settings.source == "charxiv":
+        return open_charxiv(root, settings.train_images, settings.test_images)
     return open_layout(root, settings.train_images, settings.test_images)
 
 

@@ -50,7 +50,9 @@ def record_answers(arena: Arena, checkpoint: Checkpoint, questions: Sequence[Que
 def question_digest(arena: Arena, questions: Sequence[Question]) -> str:
     """Name the questions and how they are asked, so that equal evaluations are made once."""
     evaluation = arena.settings.evaluation
+    judge = arena.settings.judge
     how = [evaluation.completions, evaluation.temperature, evaluation.max_new_tokens, evaluation.answer]
+    how += [judge.service, judge.model]
     return digest([list(questions), *how])
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from artifacts.report import write_report
-
 from artifacts.run import RunDirectory
 from duel.settings import Settings
 
