@@ -79,7 +79,7 @@ class ReplicateGenerator:
     """Draws with one model of Replicate, as `duel.generators.ImageGenerator` asks.
 
     Draws of different keys may run in any number of threads and processes. Draws of one key must not overlap; the
-    image store sees to that. The token is read from REPLICATE_API_TOKEN, the address from REPLICATE_BASE_URL.
+    image store sees to that. The token is REPLICATE_API_TOKEN's unless given, the address REPLICATE_BASE_URL's.
 
     Raises UserError when there is no token.
     """
@@ -92,8 +92,9 @@ class ReplicateGenerator:
         parameters: Mapping[str, Scalar] | None = None,
         prompt_limit: int | None = None,
         pace: Pace = Pace(),
+        token: str | None = None,
     ) -> None:
-        self._token, self.address = check_ready()
+        self._token, self.address = check_ready(token)
         self.name = model
         self.version = version or "official"
         self.parameters: Mapping[str, Scalar] = {**KNOWN_PARAMETERS.get(model, {}), **(parameters or {})}
@@ -357,9 +358,9 @@ class _Draw:
         return UserError(f"Replicate answered {failure}: {advice}")
 
 
-def check_ready() -> tuple[str, str]:
+def check_ready(token: str | None = None) -> tuple[str, str]:
     """Return the token and the service's address. Raises UserError when either cannot be used; asks nobody."""
-    token = os.environ.get("REPLICATE_API_TOKEN", "").strip()
+    token = (token or os.environ.get("REPLICATE_API_TOKEN", "")).strip()
     if not token:
         raise UserError(
             "REPLICATE_API_TOKEN is not set; make a token at https://replicate.com/account/api-tokens and export it, "

@@ -215,6 +215,12 @@ def test_no_token_is_reported_before_any_work(ledger, monkeypatch):
         ReplicateGenerator(ledger)
 
 
+def test_a_token_may_be_given_from_elsewhere(server, ledger, monkeypatch):
+    monkeypatch.delenv("REPLICATE_API_TOKEN")
+    with ReplicateGenerator(ledger, parameters=PNG, pace=QUICK, token=f"{TOKEN}\n") as generator:
+        assert is_right(generator.draw("a plot", 7), "a plot", 7)
+
+
 @pytest.mark.parametrize("address", ["http://example.org", "ftp://127.0.0.1", "api.replicate.com"])
 def test_a_token_is_sent_nowhere_unencrypted_but_to_this_machine(ledger, monkeypatch, address):
     monkeypatch.setenv("REPLICATE_API_TOKEN", TOKEN)
