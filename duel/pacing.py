@@ -5,10 +5,25 @@ from __future__ import annotations
 import random
 import threading
 import time
+from dataclasses import dataclass
 
 from duel.errors import GeneratorError
 
 NOTHING_YET = "no answer yet"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Rates and waits, in seconds."""
+
+    requests_per_minute: float = 600.0  # predictions created; the service's own limit
+    deadline: float = 300.0  # for one draw, everything included
+    request: float = 30.0  # for one HTTP exchange
+    poll: float = 0.25  # first wait for a prediction; grows to four times that
+    first_wait: float = 0.5  # bound of the wait after a first failure; it doubles
+    longest_wait: float = 30.0
+    listing: float = 5.0  # after which an accepted prediction stands in the account's list
+    memory: float = 3600.0  # after which the service forgets inputs and outputs
 
 
 class RateLimit:

@@ -21,9 +21,11 @@ from cache.ledger import SpendLedger
 from cache.studio import Studio
 from duel.errors import GeneratorError, UserError
 from duel.images import decode_image
-from duel.replicate import FLUX_SCHNELL, Pace, ReplicateGenerator
+from duel.pacing import Pace
+from duel.replicate import FLUX_SCHNELL, ReplicateGenerator
 from duel.testing.inputs import COMMUNITY, VERSIONS
-from duel.testing.replicate import CREATE_FAULTS, FILE_FAULTS, NSFW, READ_FAULTS, ReplicateServer
+from duel.testing.replicate import NSFW, ReplicateServer
+from duel.testing.replicate_api import CREATE_FAULTS, FILE_FAULTS, READ_FAULTS
 from duel.types import DrawnImage, Refusal, Scalar
 
 QUICK = Pace(
@@ -367,7 +369,8 @@ CHILD = """
     from cache.images import ImageStore
     from cache.ledger import SpendLedger
     from cache.studio import Studio
-    from duel.replicate import Pace, ReplicateGenerator
+    from duel.pacing import Pace
+    from duel.replicate import ReplicateGenerator
 
     print("ready", flush=True)
     sys.stdin.readline()

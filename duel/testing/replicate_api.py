@@ -1,0 +1,260 @@
+"""The HTTP side of the loopback Replicate: its API, and the delivery of files."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from duel.testing.inputs import FLUX_SCHNELL, VERSIONS, Fault, faults_of
+from duel.testing.serving import Handler
+
+if TYPE_CHECKING:
+    from duel.testing.replicate import Job, ReplicateServer
+
+PAGE = 100  # predictions on a page of the list
+CREATE_FAULTS = ("throttled", "error", "hang", "reset", "error-after", "lost", "reset-after")
+READ_FAULTS = ("throttled", "error", "hang", "reset")
+FILE_FAULTS = ("error", "hang", "reset", "empty", "truncated", "cut")
+FORMATS = {"webp": "image/webp", "jpg": "image/jpeg", "png": "image/png"}
+
+
+class ApiHandler(Handler):
+    """The HTTP API."""
+
+    service: ReplicateServer
+
+    def do_POST(self) -> None:
+        """Create or cancel a prediction."""
+        body = self.read_body()
+        if not self.authorized():
+            return
+        match urlsplit(self.path).path.strip("/").split("/"):
+            case ["v1", "predictions"]:
+                self.create(body, None)
+            case ["v1", "models", owner, name, "predictions"]:
+                self.create(body, f"{owner}/{name}")
+            case ["v1", "predictions", id, "cancel"]:
+                self.cancel(id)
+            case _:
+                self.fail(404, "Not found", "The requested resource could not be found.")
+
+    def do_GET(self) -> None:
+        """Show a prediction, the list of them, or the account."""
+        if not self.authorized():
+            return
+        address = urlsplit(self.path)
+        match address.path.strip("/").split("/"):
+            case ["v1", "predictions"]:
+                if not self.goes_wrong("list", READ_FAULTS):
+                    self.list(parse_qs(address.query))
+            case ["v1", "predictions", id]:
+                if not self.goes_wrong("poll", READ_FAULTS):
+                    self.show(id)
+            case ["v1", "account"]:
+                self.answer(200, {"type": "organization", "username": "loopback", "name": "Loopback"})
+            case _:
+                self.fail(404, "Not found", "The requested resource could not be found.")
+
+    def authorized(self) -> bool:
+        """Tell whether the token is right; if not, say so."""
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        if not token:
+            self.fail(401, "Unauthenticated", "You did not pass an authentication token")
+        elif scheme.lower() not in ("bearer", "token") or token.strip() != self.service.token:
+            self.fail(401, "Unauthenticated", "You did not pass a valid authentication token")
+        else:
+            return True
+        return False
+
+    def create(self, body: bytes, model: str | None) -> None:
+        """Create a prediction, by model where the address names one, else by the body's version."""
+        request = self.valid_request(body, model)
+        if request is None:
+            return
+        if self.service.throttled():
+            self.throttle()
+            return
+        fault = self.service.faults.pick("create", CREATE_FAULTS)
+        job = None
+        if fault is None or fault in ("error-after", "lost", "reset-after"):
+            job = self.service.create(**request)
+        if fault is not None or job is None:
+            self.go_wrong({"error-after": "error", "lost": "hang", "reset-after": "reset"}.get(str(fault), str(fault)))
+            return
+        wait = self.headers.get("Prefer", "")
+        if wait.startswith("wait"):
+            job.done.wait(float(wait.partition("=")[2] or 60))
+        self.answer(201, self.shown(job))
+
+    def valid_request(self, body: bytes, model: str | None) -> dict[str, Any] | None:
+        """Return model, version and input of a creation; None, and the service's complaint, if they do not fit."""
+        try:
+            request = json.loads(body)
+        except ValueError:
+            request = None
+        if not isinstance(request, dict):
+            self.fail(400, "Bad request", "The request body is not a JSON object.")
+            return None
+        if model is None:
+            version = str(request.get("version", "")).rpartition(":")[2]
+            model = FLUX_SCHNELL if version == FLUX_SCHNELL else VERSIONS.get(version)
+            if "version" in request and model is None:
+                detail = "The specified version does not exist (or perhaps you don't have permission to use it?)"
+                self.fail(422, "Invalid version or not permitted", detail)
+                return None
+        elif model != FLUX_SCHNELL:  # the address takes official models only
+            self.fail(404, "Not found", "The requested resource could not be found.")
+            return None
+        else:
+            version = "hidden"
+        faults = request_faults(request, model)
+        if faults:
+            detail = "".join(f"- {f['field']}: {f['description']}\n".replace("- : ", "- ") for f in faults)
+            self.fail(422, "Input validation failed", detail, invalid_fields=faults)
+            return None
+        if self.service.credit <= 0:
+            detail = "You have insufficient credit to run this model. Go to "
+            detail += "https://replicate.com/account/billing#billing to purchase credit."
+            self.fail(402, "Insufficient credit", detail)
+            return None
+        return {"model": model, "version": version, "input": request["input"]}
+
+    def show(self, id: str) -> None:
+        """Answer one prediction."""
+        job = self.service.job(id)
+        if job is None:
+            self.fail(404, "Not found", "Prediction not found")
+        else:
+            self.answer(200, self.shown(job))
+
+    def list(self, query: Mapping[str, list[str]]) -> None:
+        """Answer a page of predictions, newest first."""
+        jobs = list(self.service.jobs)
+        end = len(jobs)
+        if "cursor" in query:
+            end = int(base64.urlsafe_b64decode(query["cursor"][0]).decode().removeprefix("p="))
+        start = max(0, end - PAGE)
+        cursor = base64.urlsafe_b64encode(f"p={start}".encode()).decode()
+        following = f"{self.service.url}/v1/predictions?cursor={cursor}" if start else None
+        results = [self.shown(job) | {"source": "api"} for job in reversed(jobs[start:end])]
+        self.answer(200, {"previous": None, "next": following, "results": results})
+
+    def cancel(self, id: str) -> None:
+        """Answer a cancellation; a prediction here is too short to be stopped."""
+        self.show(id)
+
+    def shown(self, job: Job) -> dict[str, Any]:
+        """Return a prediction as the API shows it."""
+        removed = self.service.forgotten(job)
+        address = f"{self.service.url}/v1/predictions/{job.id}"
+        format = job.input.get("output_format", "webp")
+        files = [f"{self.service.files_url}/xezq/{job.id}/out-{i}.{format}" for i in range(len(job.files))]
+        done = job.status == "succeeded" and not removed
+        return {
+            "id": job.id,
+            "model": job.model,
+            "version": job.version,
+            "input": {} if removed else job.input,
+            "output": files if done else None,
+            "logs": None if removed else "",
+            "data_removed": removed,
+            "error": job.error,
+            "status": job.status,
+            "created_at": iso(job.created),
+            "started_at": iso(job.started),
+            "completed_at": iso(job.completed),
+            "metrics": {"image_count": job.billed, "predict_time": self.service.seconds} if job.completed else {},
+            "urls": {"get": address, "cancel": f"{address}/cancel", "web": f"https://replicate.com/p/{job.id}"},
+        }
+
+    def goes_wrong(self, stage: str, possible: tuple[str, ...]) -> bool:
+        """Tell whether this request goes wrong; if so, it has."""
+        fault = self.service.faults.pick(stage, possible)
+        if fault is not None:
+            self.go_wrong(fault)
+        return fault is not None
+
+    def go_wrong(self, fault: str) -> None:
+        """Give the wrong answer, or none."""
+        if fault == "throttled":
+            self.throttle()
+        elif fault == "error":
+            self.fail(500, "Internal server error", "An unexpected error occurred.")
+        elif fault == "hang":
+            self.hang()
+        else:
+            self.reset()
+
+    def throttle(self) -> None:
+        """Ask the client to wait."""
+        seconds = self.service.retry_after
+        detail = f"Request was throttled. Your rate limit resets in ~{seconds:g}s."
+        headers = {"Retry-After": f"{seconds:g}"}
+        self.answer(429, {"detail": detail, "status": 429, "retry_after": seconds}, headers)
+
+    def fail(self, status: int, title: str, detail: str, **more: Any) -> None:
+        """Answer a problem, as RFC 7807 has it."""
+        self.answer(status, {"title": title, "detail": detail, "status": status, **more})
+
+
+class FileHandler(Handler):
+    """The delivery of files, to anybody who knows their address."""
+
+    service: ReplicateServer
+
+    def do_GET(self) -> None:
+        """Send a file, or what is left of it."""
+        self.service.count(tokens="Authorization" in self.headers)
+        found = self.find()
+        if found is None:
+            self.send(404, b"", {})
+            return
+        data, kind = found
+        fault = self.service.faults.pick("file", FILE_FAULTS)
+        headers = {"Content-Type": kind}
+        if fault == "hang":
+            self.hang()
+        elif fault == "reset":
+            self.reset()
+        elif fault == "error":
+            self.send(502, b"<html>Bad gateway</html>", {"Content-Type": "text/html"})
+        elif fault == "cut":
+            self.send(200, data[: len(data) // 2], headers, announced=len(data))
+        else:
+            self.send(200, {"empty": b"", "truncated": data[: len(data) // 2]}.get(str(fault), data), headers)
+            self.service.count(images=fault is None)
+
+    def find(self) -> tuple[bytes, str] | None:
+        """Return a file's bytes and type, unless it is not there, or not any more."""
+        *_, id, name = self.path.split("/")
+        stem, _, format = name.partition(".")
+        job = self.service.job(id)
+        index = stem.removeprefix("out-")
+        if job is None or self.service.forgotten(job) or not index.isdigit() or int(index) >= len(job.files):
+            return None
+        return job.files[int(index)], FORMATS.get(format, "application/octet-stream")
+
+
+def request_faults(request: dict[str, Any], model: str | None) -> list[Fault]:
+    """Return what is wrong with the body of a creation."""
+    allowed = {"version", "input", "stream", "webhook", "webhook_completed", "webhook_events_filter"}
+    faults = []
+    if model is None:
+        faults.append({"type": "required", "field": "", "description": "version is required"})
+    if "input" not in request:
+        faults.append({"type": "required", "field": "", "description": "input is required"})
+    for name in sorted(request.keys() - allowed):
+        description = f"Additional property {name} is not allowed"
+        faults.append({"type": "additional_property_not_allowed", "field": "", "description": description})
+    return faults or faults_of(str(model), request["input"])
+
+
+def iso(seconds: float | None) -> str | None:
+    """Return a moment as the API writes it."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
