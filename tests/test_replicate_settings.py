@@ -42,7 +42,7 @@ def test_another_model_states_its_prompt_limit():
 def test_rate_price_and_deadline_may_change_when_a_run_goes_on_and_the_model_may_not():
     day3 = read_profile(profile_path("day3"))
     before = read_settings(day3)
-    faster = {"requests_per_minute": 60, "deadline_seconds": 9, "dollars_per_image": 1, "concurrency": 2, "batch_size": 1}
+    faster = {"requests_per_minute": 60, "deadline_seconds": 9, "dollars_per_image": 1, "concurrency": 2}
     now = read_settings(override(day3, {f"generator.{name}": value for name, value in faster.items()}))
     assert defining_differences(before, now) == []
     other = read_settings(override(day3, {"generator.parameters": {"output_format": "png"}}))
