@@ -10,19 +10,34 @@ STATE  ?= state
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check clean
+.PHONY: help demo rehearsal test check clean
 
 help:
 	@echo "make demo    the whole loop, offline, on this machine: about ten minutes with installing"
 	@echo "make test    the tests"
+	@echo "make rehearsal  the paid path against servers on this machine, without paying"
 	@echo "make check   ruff, mypy and import-linter"
 	@echo "make clean   remove the environment and what the demo wrote"
 
 demo: $(VENV)/installed
 	$(VENV)/bin/duel demo --state $(STATE)
 
+# The paid path without paying: the day3 profile at small scale, against Replicate, judge and hub on loopback, which
+# answer as the real ones do, one request in twenty badly.
+REHEARSAL := --state $(STATE)/rehearsal --run rehearsal
+SMALL := --models.base offline --models.embedder offline --models.max_pixels 28224 --models.rows_per_forward 64 \
+	--rounds 8 --images_per_round 2 --sampling.max_new_tokens 64 --optimizer.learning_rate 1e-3 \
+	--evaluation.every 4 --evaluation.adversary_prompts 4 --evaluation.max_new_tokens 12
+
+rehearsal: $(VENV)/installed
+	$(VENV)/bin/python -m duel.testing --faults 0.05 -- sh -ec '\
+		$(VENV)/bin/duel prepare --profile day3 --state $(STATE)/rehearsal; \
+		$(VENV)/bin/duel train --profile day3 $(REHEARSAL) $(SMALL); \
+		$(VENV)/bin/duel evaluate $(REHEARSAL); \
+		$(VENV)/bin/duel report $(REHEARSAL)'
+
 test: $(VENV)/installed-dev
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadgroup
 
 check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

@@ -7,8 +7,10 @@ no other number. A stream is named by the run's seed and any number of words and
 
 import hashlib
 import random
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(seed: int, *names: int | str) -> int:
@@ -22,6 +24,8 @@ def stream(seed: int, *names: int | str) -> random.Random:
     return random.Random(derive_seed(seed, *names))
 
 
-def torch_stream(seed: int, *names: int | str) -> torch.Generator:
+def torch_stream(seed: int, *names: int | str) -> "torch.Generator":
     """Return a CPU torch generator for this stream."""
+    import torch  # seconds of import that drawing and storing images can do without
+
     return torch.Generator().manual_seed(derive_seed(seed, *names))

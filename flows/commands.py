@@ -12,9 +12,9 @@ from flows import prepare as prepare_flow
 from flows import report as report_flow
 from flows import train as train_flow
 from flows.profiles import profile_path
-from tasks.arena import load_generator
 from tasks.judging import check_judge
 from tasks.preparing import open_dataset
+from tasks.services import check_generator
 
 transformers.utils.logging.disable_progress_bar()  # the models are small; rounds have a bar of their own
 
@@ -28,7 +28,7 @@ def prepare(settings: Settings, state: Path) -> None:
 
 def train(settings: Settings, run: str, state: Path) -> None:
     """Train, or go on training."""
-    load_generator(settings.generator)
+    check_generator(settings.generator)
     open_dataset(settings.data, state)
     RunDirectory.open(state, run, settings).close()
     train_flow.train(settings, run, state)

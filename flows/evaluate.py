@@ -8,15 +8,15 @@ from tqdm import tqdm
 from artifacts.checkpoint_tests import evaluation_json
 from duel.settings import Settings
 from duel.types import Completion, Grade, Question
-from tasks.arena import Arena, visit_arena
 from tasks.evaluating import answer_questions, evaluation_questions, grade_answers
+from tasks.places import Examination, open_examination
 from tasks.recording import checkpoints_to_evaluate, record_answers
 
 
 @flow(name="evaluate", flow_run_name="{run}")
 def evaluate(settings: Settings, run: str, state: Path = Path("state")) -> None:
     """Evaluate every checkpoint that has no result for these questions yet; `ckpt-0` is the untrained base."""
-    with visit_arena(settings, run, state) as arena:
+    with open_examination(settings, run, state) as arena:
         questions = evaluation_questions(arena)
         waiting = checkpoints_to_evaluate(arena, questions) if questions else []
         for checkpoint in tqdm(waiting, desc=f"{run}: questions to checkpoints"):
@@ -27,7 +27,7 @@ def evaluate(settings: Settings, run: str, state: Path = Path("state")) -> None:
 
 
 def question_base(
-    arena: Arena, rounds: int, questions: list[Question]
+    arena: Examination, rounds: int, questions: list[Question]
 ) -> tuple[list[list[Completion]], list[list[Grade]]]:
     """Put all questions to the base as it is now, `questions_at_once` in a batch; return answers and grades."""
     size = arena.settings.evaluation.questions_at_once

@@ -8,10 +8,10 @@ from tqdm import tqdm
 from duel.schedule import player_of
 from duel.settings import Settings
 from duel.types import Completion, Drawing, RoundRecord
-from tasks.arena import Arena, open_arena
 from tasks.drawing import choose_originals, draw, draws_asked
 from tasks.evaluating import evaluate_players
 from tasks.learning import learn
+from tasks.places import Arena, open_arena
 from tasks.recording import record_evaluation, record_round, save_checkpoint
 from tasks.scoring import score, to_groups
 from tasks.writing import describe_drawings, write_prompts
@@ -24,11 +24,11 @@ def train(settings: Settings, run: str, state: Path = Path("state")) -> None:
         first = arena.resume()
         for round in tqdm(range(first, settings.rounds), run, initial=first, total=settings.rounds):
             if round % settings.evaluation.every == 0:
-                record_evaluation(arena, round, evaluate_players(arena, round))
+                record_evaluation(arena, round, evaluate_players(arena, round, settings.evaluation))
                 save_checkpoint(arena, round)
             record = play_round(arena, round)
             record_round(arena, round, record)
-        record_evaluation(arena, settings.rounds, evaluate_players(arena, settings.rounds))
+        record_evaluation(arena, settings.rounds, evaluate_players(arena, settings.rounds, settings.evaluation))
         save_checkpoint(arena, settings.rounds)
 
 

@@ -2,7 +2,7 @@
 
 from duel.schedule import draw_seed, images_of_turn, turns_before
 from duel.types import Completion, Drawing
-from tasks.arena import Arena
+from tasks.places import Arena
 from tasks.stages import stage
 from tasks.writing import NOTHING_TO_DESCRIBE
 

@@ -10,29 +10,30 @@ from duel.charxiv import of_kind
 from duel.datasets import first_charts
 from duel.randomness import derive_seed
 from duel.schedule import sample_seeds
+from duel.settings import EvaluationSettings
 from duel.types import Attempt, Completion, Drawing, Grade, ModelInput, Question
-from tasks.arena import Arena
 from tasks.drawing import draw_groups, draws_asked
+from tasks.places import Arena, Examination
 from tasks.scoring import compare
 from tasks.stages import stage
 from tasks.writing import describe, invention, sample
 
 
 @stage("evaluate_players", retries=3)
-def evaluate_players(arena: Arena, round: int) -> dict[str, Any]:
+def evaluate_players(arena: Arena, round: int, how: EvaluationSettings) -> dict[str, Any]:
     """Measure the players on the held-out images and on fresh prompts; every evaluation uses the same seeds."""
     players: dict[str, dict[str, Any]] = {
-        player: evaluate_base(arena) if player == "base" else evaluate_adversary(arena)
+        player: evaluate_base(arena, how) if player == "base" else evaluate_adversary(arena, how)
         for player in ("base", "adversary")
         if player in arena.settings.order
     }
     return {"round": round, "draws_asked": sum(found["draws_asked"] for found in players.values()), **players}
 
 
-def evaluate_base(arena: Arena) -> dict[str, Any]:
+def evaluate_base(arena: Arena, how: EvaluationSettings) -> dict[str, Any]:
     """Describe and redraw every held-out image; similarities are means over an image's descriptions."""
     originals = [[arena.file_drawing(path)] for path in arena.dataset.test_images]
-    attempts, _ = _go_around(arena, originals, arena.settings.evaluation.proxy_completions, "held-out")
+    attempts, _ = _go_around(arena, originals, how.proxy_completions, "held-out")
     return {
         "images": [path.name for path in arena.dataset.test_images],
         "similarities": [_mean([attempt.similarity for attempt in group]) for group in attempts],
@@ -40,9 +41,9 @@ def evaluate_base(arena: Arena) -> dict[str, Any]:
     }
 
 
-def evaluate_adversary(arena: Arena) -> dict[str, Any]:
+def evaluate_adversary(arena: Arena, how: EvaluationSettings) -> dict[str, Any]:
     """Sample prompts, draw them, let the base describe each once; one reward per prompt."""
-    count = arena.settings.evaluation.adversary_prompts
+    count = how.adversary_prompts
     seeds = sample_seeds(arena.settings.seed, count, 1, "evaluation", "prompt")
     prompts = sample(arena, "adversary", [invention(arena)] * count, seeds)  # (count, 1)
     originals = draw_groups(arena, prompts, "evaluation", "original")
@@ -57,7 +58,7 @@ def evaluate_adversary(arena: Arena) -> dict[str, Any]:
 
 
 @stage("answer_questions", cached=False)
-def answer_questions(arena: Arena, round: int, questions: list[Question]) -> list[list[Completion]]:
+def answer_questions(arena: Examination, round: int, questions: list[Question]) -> list[list[Completion]]:
     """Let the base answer each question `evaluation.completions` times, all in one batch, (questions, completions)."""
     evaluation = arena.settings.evaluation
     inputs = [
@@ -78,13 +79,13 @@ def answer_questions(arena: Arena, round: int, questions: list[Question]) -> lis
 
 @stage("grade_answers", retries=3, cached=False)
 def grade_answers(
-    arena: Arena, round: int, questions: list[Question], answers: list[list[Completion]]
+    arena: Examination, round: int, questions: list[Question], answers: list[list[Completion]]
 ) -> list[list[Grade]]:
     """Let the judge grade every answer, (questions, completions)."""
     return arena.judge.grade_all(questions, [[answer.text for answer in row] for row in answers])
 
 
-def evaluation_questions(arena: Arena) -> list[Question]:
+def evaluation_questions(arena: Examination) -> list[Question]:
     """Return the fixed questions of an evaluation."""
     evaluation = arena.settings.evaluation
     return of_kind(first_charts(arena.dataset.questions, evaluation.charts), evaluation.questions)

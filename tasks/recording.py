@@ -9,7 +9,7 @@ from artifacts.checkpoints import Checkpoint, list_checkpoints
 from artifacts.metrics import append_metrics, append_timings
 from artifacts.records import write_round
 from duel.types import Question, RoundRecord
-from tasks.arena import Arena
+from tasks.places import Arena, Examination
 from tasks.stages import digest, stage
 
 
@@ -35,19 +35,21 @@ def record_evaluation(arena: Arena, round: int, measured: dict[str, Any]) -> Non
     arena.draws_made = 0
 
 
-def checkpoints_to_evaluate(arena: Arena, questions: Sequence[Question]) -> list[Checkpoint]:
+def checkpoints_to_evaluate(arena: Examination, questions: Sequence[Question]) -> list[Checkpoint]:
     """Return the checkpoints that have no answers to these questions, asked in this way, yet."""
     asked = question_digest(arena, questions)
     return [checkpoint for checkpoint in list_checkpoints(arena.run) if _digest_of(arena, checkpoint) != asked]
 
 
-def record_answers(arena: Arena, checkpoint: Checkpoint, questions: Sequence[Question], result: dict[str, Any]) -> None:
+def record_answers(
+    arena: Examination, checkpoint: Checkpoint, questions: Sequence[Question], result: dict[str, Any]
+) -> None:
     """Write what `checkpoint` answered and how that was graded."""
     path = arena.run.checkpoint_tests / f"{checkpoint.name}.json"
     files.write_json(path, {**result, "asked": question_digest(arena, questions)})
 
 
-def question_digest(arena: Arena, questions: Sequence[Question]) -> str:
+def question_digest(arena: Examination, questions: Sequence[Question]) -> str:
     """Name the questions and how they are asked, so that equal evaluations are made once."""
     evaluation = arena.settings.evaluation
     judge = arena.settings.judge
@@ -56,6 +58,6 @@ def question_digest(arena: Arena, questions: Sequence[Question]) -> str:
     return digest([list(questions), *how])
 
 
-def _digest_of(arena: Arena, checkpoint: Checkpoint) -> str | None:
+def _digest_of(arena: Examination, checkpoint: Checkpoint) -> str | None:
     path = arena.run.checkpoint_tests / f"{checkpoint.name}.json"
     return json.loads(path.read_text())["asked"] if path.exists() else None

@@ -21,29 +21,31 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 
 from duel.errors import ServiceError
+from duel.settings import Section
 
 if TYPE_CHECKING:
-    from tasks.arena import Arena
+    from tasks.places import Place
 
+Where = TypeVar("Where", bound="Place", contravariant=True)
 Inputs = ParamSpec("Inputs")
 Result = TypeVar("Result", covariant=True)
 
 
-class Stage(Protocol[Inputs, Result]):
-    """A function of the arena, the round, and what other stages gave."""
+class Stage(Protocol[Where, Inputs, Result]):
+    """A function of the place, the round, and what other stages gave."""
 
     __name__: str
 
-    def __call__(self, arena: Arena, round: int, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
+    def __call__(self, arena: Where, round: int, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
         """Run it."""
 
 
 def stage(
     name: str, *, retries: int = 0, cached: bool = True
-) -> Callable[[Stage[Inputs, Result]], Stage[Inputs, Result]]:
+) -> Callable[[Stage[Where, Inputs, Result]], Stage[Where, Inputs, Result]]:
     """Turn `function(arena, round, *inputs)` into a stage; only failures of a service are retried."""
 
-    def decorate(function: Stage[Inputs, Result]) -> Stage[Inputs, Result]:
+    def decorate(function: Stage[Where, Inputs, Result]) -> Stage[Where, Inputs, Result]:
         task: Task[Any, Result] = Task(
             function,
             name=name,
@@ -57,7 +59,7 @@ def stage(
         )
 
         @functools.wraps(function)
-        def run_stage(arena: Arena, round: int, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
+        def run_stage(arena: Where, round: int, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
             label = options.get("label", name)
             bound = task.with_options(task_run_name=f"round {round:04d} {label}", result_storage=arena.run.results)
             started = time.perf_counter()
@@ -73,7 +75,7 @@ def stage(
 def stage_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     """Return `NNNN-stage-digest`, the name of a stage's result in the run directory."""
     inputs = dict(parameters)
-    arena: Arena = inputs.pop("arena")
+    arena: Place = inputs.pop("arena")
     round = inputs.pop("round")
     label = inputs.get("label", context.task.name)
     learned = {player: policy.rounds_learned for player, policy in arena.players.items()}
@@ -81,9 +83,13 @@ def stage_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 
 def digest(value: Any) -> str:
-    """Return 16 hex digits of the SHA-256 of a value made of dataclasses, lists, numbers and text."""
-    encoded = json.dumps(value, sort_keys=True, default=dataclasses.asdict)
+    """Return 16 hex digits of the SHA-256 of a value made of dataclasses, settings, lists, numbers and text."""
+    encoded = json.dumps(value, sort_keys=True, default=_fields)
     return hashlib.sha256(encoded.encode()).hexdigest()[:16]
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return value.model_dump(mode="json") if isinstance(value, Section) else dataclasses.asdict(value)
 
 
 async def is_service_failure(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:

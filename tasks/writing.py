@@ -2,7 +2,7 @@
 
 from duel.schedule import sample_seeds
 from duel.types import Completion, Drawing, ModelInput, Player
-from tasks.arena import Arena
+from tasks.places import Arena
 from tasks.stages import stage
 
 NOTHING_TO_DESCRIBE = Completion(text="", packed_tokens="", finished=False)

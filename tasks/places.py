@@ -1,4 +1,4 @@
-"""What every stage of a run needs: settings, run directory, players, studio, embedder, data set, judge."""
+"""Where stages happen: the arena, in which two players train, and the examination, in which the base answers."""
 
 from __future__ import annotations
 
@@ -12,35 +12,38 @@ from cache.images import ImageStore
 from cache.studio import Studio
 from duel.datasets import SUFFIXES, Dataset
 from duel.embedder import load_embedder
-from duel.errors import SettingsError
-from duel.generators import ImageGenerator
-from duel.judge import ExactJudge, Judge
-from duel.offline.generator import ChartGenerator
+from duel.judge import Judge
 from duel.players import load_players
 from duel.policy import Policy
-from duel.settings import GeneratorSettings, Settings
+from duel.settings import Settings
 from duel.types import Drawing, Player, UpdateReport
 from tasks.judging import open_judge
 from tasks.preparing import open_dataset
+from tasks.services import open_generator
 
 
-class Arena:
-    """The live things of one run. A plain class, so that Prefect does not walk into it."""
+class Place:
+    """What every stage needs. A plain class, so that Prefect does not walk into it."""
 
     def __init__(
-        self, settings: Settings, run: RunDirectory, dataset: Dataset, store: ImageStore, judge: Judge | None = None
+        self, settings: Settings, run: RunDirectory, dataset: Dataset, players: Mapping[Player, Policy]
     ) -> None:
-        generator = load_generator(settings.generator)
         self.settings = settings
         self.run = run
         self.dataset = dataset
-        self.studio = Studio(generator, store, settings.generator.concurrency)
-        self.players: Mapping[Player, Policy] = load_players(settings)
-        self.embedder = load_embedder(settings.models)
-        self.judge = judge or ExactJudge()  # training grades nothing
-        self.max_new_tokens = min(settings.sampling.max_new_tokens, generator.prompt_limit)
-        self.updates: dict[Player, UpdateReport] = {}  # each player's last
+        self.players = players
         self.seconds: dict[str, float] = {}  # stage -> seconds, of the round under way
+
+
+class Arena(Place):
+    """The live things of a training run."""
+
+    def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, studio: Studio) -> None:
+        super().__init__(settings, run, dataset, load_players(settings))
+        self.studio = studio
+        self.embedder = load_embedder(settings.models)
+        self.max_new_tokens = min(settings.sampling.max_new_tokens, studio.generator.prompt_limit)
+        self.updates: dict[Player, UpdateReport] = {}  # each player's last
         self.draws_made = 0  # of the round under way
 
     def resume(self) -> int:
@@ -57,27 +60,32 @@ class Arena:
         return Drawing(path.name, 0, self.studio.add(path.read_bytes(), SUFFIXES[path.suffix.lower()]))
 
 
+class Examination(Place):
+    """The live things of an evaluation: the base alone, and who grades its answers."""
+
+    def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, judge: Judge) -> None:
+        super().__init__(settings, run, dataset, load_players(settings, ("base",)))
+        self.judge = judge
+
+
 @contextmanager
 def open_arena(settings: Settings, run: str, state: Path) -> Iterator[Arena]:
     """Open a run for training, alone: create it, or continue it."""
     dataset = open_dataset(settings.data, state)
-    with RunDirectory.open(state, run, settings) as directory, ImageStore(state / "images") as store:
-        yield Arena(settings, directory, dataset, store)
+    with (
+        open_generator(settings, run, state) as generator,
+        RunDirectory.open(state, run, settings) as directory,
+        ImageStore(state / "images") as store,
+    ):
+        # A generator that draws in batches is filled by as many draws at once.
+        at_once = max(settings.generator.concurrency, settings.generator.batch_size)
+        yield Arena(settings, directory, dataset, Studio(generator, store, at_once))
 
 
 @contextmanager
-def visit_arena(settings: Settings, run: str, state: Path) -> Iterator[Arena]:
+def open_examination(settings: Settings, run: str, state: Path) -> Iterator[Examination]:
     """Open an existing run to evaluate it, beside a training that may be under way."""
     dataset = open_dataset(settings.data, state)
     directory = RunDirectory.read(state, run, settings)
-    with open_judge(settings.judge, dataset.root, state) as judge, ImageStore(state / "images") as store:
-        yield Arena(settings, directory, dataset, store, judge)
-
-
-def load_generator(settings: GeneratorSettings) -> ImageGenerator:
-    """Return the drawing service that the settings name."""
-    if settings.service == "offline":
-        return ChartGenerator()
-    raise SettingsError(
-        f"generator.service = {settings.service!r}: this version draws with 'offline' only; see the README's limits"
-    )
+    with open_judge(settings.judge, dataset.root, state) as judge:
+        yield Examination(settings, directory, dataset, judge)
