@@ -37,7 +37,7 @@ rehearsal: $(VENV)/installed
 		$(VENV)/bin/duel report $(REHEARSAL)'
 
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
