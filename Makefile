@@ -10,7 +10,7 @@ STATE  ?= state
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo rehearsal test check clean
+.PHONY: help demo rehearsal test test-slow check clean
 
 help:
 	@echo "make demo    the whole loop, offline, on this machine: about ten minutes with installing"
@@ -38,6 +38,10 @@ rehearsal: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+
+# The paid path over the command line, killed and resumed: some minutes.
+test-slow: $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest -m slow
 
 check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
