@@ -22,7 +22,7 @@ from duel.images import decode_image
 from duel.models import choose_device, own_random_state, resolve
 from duel.settings import ModelSettings
 
-CUDA_CHUNK = 16
+CHUNK = 8  # images in one pass, always: a fixed shape keeps an image's embedding free of its neighbours
 
 
 class Embedder:
@@ -33,9 +33,6 @@ class Embedder:
         self.size = size
         self.mean = torch.tensor(mean).view(3, 1, 1)
         self.std = torch.tensor(std).view(3, 1, 1)
-        # On the CPU one at a time costs no more, and makes an image's embedding independent of its neighbours to the
-        # last bit. On CUDA full chunks of one size (the last one padded) keep it within rounding.
-        self.chunk = CUDA_CHUNK if network.device.type == "cuda" else 1
 
     @torch.no_grad()
     def embed(self, images: Sequence[bytes]) -> Tensor:
@@ -45,13 +42,13 @@ class Embedder:
         """
         index = {data: i for i, data in enumerate(dict.fromkeys(images))}
         pixels = [self._pixels(data) for data in index]
-        embedded = [self._embed_chunk(pixels[i : i + self.chunk]) for i in range(0, len(pixels), self.chunk)]
+        embedded = [self._embed_chunk(pixels[i : i + CHUNK]) for i in range(0, len(pixels), CHUNK)]
         if not embedded:
             return torch.zeros(0, self.network.config.hidden_size)
         return torch.cat(embedded)[[index[data] for data in images]]
 
     def _embed_chunk(self, pixels: list[Tensor]) -> Tensor:
-        blank = [torch.zeros_like(pixels[0])] * (self.chunk - len(pixels))
+        blank = [torch.zeros_like(pixels[0])] * (CHUNK - len(pixels))
         batch = torch.stack(pixels + blank).to(self.network.device)  # (chunk, 3, size, size)
         class_token = self.network(pixel_values=batch).last_hidden_state[: len(pixels), 0]  # (n, D)
         return torch.nn.functional.normalize(class_token.float(), dim=-1).cpu()

@@ -33,16 +33,16 @@ def test_an_image_embeds_alike_to_the_last_bit_whatever_its_neighbours(embedder)
         assert torch.equal(embedder.embed([image])[0], embedding)
 
 
-def test_full_chunks_agree_with_single_images(folder, embedder):
-    chunked = load_embedder(ModelSettings(embedder=folder, device="cpu"))
-    chunked.chunk = 4  # as on CUDA
-    torch.testing.assert_close(chunked.embed(IMAGES), embedder.embed(IMAGES), atol=1e-6, rtol=0)
+def test_what_fills_a_chunk_up_changes_no_embedding(embedder):
+    pixels = embedder._pixels(IMAGES[0])[None]  # (1, 3, size, size)
+    alone = torch.nn.functional.normalize(embedder.network(pixel_values=pixels).last_hidden_state[0, 0], dim=-1)
+    torch.testing.assert_close(embedder.embed(IMAGES[:1])[0], alone, atol=1e-6, rtol=0)
 
 
 def test_equal_images_are_embedded_once(embedder, monkeypatch):
     seen = []
-    forward = embedder.network.forward
-    monkeypatch.setattr(embedder.network, "forward", lambda **kw: seen.append(1) or forward(**kw))
+    pixels = embedder._pixels
+    monkeypatch.setattr(embedder, "_pixels", lambda data: seen.append(data) or pixels(data))
     embeddings = embedder.embed([IMAGES[0], IMAGES[1], IMAGES[0]])
     assert len(seen) == 2
     assert torch.equal(embeddings[0], embeddings[2])
