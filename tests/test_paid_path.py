@@ -42,25 +42,30 @@ class World:
     def __init__(self, folder: Path, replicate: ReplicateServer, environment: dict[str, str]) -> None:
         self.folder = folder
         self.state = folder / "state"
+        self.said = folder / "said.txt"
         self.replicate = replicate
         home = {"PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         self.environment = os.environ | environment | home
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start `duel` with these arguments."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *arguments, "--state", str(self.state)],
-            env=self.environment | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start `duel` with these arguments, as the leader of a group: its Prefect server dies with it.
+
+        What it says goes to a file: a server that outlived it would hold a pipe open.
+        """
+        with self.said.open("wb") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "flows.cli", *arguments, "--state", str(self.state)],
+                env=self.environment | environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
         """Run `duel` to its end and return what it said."""
-        process = self.start(*arguments, **environment)
-        said, _ = process.communicate(timeout=400)
-        assert process.returncode == code, said
+        returned = self.start(*arguments, **environment).wait(timeout=240)
+        said = self.said.read_text()
+        assert returned == code, said
         return said
 
     def files_with(self, secret: str) -> list[Path]:
@@ -96,10 +101,10 @@ def kill_after(world: World, created: int) -> None:
     """Train until the service has created so many predictions, then kill the process and its server."""
     process = world.start(*train(world, 20))
     while world.replicate.counts()["created"] < created:
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, world.said.read_text()
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @pytest.fixture(scope="module")
