@@ -103,7 +103,7 @@ def play(players: dict[Player, LocalPolicy], embedder: Embedder, side: int, toke
     describe = [ModelInput("Describe this image.", drawing) for drawing in drawings]
     base, adversary = players["base"], players["adversary"]
     for attempt, clock in ((1, None), (2, watch)):
-        measure = clock or (lambda label, run: run())
+        measure = clock or (lambda _label, run: run())
         measure("base round: write one prompt", lambda: sample(adversary, [invent], 1, tokens))
         described = kept(measure, "base round: describe one drawing 8 times", base, describe[:1], GROUP, tokens)
         measure("base round: embed 9 images", lambda: embedder.embed(drawings[:9]))

@@ -139,7 +139,7 @@ def test_a_refused_prompt_pays_the_adversary_least(trained):
         for index in run.rounds_recorded()
         for group in json.loads((run.round_directory(index) / "record.json").read_text())["groups"]
         for attempt in group["attempts"]
-        if attempt["original"]["refusal"]
+        if attempt["drawing"]["refusal"]
     ]
     assert refused
     assert {attempt["reward"] for attempt in refused} <= {0.0, None}
