@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: help demo rehearsal test test-slow check clean
 
 help:
-	@echo "make demo    the whole loop, offline, on this machine: about ten minutes with installing"
+	@echo "make demo    the whole loop, offline, on this machine: about seven minutes with installing"
 	@echo "make test    the tests"
 	@echo "make rehearsal  the paid path against servers on this machine, without paying"
 	@echo "make check   ruff, mypy and import-linter"

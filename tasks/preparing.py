@@ -10,7 +10,7 @@ from duel.datasets import Dataset, open_folder, open_layout
 from duel.errors import DataError
 from duel.offline.dataset import write_dataset
 from duel.settings import DataSettings
-from tasks.stages import is_service_failure
+from tasks.retries import is_service_failure
 
 OFFLINE_SEED = 0  # the offline data set is one fixed set of charts, whatever the run's seed
 

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
-from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 
-from duel.errors import ServiceError
 from duel.settings import Section
+from tasks.retries import is_service_failure
 
 if TYPE_CHECKING:
     from tasks.places import Place
@@ -90,9 +89,3 @@ def digest(value: Any) -> str:
 
 def _fields(value: Any) -> dict[str, Any]:
     return value.model_dump(mode="json") if isinstance(value, Section) else dataclasses.asdict(value)
-
-
-async def is_service_failure(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Tell Prefect to retry when a service failed; a broken setting or a bug would fail again."""
-    failure = await state.aresult(raise_on_failure=False)
-    return isinstance(failure, ServiceError)

@@ -63,7 +63,7 @@ class World:
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
         """Run `duel` to its end and return what it said."""
-        returned = self.start(*arguments, **environment).wait(timeout=240)
+        returned = self.start(*arguments, **environment).wait(timeout=600)
         said = self.said.read_text()
         assert returned == code, said
         return said
