@@ -88,6 +88,17 @@ def load_model(
     return assemble(network.eval(), tokenizer, processor, compute_dtype)
 
 
+def check_model(name: str) -> None:
+    """Raise SettingsError when there is no such model; reads its config alone."""
+    try:
+        AutoConfig.from_pretrained(resolve(name, "vlm"))
+    except (OSError, ValueError) as error:
+        first_line = str(error).splitlines()[0]
+        raise SettingsError(
+            f"cannot load the model {name!r}: {first_line}; expected a hub name or a folder with config.json"
+        ) from error
+
+
 def assemble(network: PreTrainedModel, tokenizer: Any, processor: Any | None, compute_dtype: torch.dtype) -> Model:
     """Put a loaded network and its tokenizer together."""
     end = end_tokens(network, tokenizer)

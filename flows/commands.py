@@ -6,6 +6,7 @@ import transformers
 
 from artifacts.report import summary_lines
 from artifacts.run import RunDirectory
+from duel.models import check_model
 from duel.settings import Settings, read_profile, read_settings
 from flows import evaluate as evaluate_flow
 from flows import prepare as prepare_flow
@@ -30,6 +31,9 @@ def train(settings: Settings, run: str, state: Path) -> None:
     """Train, or go on training."""
     check_generator(settings.generator)
     open_dataset(settings.data, state)
+    check_model(settings.models.base)
+    if settings.models.adversary is not None:
+        check_model(settings.models.adversary)
     RunDirectory.open(state, run, settings).close()
     train_flow.train(settings, run, state)
     print(f"run: {state / 'runs' / run}; next: duel evaluate --run {run}, duel report --run {run}")

@@ -28,8 +28,9 @@ def train(settings: Settings, run: str, state: Path = Path("state")) -> None:
                 save_checkpoint(arena, round)
             record = play_round(arena, round)
             record_round(arena, round, record)
-        record_evaluation(arena, settings.rounds, evaluate_players(arena, settings.rounds, settings.evaluation))
-        save_checkpoint(arena, settings.rounds)
+        last = max(first, settings.rounds)  # a run that has more rounds than asked for stays as it is
+        record_evaluation(arena, last, evaluate_players(arena, last, settings.evaluation))
+        save_checkpoint(arena, last)
 
 
 def play_round(arena: Arena, round: int) -> RoundRecord:

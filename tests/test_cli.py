@@ -59,6 +59,12 @@ def test_a_missing_folder_is_named_and_nothing_is_written(capsys, tmp_path):
     assert not (tmp_path / "state").exists()
 
 
+def test_a_missing_model_is_named_and_nothing_is_written(capsys, tmp_path, pictures):
+    line = complaint(capsys, *folder_options(tmp_path, pictures), "--models.base", str(tmp_path / "no_model"))
+    assert str(tmp_path / "no_model") in line
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_broken_image_is_named_and_nothing_is_written(capsys, tmp_path, pictures):
     (pictures / "2.png").write_bytes(b"not a picture")
     line = complaint(capsys, *folder_options(tmp_path, pictures))

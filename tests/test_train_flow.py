@@ -99,6 +99,14 @@ def test_a_run_opened_again_goes_on_as_if_never_interrupted(state):
     assert fingerprint(state, "resumed") == fingerprint(state, "whole")
 
 
+def test_asking_for_fewer_rounds_than_there_are_changes_nothing(state):
+    run = RunDirectory.read(state, "whole")
+    before = fingerprint(state, "whole"), sorted(path.name for path in run.eval_logs.iterdir())
+    train(settings(rounds=3), "whole", state)
+    assert (fingerprint(state, "whole"), sorted(path.name for path in run.eval_logs.iterdir())) == before
+    assert [checkpoint.rounds_done for checkpoint in list_checkpoints(run)] == [0, 2, 4]
+
+
 def test_how_often_a_run_is_evaluated_does_not_change_its_training(state):
     train(settings(evaluation__every=3, evaluation__proxy_completions=2), "rarely", state)
     assert fingerprint(state, "rarely") == fingerprint(state, "whole")
