@@ -45,8 +45,13 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
     }
 
 
+def has_metrics(run: RunDirectory, record: RoundRecord) -> bool:
+    """Return whether the round's line is there already and says the same: a round replayed after a kill."""
+    return round_metrics(record) in tables.read_rows(run.metrics)
+
+
 def append_metrics(run: RunDirectory, record: RoundRecord) -> None:
-    """Add the round's line; when the round has one already (a retried task), replace it and what follows."""
+    """Add the round's line; when the round has another one already, replace it and what follows."""
     tables.keep_rows(run.metrics, before=record.round)
     tables.append_row(run.metrics, round_metrics(record))
 

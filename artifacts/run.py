@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import platform
 import re
-import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,6 +37,7 @@ class RunDirectory:
         self.checkpoint_tests = path / "ckpt_tests"
         self.plots = path / "plots"
         self.results = path / "results"  # finished stages, so that a resumed round repeats none
+        self.sessions = path / "sessions"  # who worked on the run, when, and how it ended
         self.metrics = self.training_logs / "metrics.jsonl"
         self.timings = self.training_logs / "timings.jsonl"
 
@@ -71,6 +71,11 @@ class RunDirectory:
         return (_path(state, name) / "settings.json").is_file()
 
     @classmethod
+    def names(cls, state: Path) -> list[str]:
+        """Return the names of all runs."""
+        return sorted(found.parent.name for found in (state / "runs").glob("*/settings.json"))
+
+    @classmethod
     def read(cls, state: Path, name: str, settings: Settings | None = None) -> RunDirectory:
         """Look at an existing run, with the settings it was started with, or with these; takes no lock.
 
@@ -78,7 +83,7 @@ class RunDirectory:
         """
         path = _path(state, name)
         if not cls.exists(state, name):
-            known = sorted(found.parent.name for found in path.parent.glob("*/settings.json"))
+            known = cls.names(state)
             runs = f"runs there: {', '.join(known)}" if known else "there are no runs there yet"
             raise RunError(f"no run {name} in {path.parent}; {runs}")
         own = _read_settings(path)
@@ -95,22 +100,12 @@ class RunDirectory:
         found = self.training_logs.glob("round-[0-9]*")
         return sorted(int(path.name.removeprefix("round-")) for path in found)
 
-    def rewind(self, index: int) -> None:
-        """Forget rounds from `index` on, so that repeating them leaves what an uninterrupted run leaves.
-
-        Drops their lines of metrics.jsonl, their directories, and evaluations made after more rounds than
-        `index`. timings.jsonl keeps them: it says what was spent, and that was spent.
-        """
+    def mend(self) -> None:
+        """Remove what a kill left: half-written files and torn lines. What was recorded whole stays."""
         files.clean_leftovers(self.training_logs)
         files.clean_leftovers(self.eval_logs)
-        tables.keep_rows(self.metrics, before=index)
+        tables.keep_rows(self.metrics)
         tables.keep_rows(self.timings)
-        for number in self.rounds_recorded():
-            if number >= index:
-                shutil.rmtree(self.round_directory(number))
-        for path in self.eval_logs.glob("eval-*.json"):
-            if int(path.stem.removeprefix("eval-")) > index:
-                path.unlink()
 
     def close(self) -> None:
         """Let other processes open the run."""
@@ -143,6 +138,7 @@ class RunDirectory:
             self.checkpoint_tests,
             self.plots,
             self.results,
+            self.sessions,
         )
         try:
             for directory in folders:
@@ -166,7 +162,17 @@ def _check_free(path: Path) -> None:
     """Refuse a directory of someone else's: a run has settings, or was killed before it wrote them."""
     if not path.is_dir() or (path / "settings.json").exists():
         return
-    ours = {"lock", "versions.json", "training_logs", "eval_logs", "ckpts", "ckpt_tests", "plots", "results"}
+    ours = {
+        "lock",
+        "versions.json",
+        "training_logs",
+        "eval_logs",
+        "ckpts",
+        "ckpt_tests",
+        "plots",
+        "results",
+        "sessions",
+    }
     foreign = [found.name for found in path.iterdir() if found.name not in ours and found.name[0] != "."]
     if foreign:
         raise RunError(f"{path} is no run of Duel: it holds {foreign[0]} and no settings.json; use another run name")

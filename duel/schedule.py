@@ -4,7 +4,7 @@ A reconstruction's seed never depends on its original's seed (an empty text woul
 and is common to a group, so that equal texts are one draw.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from duel.randomness import derive_seed, stream
 from duel.types import Player
@@ -15,6 +15,14 @@ DRAW_SEEDS = 2**31  # image services take 31-bit seeds
 def player_of(order: Sequence[Player], round: int) -> Player:
     """Return who trains in `round`, counted from 0."""
     return order[round % len(order)]
+
+
+def chapters(first: int, rounds: int, length: int = 25) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of the stretches from round `first` to `rounds`; each but the first starts at a multiple."""
+    while first < rounds:
+        stop = min(rounds, (first // length + 1) * length)
+        yield first, stop
+        first = stop
 
 
 def turns_before(order: Sequence[Player], round: int) -> int:

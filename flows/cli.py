@@ -18,6 +18,7 @@ from typing import Any
 from duel.errors import DuelError, SettingsError, UserError
 from duel.settings import Settings, fields_of, override, read_profile, read_settings
 from flows.profiles import profile_names, profile_path
+from flows.state import state_directory
 
 # Read by Prefect when it is imported. The recorder's batches keep a process that ends from losing task runs.
 PREFECT_DEFAULTS = {
@@ -141,7 +142,7 @@ def add_command(
     command.add_argument(
         "--state",
         type=Path,
-        default=Path(os.environ.get("DUEL_STATE", "state")),
+        default=state_directory(),
         help="folder that holds data, images and runs (default: $DUEL_STATE or ./state)",
     )
     if not settings:

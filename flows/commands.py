@@ -43,7 +43,9 @@ def evaluate(settings: Settings, run: str, state: Path) -> None:
     """Measure pass@1 of every checkpoint."""
     open_dataset(settings.data, state)
     check_judge(settings.judge)
-    evaluate_flow.evaluate(settings, run, state)
+    ended = evaluate_flow.evaluate(settings, run, state, return_state=True)
+    ended.result()  # raises what the flow raised
+    print(ended.message)
     print(f"results: {state / 'runs' / run / 'ckpt_tests'}")
 
 

@@ -3,39 +3,84 @@
 from pathlib import Path
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
 from tqdm import tqdm
 
 from artifacts.checkpoint_tests import evaluation_json
+from artifacts.run import RunDirectory
+from duel.errors import DuelError
 from duel.settings import Settings
 from duel.types import Completion, Grade, Question
+from flows.state import state_directory
 from tasks.evaluating import answer_questions, evaluation_questions, grade_answers
 from tasks.places import Examination, open_examination
+from tasks.preparing import open_dataset
 from tasks.recording import checkpoints_to_evaluate, record_answers
 
 
-@flow(name="evaluate", flow_run_name="{run}")
-def evaluate(settings: Settings, run: str, state: Path = Path("state")) -> None:
-    """Evaluate every checkpoint that has no result for these questions yet; `ckpt-0` is the untrained base."""
-    with open_examination(settings, run, state) as arena:
-        questions = evaluation_questions(arena)
-        waiting = checkpoints_to_evaluate(arena, questions) if questions else []
+def flow_run_name() -> str:
+    """Return the run's name, or `all runs`."""
+    return str(flow_run.parameters["run"] or "all runs")
+
+
+@flow(name="evaluate", flow_run_name=flow_run_name)
+def evaluate(settings: Settings | None = None, run: str | None = None, state: Path | None = None) -> State[None]:
+    """Evaluate every checkpoint that has no result for these questions yet; `ckpt-0` is the untrained base.
+
+    Without `run`, all runs; without `settings`, by each run's own. Where there is nothing new, no model is loaded
+    and no judge asked.
+    """
+    folder = state_directory(state)
+    names = [run] if run is not None else RunDirectory.names(folder)
+    said, broken = [], False
+    for name in names:
+        try:
+            said.append(say_evaluated(name, evaluate_run(settings, name, folder)))
+        except DuelError as error:  # one broken run does not keep the others from being evaluated
+            if run is not None:
+                raise
+            said.append(f"{name}: {error}")
+            broken = True
+    message = "; ".join(said) or f"there is no run in {folder}"
+    return Failed(message=message) if broken else Completed(message=message)
+
+
+def evaluate_run(settings: Settings | None, run: str, state: Path) -> int:
+    """Evaluate one run; return how many checkpoints were new."""
+    directory = RunDirectory.read(state, run, settings)
+    dataset = open_dataset(directory.settings.data, state)
+    questions = evaluation_questions(directory.settings.evaluation, dataset)
+    waiting = checkpoints_to_evaluate(directory, questions)
+    if not waiting:
+        return 0
+    with open_examination(directory, dataset, state) as examination:
         for checkpoint in tqdm(waiting, desc=f"{run}: questions to checkpoints"):
-            arena.players["base"].load(checkpoint.weights("base"))
-            answers, grades = question_base(arena, checkpoint.rounds_done, questions)
+            examination.players["base"].load(checkpoint.weights("base"))
+            answers, grades = question_base(examination, checkpoint.rounds_done, questions)
             result = evaluation_json(checkpoint.name, questions, answers, grades)
-            record_answers(arena, checkpoint, questions, result)
+            record_answers(directory, checkpoint, questions, result)
+    return len(waiting)
 
 
 def question_base(
-    arena: Examination, rounds: int, questions: list[Question]
+    examination: Examination, rounds: int, questions: list[Question]
 ) -> tuple[list[list[Completion]], list[list[Grade]]]:
     """Put all questions to the base as it is now, `questions_at_once` in a batch; return answers and grades."""
-    size = arena.settings.evaluation.questions_at_once
+    size = examination.settings.evaluation.questions_at_once
     answers: list[list[Completion]] = []
     grades: list[list[Grade]] = []
     for start in range(0, len(questions), size):
         batch = questions[start : start + size]
-        given = answer_questions(arena, rounds, batch)
+        given = answer_questions(examination, rounds, batch)
         answers += given
-        grades += grade_answers(arena, rounds, batch, given)
+        grades += grade_answers(examination, rounds, batch, given)
     return answers, grades
+
+
+def say_evaluated(run: str, new: int) -> str:
+    """Return what was done for a run, in words."""
+    if not new:
+        return f"{run}: nothing new, no model loaded and no judge asked"
+    return f"{run}: {new} new checkpoint{'s' if new > 1 else ''} evaluated"

@@ -5,32 +5,49 @@ from pathlib import Path
 from prefect import flow
 from tqdm import tqdm
 
-from duel.schedule import player_of
+from duel.schedule import chapters, player_of
 from duel.settings import Settings
 from duel.types import Completion, Drawing, RoundRecord
+from flows.state import state_directory
 from tasks.drawing import choose_originals, draw, draws_asked
 from tasks.evaluating import evaluate_players
 from tasks.learning import learn
 from tasks.places import Arena, open_arena
+from tasks.publishing import publish_progress, publish_run
 from tasks.recording import record_evaluation, record_round, save_checkpoint
 from tasks.scoring import score, to_groups
 from tasks.writing import describe_drawings, write_prompts
 
 
 @flow(name="train", flow_run_name="{run}")
-def train(settings: Settings, run: str, state: Path = Path("state")) -> None:
-    """Train the players round by round; a run that exists is resumed from its last checkpoint."""
-    with open_arena(settings, run, state) as arena:
+def train(settings: Settings, run: str, state: Path | None = None) -> None:
+    """Train the players round by round; a run that exists is resumed where it stopped, however it stopped."""
+    with open_arena(settings, run, state_directory(state)) as arena:
         first = arena.resume()
-        for round in tqdm(range(first, settings.rounds), run, initial=first, total=settings.rounds):
-            if round % settings.evaluation.every == 0:
-                record_evaluation(arena, round, evaluate_players(arena, round, settings.evaluation))
-                save_checkpoint(arena, round)
-            record = play_round(arena, round)
-            record_round(arena, round, record)
+        for start, stop in chapters(first, settings.rounds):
+            play_chapter(arena, start, stop)
+            publish_run(arena, stop)
         last = max(first, settings.rounds)  # a run that has more rounds than asked for stays as it is
-        record_evaluation(arena, last, evaluate_players(arena, last, settings.evaluation))
-        save_checkpoint(arena, last)
+        keep_state(arena, last)
+        publish_run(arena, last)
+
+
+@flow(name="chapter", flow_run_name="rounds {start} to {stop}", validate_parameters=False)
+def play_chapter(arena: Arena, start: int, stop: int) -> None:
+    """Play the rounds from `start` to before `stop`; a flow of its own, so that a long run stays readable in the UI."""
+    settings = arena.settings
+    for round in tqdm(range(start, stop), arena.run.name, initial=start, total=settings.rounds):
+        if round % settings.evaluation.every == 0:
+            keep_state(arena, round)
+        record = play_round(arena, round)
+        record_round(arena, round, record)
+        publish_progress(arena, round + 1)
+
+
+def keep_state(arena: Arena, rounds: int) -> None:
+    """Measure the players after `rounds` rounds under fixed seeds, and keep them."""
+    record_evaluation(arena, rounds, evaluate_players(arena, rounds, arena.settings.evaluation))
+    save_checkpoint(arena, rounds)
 
 
 def play_round(arena: Arena, round: int) -> RoundRecord:

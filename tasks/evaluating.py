@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from duel.charxiv import of_kind
-from duel.datasets import first_charts
+from duel.datasets import Dataset, first_charts
 from duel.randomness import derive_seed
 from duel.schedule import sample_seeds
 from duel.settings import EvaluationSettings
@@ -19,7 +19,7 @@ from tasks.stages import stage
 from tasks.writing import describe, invention, sample
 
 
-@stage("evaluate_players", retries=3)
+@stage("evaluate_players", retries=3, title="after {round:04d} rounds {label}")
 def evaluate_players(arena: Arena, round: int, how: EvaluationSettings) -> dict[str, Any]:
     """Measure the players on the held-out images and on fresh prompts; every evaluation uses the same seeds."""
     players: dict[str, dict[str, Any]] = {
@@ -57,38 +57,40 @@ def evaluate_adversary(arena: Arena, how: EvaluationSettings) -> dict[str, Any]:
     }
 
 
-@stage("answer_questions", cached=False)
-def answer_questions(arena: Examination, round: int, questions: list[Question]) -> list[list[Completion]]:
+@stage("answer_questions", cached=False, title="ckpt-{round} {label}")
+def answer_questions(examination: Examination, round: int, questions: list[Question]) -> list[list[Completion]]:
     """Let the base answer each question `evaluation.completions` times, all in one batch, (questions, completions)."""
-    evaluation = arena.settings.evaluation
+    evaluation = examination.settings.evaluation
     inputs = [
         ModelInput(
             question.instruction or evaluation.answer.replace("{question}", question.question),
-            (arena.dataset.root / question.image_path).read_bytes(),
+            (examination.dataset.root / question.image_path).read_bytes(),
         )
         for question in questions
     ]
     seeds = [
-        [derive_seed(arena.settings.seed, "answer", q.figure_id, q.question, i) for i in range(evaluation.completions)]
+        [
+            derive_seed(examination.settings.seed, "answer", q.figure_id, q.question, i)
+            for i in range(evaluation.completions)
+        ]
         for q in questions
     ]
-    return arena.players["base"].sample(
+    return examination.players["base"].sample(
         inputs, seeds, temperature=evaluation.temperature, max_new_tokens=evaluation.max_new_tokens
     )
 
 
-@stage("grade_answers", retries=3, cached=False)
+@stage("grade_answers", retries=3, cached=False, title="ckpt-{round} {label}")
 def grade_answers(
-    arena: Examination, round: int, questions: list[Question], answers: list[list[Completion]]
+    examination: Examination, round: int, questions: list[Question], answers: list[list[Completion]]
 ) -> list[list[Grade]]:
     """Let the judge grade every answer, (questions, completions)."""
-    return arena.judge.grade_all(questions, [[answer.text for answer in row] for row in answers])
+    return examination.judge.grade_all(questions, [[answer.text for answer in row] for row in answers])
 
 
-def evaluation_questions(arena: Examination) -> list[Question]:
+def evaluation_questions(settings: EvaluationSettings, dataset: Dataset) -> list[Question]:
     """Return the fixed questions of an evaluation."""
-    evaluation = arena.settings.evaluation
-    return of_kind(first_charts(arena.dataset.questions, evaluation.charts), evaluation.questions)
+    return of_kind(first_charts(dataset.questions, settings.charts), settings.questions)
 
 
 def _go_around(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 from artifacts.checkpoints import latest_resumable, load_checkpoint
 from artifacts.run import RunDirectory
@@ -20,10 +21,16 @@ from duel.types import Drawing, Player, UpdateReport
 from tasks.judging import open_judge
 from tasks.preparing import open_dataset
 from tasks.services import open_generator
+from tasks.sessions import keep_session, settle_dead_sessions
 
 
 class Place:
-    """What every stage needs. A plain class, so that Prefect does not walk into it."""
+    """What every stage needs.
+
+    Prefect does not walk into a plain class, and with slots alone it cannot store one as a flow's parameter either.
+    """
+
+    __slots__ = ("dataset", "players", "run", "seconds", "settings")
 
     def __init__(
         self, settings: Settings, run: RunDirectory, dataset: Dataset, players: Mapping[Player, Policy]
@@ -38,6 +45,8 @@ class Place:
 class Arena(Place):
     """The live things of a training run."""
 
+    __slots__ = ("draws_made", "embedder", "max_new_tokens", "progress", "studio", "updates")
+
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, studio: Studio) -> None:
         super().__init__(settings, run, dataset, load_players(settings))
         self.studio = studio
@@ -45,15 +54,19 @@ class Arena(Place):
         self.max_new_tokens = min(settings.sampling.max_new_tokens, studio.generator.prompt_limit)
         self.updates: dict[Player, UpdateReport] = {}  # each player's last
         self.draws_made = 0  # of the round under way
+        self.progress: UUID | None = None  # of the progress bar in the Prefect UI
 
     def resume(self) -> int:
-        """Bring the players to the last checkpoint, forget what came after it, return the next round."""
+        """Bring the players to the last checkpoint and return the next round.
+
+        Rounds recorded after it are replayed: their stages are found finished, and only the updates are made again.
+        """
+        self.run.mend()
         checkpoint = latest_resumable(self.run)
-        if checkpoint is not None:
-            load_checkpoint(checkpoint, self.players)
-        next_round = checkpoint.rounds_done if checkpoint is not None else 0
-        self.run.rewind(next_round)
-        return next_round
+        if checkpoint is None:
+            return 0
+        load_checkpoint(checkpoint, self.players)
+        return checkpoint.rounds_done
 
     def file_drawing(self, path: Path) -> Drawing:
         """Put an image file of the data set into the store, as if it had been drawn."""
@@ -63,6 +76,8 @@ class Arena(Place):
 class Examination(Place):
     """The live things of an evaluation: the base alone, and who grades its answers."""
 
+    __slots__ = ("judge",)
+
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, judge: Judge) -> None:
         super().__init__(settings, run, dataset, load_players(settings, ("base",)))
         self.judge = judge
@@ -70,22 +85,18 @@ class Examination(Place):
 
 @contextmanager
 def open_arena(settings: Settings, run: str, state: Path) -> Iterator[Arena]:
-    """Open a run for training, alone: create it, or continue it."""
+    """Open a run for training, alone: create it, or continue it, whatever became of who had it before."""
     dataset = open_dataset(settings.data, state)
-    with (
-        open_generator(settings, run, state) as generator,
-        RunDirectory.open(state, run, settings) as directory,
-        ImageStore(state / "images") as store,
-    ):
-        # A generator that draws in batches is filled by as many draws at once.
-        at_once = max(settings.generator.concurrency, settings.generator.batch_size)
-        yield Arena(settings, directory, dataset, Studio(generator, store, at_once))
+    with open_generator(settings, run, state) as generator, RunDirectory.open(state, run, settings) as directory:
+        settle_dead_sessions(directory)
+        with keep_session(directory, "train"), ImageStore(state / "images") as store:
+            # A generator that draws in batches is filled by as many draws at once.
+            at_once = max(settings.generator.concurrency, settings.generator.batch_size)
+            yield Arena(settings, directory, dataset, Studio(generator, store, at_once))
 
 
 @contextmanager
-def open_examination(settings: Settings, run: str, state: Path) -> Iterator[Examination]:
-    """Open an existing run to evaluate it, beside a training that may be under way."""
-    dataset = open_dataset(settings.data, state)
-    directory = RunDirectory.read(state, run, settings)
-    with open_judge(settings.judge, dataset.root, state) as judge:
-        yield Examination(settings, directory, dataset, judge)
+def open_examination(run: RunDirectory, dataset: Dataset, state: Path) -> Iterator[Examination]:
+    """Load the base of a run to evaluate it, beside a training that may be under way."""
+    with keep_session(run, "evaluate"), open_judge(run.settings.judge, dataset.root, state) as judge:
+        yield Examination(run.settings, run, dataset, judge)

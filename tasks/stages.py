@@ -19,6 +19,7 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import TaskRunContext
 
+from duel.schedule import player_of
 from duel.settings import Section
 from tasks.retries import is_service_failure
 
@@ -35,14 +36,17 @@ class Stage(Protocol[Where, Inputs, Result]):
 
     __name__: str
 
-    def __call__(self, arena: Where, round: int, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
+    def __call__(self, place: Where, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
         """Run it."""
 
 
 def stage(
-    name: str, *, retries: int = 0, cached: bool = True
+    name: str, *, retries: int = 0, cached: bool = True, title: str = "round {round:04d} {player} {label}"
 ) -> Callable[[Stage[Where, Inputs, Result]], Stage[Where, Inputs, Result]]:
-    """Turn `function(arena, round, *inputs)` into a stage; only failures of a service are retried."""
+    """Turn `function(place, round, *inputs)` into a stage; only failures of a service are retried.
+
+    `title` is how a run of it is called in the Prefect UI.
+    """
 
     def decorate(function: Stage[Where, Inputs, Result]) -> Stage[Where, Inputs, Result]:
         task: Task[Any, Result] = Task(
@@ -58,12 +62,13 @@ def stage(
         )
 
         @functools.wraps(function)
-        def run_stage(arena: Where, round: int, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
-            label = options.get("label", name)
-            bound = task.with_options(task_run_name=f"round {round:04d} {label}", result_storage=arena.run.results)
+        def run_stage(place: Where, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
+            label = str(options.get("label", name))
+            called = title.format(round=round, player=player_of(place.settings.order, round), label=label)
+            bound = task.with_options(task_run_name=called, result_storage=place.run.results)
             started = time.perf_counter()
-            result: Result = bound(arena, round, *inputs, **options)
-            arena.seconds[str(label)] = time.perf_counter() - started
+            result: Result = bound(place, round, *inputs, **options)
+            place.seconds[label] = time.perf_counter() - started
             return result
 
         return run_stage
@@ -73,11 +78,10 @@ def stage(
 
 def stage_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     """Return `NNNN-stage-digest`, the name of a stage's result in the run directory."""
-    inputs = dict(parameters)
-    arena: Place = inputs.pop("arena")
-    round = inputs.pop("round")
+    (_, place), (_, round), *rest = parameters.items()
+    inputs = dict(rest)
     label = inputs.get("label", context.task.name)
-    learned = {player: policy.rounds_learned for player, policy in arena.players.items()}
+    learned = {player: policy.rounds_learned for player, policy in place.players.items()}
     return f"{round:04d}-{label}-{digest([learned, inputs])}"
 
 

@@ -1,5 +1,6 @@
 """The run directory: opened by one process, with the settings it was started with, and rewound for a resume."""
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -12,11 +13,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from fake_run import Images, fake_record, write_evaluation
+from fake_run import Images, fake_record
 
 from artifacts import files
 from artifacts.lock import owner_of
-from artifacts.metrics import append_metrics, append_timings, read_metrics, read_timings
+from artifacts.metrics import append_metrics, append_timings, has_metrics
 from artifacts.records import write_round
 from artifacts.run import RunDirectory
 from duel.errors import RunError
@@ -31,7 +32,7 @@ def test_a_new_run_has_the_references_folders_and_its_settings(tmp_path: Path) -
     with open_run(tmp_path, seed=5) as run:
         assert run.path == tmp_path / "runs" / "run_1"
     names = {path.name for path in run.path.iterdir() if path.is_dir()}
-    assert names == {"training_logs", "eval_logs", "ckpts", "ckpt_tests", "plots", "results"}
+    assert names == {"training_logs", "eval_logs", "ckpts", "ckpt_tests", "plots", "results", "sessions"}
     assert Settings.model_validate(json.loads((run.path / "settings.json").read_text())) == Settings(seed=5)
     assert json.loads((run.path / "versions.json").read_text())["torch"]
     assert RunDirectory.read(tmp_path, "run_1").settings == Settings(seed=5)
@@ -166,41 +167,30 @@ def record_round(run: RunDirectory, index: int) -> None:
     append_timings(run, index, {"learn": 0.5}, draws_made=3)
 
 
-def test_a_rewound_run_continues_to_the_same_metrics(tmp_path: Path) -> None:
+def test_mending_removes_what_a_kill_tore_and_nothing_else(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
-        for index in range(5):
+        for index in range(3):
             record_round(run, index)
-        for done in (0, 2, 4):
-            write_evaluation(run, done, 5)
-        uninterrupted = run.metrics.read_bytes()
-        pdf = (run.round_directory(3) / "round.pdf").read_bytes()
-        run.metrics.write_bytes(uninterrupted + b'{"round": 5, "pla')  # killed in the middle of a line
-        with run.timings.open("a") as file:
-            file.write('{"round"')
+        whole, timings = run.metrics.read_bytes(), run.timings.read_bytes()
+        run.metrics.write_bytes(whole + b'{"round": 5, "pla')  # killed in the middle of a line
+        run.timings.write_bytes(timings + b'{"round"')
         (run.training_logs / f"{files.TEMPORARY}0123-round-0005").mkdir()
-
-        run.rewind(2)
-        assert run.rounds_recorded() == [0, 1]
-        assert sorted(path.name for path in run.eval_logs.iterdir()) == ["eval-0000.json", "eval-0002.json"]
-        assert list(read_metrics(run)["round"]) == [0, 1]
+        run.mend()
+        assert (run.metrics.read_bytes(), run.timings.read_bytes()) == (whole, timings)
+        assert run.rounds_recorded() == [0, 1, 2]
         assert not list(run.training_logs.glob(".*"))
-
-        for index in range(2, 5):
-            record_round(run, index)
-        assert run.metrics.read_bytes() == uninterrupted
-        assert (run.round_directory(3) / "round.pdf").read_bytes() == pdf
-        # What was spent stays: rounds 2 to 4 were paid for twice.
-        assert list(read_timings(run)["round"]) == [0, 1, 2, 3, 4, 2, 3, 4]
-
-
-def test_rewinding_what_is_whole_changes_no_byte(tmp_path: Path) -> None:
-    with open_run(tmp_path) as run:
-        run.rewind(0)
-        record_round(run, 0)
         changed = run.metrics.stat().st_mtime_ns
-        run.rewind(1)
+        run.mend()
         assert run.metrics.stat().st_mtime_ns == changed
-        assert run.rounds_recorded() == [0]
+
+
+def test_a_recorded_round_is_known_by_what_its_line_says(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        record_round(run, 0)
+        assert has_metrics(run, fake_record(0, Images(), size=2))
+        assert not has_metrics(run, fake_record(1, Images(), size=2))
+        other = dataclasses.replace(fake_record(0, Images(), size=2), draws_asked=99)
+        assert not has_metrics(run, other)
 
 
 def test_a_round_recorded_twice_has_one_line(tmp_path: Path) -> None:

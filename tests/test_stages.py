@@ -14,7 +14,9 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 def arena(tmp_path, **learned):
     """What a stage needs of an arena: a place for results, and the players' counters."""
     players = {player: SimpleNamespace(rounds_learned=count) for player, count in learned.items()}
-    return SimpleNamespace(run=SimpleNamespace(results=tmp_path / "results"), players=players, seconds={})
+    settings = SimpleNamespace(order=("base", "adversary"))
+    run = SimpleNamespace(results=tmp_path / "results")
+    return SimpleNamespace(run=run, settings=settings, players=players, seconds={})
 
 
 def test_a_finished_stage_is_not_run_again_by_a_new_flow_run(tmp_path):

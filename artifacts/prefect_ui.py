@@ -1,0 +1,180 @@
+"""What a run shows in the Prefect UI: progress, its last rounds, images, plots, evaluations and spend.
+
+The one module of `artifacts` that knows Prefect. Images travel inside the text, small: the UI shows no local file.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from PIL import Image
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from artifacts.evaluations import interval, read_checkpoint_tests, read_proxy_evaluations
+from artifacts.metrics import read_metrics
+from artifacts.plots import write_plots
+from artifacts.records import read_round
+from artifacts.run import RunDirectory
+from artifacts.text import decimals, printable
+
+ROUNDS = 20  # in the table of the last rounds
+THUMBNAIL, PLOT = 144, 720  # pixels
+TEXT = 300  # characters of a text that are shown
+ATTEMPTS = 4  # shown of a round: the most and the least similar
+
+
+def artifact_key(run: str, what: str) -> str:
+    """Return a key as Prefect asks for it: lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{run}-{what}".lower()).strip("-")
+
+
+def show_progress(run: RunDirectory, done: int, rounds: int, artifact: UUID | None) -> UUID:
+    """Create the run's progress bar, or move the one there is; return its id."""
+    percent = 100.0 * min(done, rounds) / rounds
+    description = f"{run.name}: {done} of {rounds} rounds"
+    if artifact is not None:
+        update_progress_artifact(artifact, progress=percent, description=description)
+        return artifact
+    created = create_progress_artifact(percent, key=artifact_key(run.name, "progress"), description=description)
+    assert isinstance(created, UUID)  # a coroutine only where an event loop runs
+    return created
+
+
+def show_rounds(run: RunDirectory) -> None:
+    """Show the last rounds as a table."""
+    metrics = read_metrics(run)
+    if metrics.empty:
+        return
+    columns = ["round", "player", "similarity_mean", "reward_mean", "reward_std", "loss", "gradient_norm", "refused"]
+    rows = [
+        {name: _cell(row[name]) for name in columns} for _, row in metrics[columns].iloc[: -ROUNDS - 1 : -1].iterrows()
+    ]
+    create_table_artifact(rows, key=artifact_key(run.name, "rounds"), description=f"The last rounds of {run.name}")
+
+
+def show_images(run: RunDirectory) -> None:
+    """Show the last recorded round of each player: drawings, descriptions, reconstructions, similarities."""
+    last: dict[str, dict[str, Any]] = {}
+    for index in reversed(run.rounds_recorded()[-ROUNDS:]):
+        record = read_round(run, index)
+        last.setdefault(record["player"], record)
+    if last:
+        text = "\n\n".join(_round_markdown(run, record) for record in last.values())
+        _markdown(run, "images", text)
+
+
+def show_plots(run: RunDirectory) -> None:
+    """Draw the run's plots and show them."""
+    plots = write_plots(run)
+    if plots:
+        text = "\n\n".join(f"![{name}]({_png(path)})" for name, path in plots.items())
+        _markdown(run, "plots", text)
+
+
+def show_evaluations(run: RunDirectory) -> None:
+    """Show similarity on held-out images, the adversary's reward and pass@1 of every checkpoint, with intervals."""
+    proxies = {found.rounds_done: found for found in read_proxy_evaluations(run)}
+    tests = {found.rounds_done: found for found in read_checkpoint_tests(run)}
+    rows = [
+        {
+            "rounds": done,
+            "held-out similarity": _interval(proxies[done].similarities if done in proxies else []),
+            "adversary's reward": _interval(proxies[done].adversary_rewards if done in proxies else []),
+            "pass@1": _interval(tests[done].questions if done in tests else []),
+        }
+        for done in sorted(proxies.keys() | tests.keys())
+    ]
+    if rows:
+        create_table_artifact(
+            rows,
+            key=artifact_key(run.name, "evaluations"),
+            description=f"{run.name}: means with 95 % intervals over images, prompts, questions",
+        )
+
+
+def show_spend(run: RunDirectory, spend: Mapping[str, Any]) -> None:
+    """Show what the run's images cost, as the spend ledger knows it."""
+    create_table_artifact(
+        [dict(spend)], key=artifact_key(run.name, "spend"), description=f"What the images of {run.name} cost"
+    )
+
+
+def _round_markdown(run: RunDirectory, record: Mapping[str, Any]) -> str:
+    attempts = [
+        attempt for group in record["groups"] for attempt in group["attempts"] if attempt["similarity"] is not None
+    ]
+    attempts.sort(key=lambda attempt: -float(attempt["similarity"]))
+    if len(attempts) > ATTEMPTS:
+        attempts = attempts[: ATTEMPTS // 2] + attempts[-ATTEMPTS // 2 :]
+    directory = run.round_directory(record["round"])
+    lines = [
+        f"## Round {record['round']}, {record['player']}",
+        "",
+        "| drawing | reconstruction | similarity | prompt | description |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [_attempt_row(directory, attempt) for attempt in attempts]
+    return "\n".join(lines)
+
+
+def _attempt_row(directory: Path, attempt: Mapping[str, Any]) -> str:
+    drawing, redrawn = (
+        f"![{what}]({_jpeg(directory / attempt[what]['file'])})" for what in ("drawing", "reconstruction")
+    )
+    texts = " | ".join(_escape(attempt[what]) for what in ("prompt", "description"))
+    return f"| {drawing} | {redrawn} | {decimals(attempt['similarity'])} | {texts} |"
+
+
+def _markdown(run: RunDirectory, what: str, text: str) -> None:
+    create_markdown_artifact(text, key=artifact_key(run.name, what), description=f"{run.name}: {what}")
+
+
+def _escape(text: str) -> str:
+    """Return what a model wrote as Markdown that shows it: no markup, no table cell ends in it."""
+    shown = printable(text[: TEXT * 4])[:TEXT]
+    return re.sub(r"([\\`*_{}\[\]()#+.!|~-])", lambda found: f"&#{ord(found[0])};", html.escape(shown))
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if value != value else round(value, 4)
+    return value.item() if hasattr(value, "item") else value
+
+
+def _interval(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    found = interval(values)
+    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _jpeg(path: Path) -> str:
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    return _data_uri(small, "JPEG", quality=80)
+
+
+def _png(path: Path) -> str:
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+    small.thumbnail((PLOT, PLOT))
+    return _data_uri(small.quantize(64), "PNG", optimize=True)
+
+
+def _data_uri(image: Image.Image, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

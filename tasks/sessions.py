@@ -1,0 +1,70 @@
+"""A process at work on a run: written down in the run, and what died before it settled in Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound, TerminationSignal
+from prefect.states import Crashed
+
+from artifacts.run import RunDirectory
+from artifacts.sessions import begin_session, end_session, read_sessions
+
+
+@contextmanager
+def keep_session(run: RunDirectory, command: str) -> Iterator[None]:
+    """Write down that this flow run works on the run, and how that ends."""
+    session = begin_session(run, command, current_flow_run())
+    try:
+        yield
+    except (KeyboardInterrupt, TerminationSignal) as stop:
+        end_session(run, session, "stopped", f"stopped by {type(stop).__name__}")
+        raise
+    except BaseException as error:
+        end_session(run, session, "failed", f"{type(error).__name__}: {error}")
+        raise
+    end_session(run, session, "completed")
+
+
+def settle_dead_sessions(run: RunDirectory) -> None:
+    """Close the trainings that died without a word, in the run's directory and in Prefect, where they still run.
+
+    Only who holds the run's lock may call this: then no other process trains the run.
+    """
+    dead = [found for found in read_sessions(run) if found.command == "train" and found.outcome is None]
+    for session in dead:
+        end_session(run, session, "died", f"process {session.process} on {session.host} died without a word")
+    earlier = {session.flow_run for session in dead} - {""}
+    if earlier:
+        with get_client(sync_client=True) as client:
+            for flow_run in sorted(earlier):
+                _settle(client, UUID(flow_run), run)
+
+
+def current_flow_run() -> str:
+    """Return Prefect's id of the flow run that this is part of; empty outside of one."""
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context is not None and context.flow_run is not None else ""
+
+
+def _settle(client: SyncPrefectClient, flow_run: UUID, run: RunDirectory) -> None:
+    """Set a dead flow run and the chapters under it to Crashed; the flow run may be this one, which is retried."""
+    children = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[flow_run]))
+    left_over = client.read_flow_runs(flow_run_filter=children)
+    if str(flow_run) != current_flow_run():
+        try:
+            left_over.append(client.read_flow_run(flow_run))
+        except ObjectNotFound:  # of another server, or deleted
+            return
+    for found in left_over:
+        if found.state is None or not found.state.is_final():
+            get_run_logger().info("%s: %s died with its process; set to Crashed", run.name, found.name)
+            client.set_flow_run_state(
+                found.id, Crashed(message="its process is gone; the run went on in another"), force=True
+            )
