@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import transformers
-
 from artifacts.report import summary_lines
 from artifacts.run import RunDirectory
-from duel.models import check_model
 from duel.settings import Settings, read_profile, read_settings
 from flows import evaluate as evaluate_flow
 from flows import prepare as prepare_flow
@@ -16,8 +13,6 @@ from flows.profiles import profile_path
 from tasks.judging import check_judge
 from tasks.preparing import open_dataset
 from tasks.services import check_generator
-
-transformers.utils.logging.disable_progress_bar()  # the models are small; rounds have a bar of their own
 
 DEMO, ARM = "demo", "demo-no-adversary"
 
@@ -29,6 +24,8 @@ def prepare(settings: Settings, state: Path) -> None:
 
 def train(settings: Settings, run: str, state: Path) -> None:
     """Train, or go on training."""
+    from duel.models import check_model  # eight seconds of import that no other command needs
+
     check_generator(settings.generator)
     open_dataset(settings.data, state)
     check_model(settings.models.base)
