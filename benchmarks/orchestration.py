@@ -1,0 +1,201 @@
+"""What Prefect costs a round: the same rounds with it and without, on an ephemeral and on a real server.
+
+Each run is a process of its own: `none` calls every stage as a plain function, `ephemeral` lets Prefect start its own
+server, `server` talks to one that was started before. `stub` models answer at once, so that 1000 rounds take minutes;
+drawing and recording are real. Prints seconds, milliseconds a round above `none`, memory and database growth.
+
+    python -m benchmarks.orchestration --models stub --rounds 1000
+    python -m benchmarks.orchestration --models offline --rounds 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.chaos import prefect_server
+from duel.offline.dataset import write_dataset
+from duel.randomness import stream
+from duel.settings import Settings, override, read_profile, read_settings
+from duel.types import Completion, Group, ModelInput, Player, UpdateReport
+from flows.profiles import profile_path
+
+KINDS = ("none", "server", "ephemeral")
+WORDS = "a red bar line pie chart with four seven blue bars titled rain grid legend".split()
+
+
+class StubPolicy:
+    """A player that says some words, learns nothing, and counts."""
+
+    def __init__(self, player: Player) -> None:
+        self.player = player
+        self.rounds_learned = 0
+        self.optimizer_steps = 0
+
+    def sample(self, _inputs: Sequence[ModelInput], seeds: Sequence[Sequence[int]], **_: Any) -> list[list[Completion]]:
+        """Say eight words for every seed."""
+        return [[self._completion(seed) for seed in row] for row in seeds]
+
+    def learn(self, _inputs: Sequence[ModelInput], groups: Sequence[Group]) -> UpdateReport:
+        """Count a round."""
+        self.rounds_learned += 1
+        self.last_update = UpdateReport(0.0, 0.0, len(groups), 0, self.rounds_learned, 0)
+        return self.last_update
+
+    def save(self, directory: Path) -> None:
+        """Write a file."""
+        (directory / "weights.safetensors").write_bytes(b"0" * 1000)
+
+    save_training_state = save
+
+    def load(self, _directory: Path) -> None:
+        """Nothing was learned."""
+
+    load_training_state = load
+
+    def _completion(self, seed: int) -> Completion:
+        return Completion(" ".join(stream(seed, "stub").choices(WORDS, k=8)), "1 2 3 4 5 6 7 8", True)
+
+
+class StubEmbedder:
+    """Equal vectors for all images."""
+
+    def embed(self, images: Sequence[bytes]) -> np.ndarray:
+        """Return unit vectors, (images, 1)."""
+        return np.ones((len(images), 1), dtype=np.float32)
+
+
+class PlainTask:
+    """What a stage is without Prefect: its function."""
+
+    def __init__(self, function: Any, **_: Any) -> None:
+        self.function = function
+
+    def with_options(self, **_: Any) -> PlainTask:
+        """Return the same."""
+        return self
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Call the function."""
+        return self.function(*arguments, **options)
+
+
+def stub_policies(*_: Any) -> dict[Player, StubPolicy]:
+    """Return two players that answer at once."""
+    return {player: StubPolicy(player) for player in ("base", "adversary")}
+
+
+def stub_embedder(*_: Any) -> StubEmbedder:
+    """Return an embedder that answers at once."""
+    return StubEmbedder()
+
+
+def nothing(*_: Any) -> None:
+    """Publish nothing."""
+
+
+def settings_of(models: str, rounds: int, data: Path) -> Settings:
+    """Return the offline profile; stub models get small rounds and an evaluation every 25."""
+    small = {"images_per_round": 1, "evaluation.every": 25, "evaluation.adversary_prompts": 2, "data.test_images": 2}
+    chosen: dict[str, Any] = {"rounds": rounds, "data.path": str(data), **(small if models == "stub" else {})}
+    return read_settings(override(read_profile(profile_path("offline")), chosen))
+
+
+def play(kind: str, models: str, rounds: int, folder: Path) -> None:
+    """Train in this process and print what it took, as JSON."""
+    settings = settings_of(models, rounds, folder / "data")
+    if kind == "none":
+        import tasks.stages
+
+        tasks.stages.Task = PlainTask  # type: ignore[assignment, misc]
+    import duel.embedder
+    import flows.train
+    import tasks.places
+
+    if models == "stub":
+        tasks.places.load_policies = stub_policies  # type: ignore[assignment]
+        duel.embedder.load_embedder = stub_embedder  # type: ignore[assignment]
+    if kind == "none":
+        flows.train.play_chapter = flows.train.play_chapter.fn  # type: ignore[assignment]
+        flows.train.publish_run = flows.train.publish_progress = nothing  # type: ignore[assignment]
+    train: Any = flows.train.train.fn if kind == "none" else flows.train.train
+    process = psutil.Process()
+    started, before = time.perf_counter(), process.memory_info().rss
+    train(settings, f"{models}-{kind}", folder / f"state-{kind}")
+    grown = process.memory_info().rss - before
+    print(json.dumps({"seconds": time.perf_counter() - started, "client_mib": grown / 2**20}))
+
+
+def measure(kind: str, options: argparse.Namespace, folder: Path, variables: Mapping[str, str]) -> dict[str, float]:
+    """Run one kind in a process of its own; add what its database took."""
+    home = Path(variables["PREFECT_HOME"])
+    before = database_mib(home)
+    command = [sys.executable, "-m", "benchmarks.orchestration", "--play", kind, "--folder", str(folder)]
+    command += ["--models", options.models, "--rounds", str(options.rounds)]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{kind}: {done.stderr[-3000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found | {"database_mib": database_mib(home) - before}
+
+
+def database_mib(home: Path) -> float:
+    """Return the size of Prefect's database."""
+    return sum(path.stat().st_size for path in home.glob("prefect.db*")) / 2**20
+
+
+def main() -> None:
+    """Measure every kind and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", choices=("stub", "offline"), default="stub")
+    parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--play", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.play:
+        play(options.play, options.models, options.rounds, options.folder)
+        return
+    print(f"machine: {platform.machine()}, {os.cpu_count()} cores; {options.models} models, {options.rounds} rounds")
+    with tempfile.TemporaryDirectory(prefix="orchestration-") as name:
+        folder = Path(name)
+        write_dataset(folder / "data", 0)
+        quiet = {"PREFECT_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": "1", "PREFECT_HOME": str(folder / "ephemeral")}
+        bare = measure("none", options, folder, quiet)
+        show("none", bare, bare, options.rounds, 0.0)
+        with prefect_server(folder) as variables:
+            [server] = [found for found in psutil.Process().children() if "server" in found.cmdline()]
+            before = memory_of(server)
+            found = measure("server", options, folder, quiet | variables)
+            show("server", found, bare, options.rounds, memory_of(server) - before)
+        show("ephemeral", measure("ephemeral", options, folder, quiet), bare, options.rounds, 0.0)
+
+
+def memory_of(server: psutil.Process) -> float:
+    """Return the memory of the server's processes in MiB."""
+    return sum(found.memory_info().rss for found in [server, *server.children(recursive=True)]) / 2**20
+
+
+def show(kind: str, found: dict[str, float], bare: dict[str, float], rounds: int, server_mib: float) -> None:
+    """Print one line."""
+    cost = 1000 * (found["seconds"] - bare["seconds"]) / rounds
+    print(
+        f"{kind:10} {found['seconds']:7.1f} s  {cost:+6.0f} ms a round  memory {found['client_mib']:+5.0f} MiB"
+        f"  server {server_mib:+5.0f} MiB  database {found['database_mib']:+6.1f} MiB",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
