@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from cache.images import ImageStore
+from duel.closing import Closing
 from duel.errors import DataError
 from duel.types import DrawnImage
 
 JSON = "application/json"
 
 
-class AnswerStore:
+class AnswerStore(Closing):
     """Texts on disk, kept as the image store keeps images: never evicted, each with its own hash, no pickle.
 
     Of several threads or processes that want one answer, one asks and the others wait for it.
@@ -41,11 +40,3 @@ class AnswerStore:
     def close(self) -> None:
         """Close the database; the store cannot be used afterwards."""
         self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

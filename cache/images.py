@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import diskcache
 from diskcache.core import MODE_BINARY, MODE_RAW
 
+from duel.closing import Closing
 from duel.errors import RunError
 from duel.types import DrawnImage, Refusal
 
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
-class ImageStore:
+class ImageStore(Closing):
     """Images and refusals on disk, safe to share between threads and between processes.
 
     Keys are SHA-256 hex digests (`DrawRequest.key`, or the hash of an image's own bytes). Nothing is ever
@@ -85,14 +85,6 @@ class ImageStore:
             self._closed = True
             self._owner.submit(self._cache.close).result()
             self._owner.shutdown()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:

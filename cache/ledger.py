@@ -13,9 +13,9 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from duel.closing import Closing
 from duel.errors import RunError
 from duel.journal import Outcome, Purchase
 
@@ -53,7 +53,7 @@ class Spend:
     dollars: float
 
 
-class SpendLedger:
+class SpendLedger(Closing):
     """A journal of purchases in one SQLite file, shared by all runs; safe across threads and processes.
 
     `run` is written beside what is bought from here; `dollars_per_image` is what an image costs when it is settled,
@@ -124,14 +124,6 @@ class SpendLedger:
         """Close the database; the ledger cannot be used afterwards."""
         with self._lock:
             self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ask(self, statement: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from io import BytesIO
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from PIL import Image
 
+from duel.closing import Closing
 from duel.errors import GeneratorError, SettingsError, UserError
 from duel.models import choose_device
 from duel.types import DrawnImage, Refusal, Scalar
@@ -48,7 +48,7 @@ class Asked:
     result: Future[DrawnImage | Refusal] = field(default_factory=Future)
 
 
-class DiffusionGenerator:
+class DiffusionGenerator(Closing):
     """Draws with a pipeline, as `duel.generators.ImageGenerator` asks; call it from at least `batch_size` threads.
 
     `pipeline` is called with a list of prompts, a list of torch generators, and `parameters` (without the encoding's);
@@ -92,14 +92,6 @@ class DiffusionGenerator:
             self._closed = True
             self._asked.put(None)
             self._worker.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _work(self) -> None:
         more = True

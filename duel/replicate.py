@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 from replicate.client import Client
 
+from duel.closing import Closing
 from duel.errors import UserError
 from duel.generators import request_of
 from duel.journal import Journal
@@ -42,7 +42,7 @@ KNOWN_PARAMETERS: dict[str, dict[str, Scalar]] = {
 KNOWN_PROMPT_LIMITS = {FLUX_SCHNELL: 256}  # its T5 encoder is cut there
 
 
-class ReplicateGenerator:
+class ReplicateGenerator(Closing):
     """Draws with one model of Replicate, as `duel.generators.ImageGenerator` asks.
 
     Draws of different keys may run in any number of threads and processes. Draws of one key must not overlap; the
@@ -91,14 +91,6 @@ class ReplicateGenerator:
     def close(self) -> None:
         """Close the connections."""
         self._connections.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"ReplicateGenerator({self.name!r}, version={self.version!r})"

@@ -11,7 +11,6 @@ import zipfile
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -79,9 +78,7 @@ class HubServer:
         self._files.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *ended: object) -> None:
         self._files.stop()
 
 

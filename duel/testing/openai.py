@@ -10,7 +10,6 @@ import json
 import re
 import threading
 from collections import Counter
-from types import TracebackType
 from typing import Any, Self
 
 from duel.judge import normalise
@@ -100,9 +99,7 @@ class OpenAIServer:
         self._api.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *ended: object) -> None:
         self._api.stop()
 
 
