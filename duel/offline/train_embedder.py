@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import multiprocessing
 import os
 import random
@@ -33,6 +32,7 @@ from duel.offline.models import (
     save_half,
 )
 from duel.offline.targets import Vector, target
+from duel.offline.training import Descent
 
 
 def sample_for_embedder(rng: random.Random) -> Chart:
@@ -104,28 +104,20 @@ def train(arguments: argparse.Namespace) -> None:
         model = Dinov2Model.from_pretrained(arguments.init, dtype=torch.float32)
         model.to(device).train()
         targets = targets @ turn_towards(model, images[:4096], targets[:4096])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
-    started = time.monotonic()
-    for step in range(arguments.steps):
-        elapsed = (time.monotonic() - started) / (60 * arguments.minutes)
-        progress = max(step / arguments.steps, elapsed)
-        if progress >= 1:
-            break
-        rate = arguments.learning_rate * min(1.0, (step + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * progress))
-        optimizer.param_groups[0]["lr"] = rate
+    descent = Descent(model, arguments, warmup=300)
+    for step in descent.steps():
         rows = torch.randint(len(images), (arguments.batch,), device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             outputs = model(embedder_input(images[rows])).pooler_output  # (B, 192)
         loss = loss_of(outputs, targets[rows])
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        if step % arguments.report == 0:
+        descent.step(loss)
+        if descent.reports(step):
             cosine = (F.normalize(outputs.float(), dim=1) * targets[rows]).sum(1).mean()
-            passed = time.monotonic() - started
-            print(f"embedder step {step} loss {loss:.4f} cosine {cosine:.4f} {passed:.0f} s", flush=True)
-        if step and step % (20 * arguments.report) == 0:
+            print(
+                f"embedder step {step} loss {loss:.4f} cosine {cosine:.4f} {descent.seconds:.0f} s",
+                flush=True,
+            )
+        if descent.saves(step):
             save(model, arguments.out)
     save(model, arguments.out)
 

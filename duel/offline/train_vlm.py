@@ -7,9 +7,7 @@ with each clause left out at random, write a prompt without seeing an image, ans
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from duel.offline.models import (
     vlm_image_processor,
 )
 from duel.offline.tokenizer import train_tokenizer
+from duel.offline.training import Descent
 
 NUMBER_WEIGHT = 3.0  # of a number in the loss: values are the hardest to read, and few of an answer's tokens
 GRID = VLM_SIDE // PATCH
@@ -128,16 +127,9 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.init is not None:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.init, dtype=torch.float32)
     model = model.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
     layout = Layout.of(model, tokenizer, lesson.described.tokens[0])
-    started = time.monotonic()
-    for step in range(arguments.steps):
-        elapsed = (time.monotonic() - started) / (60 * arguments.minutes)
-        progress = max(step / arguments.steps, elapsed)
-        if progress >= 1:
-            break
-        rate = arguments.learning_rate * min(1.0, (step + 1) / 400) * (0.5 + 0.5 * math.cos(math.pi * progress))
-        optimizer.param_groups[0]["lr"] = rate
+    descent = Descent(model, arguments, warmup=400)
+    for step in descent.steps():
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             if step % 5 == 4:
                 rows = torch.randint(len(lesson.invented.tokens), (arguments.batch,), device=device)
@@ -145,13 +137,10 @@ def train(arguments: argparse.Namespace) -> None:
             else:
                 pixels, tokens, answered = lesson.batch(arguments.batch)
                 loss = answer_loss(model, tokens, answered, layout, pixels)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        if step % arguments.report == 0:
-            print(f"vlm step {step} loss {loss:.4f} {time.monotonic() - started:.0f} s", flush=True)
-        if step and step % (20 * arguments.report) == 0:
+        descent.step(loss)
+        if descent.reports(step):
+            print(f"vlm step {step} loss {loss:.4f} {descent.seconds:.0f} s", flush=True)
+        if descent.saves(step):
             save(model, tokenizer, arguments.out)
     save(model, tokenizer, arguments.out)
 
