@@ -73,10 +73,13 @@ def source_from_environment() -> Source:
     return Source(annotations.rstrip("/"), hub and hub.rstrip("/"), pins)
 
 
-def prepare_charxiv(root: Path, revision: str = "main", source: Source | None = None) -> None:
+def prepare_charxiv(
+    root: Path, revision: str = "main", source: Source | None = None, hub_token: str | None = None
+) -> None:
     """Download, check and lay out the data set; one that is there is left as it is, and nothing is asked for.
 
-    `revision` is the hub's; the commit it stood for at the first download is recorded and kept.
+    `revision` is the hub's; the commit it stood for at the first download is recorded and kept. `hub_token` is the
+    hub's too, None for the library's own (HF_TOKEN, or none: the data set is public).
     Raises ServiceError when a download broke off (the next call goes on), DataError when what came is not what was
     expected, or something else lies in the data set's place.
     """
@@ -91,7 +94,7 @@ def prepare_charxiv(root: Path, revision: str = "main", source: Source | None = 
         raise DataError(f"cannot write to {downloads}: {error.strerror}; name another place for the data set") from None
     with locked(downloads / "lock"):
         if not is_prepared(root):  # another process may have been faster
-            download(downloads, revision, source or source_from_environment())
+            download(downloads, revision, source or source_from_environment(), hub_token)
             lay_out(root, downloads)
 
 
@@ -155,7 +158,7 @@ def is_prepared(root: Path) -> bool:
     return (root / "test_data" / "test_set.json").is_file() and (root / "annotations" / RECORD).is_file()
 
 
-def download(folder: Path, revision: str, source: Source) -> None:
+def download(folder: Path, revision: str, source: Source, hub_token: str | None) -> None:
     """Bring annotations, rubrics and images into `folder`, each checked against its pin or its first download."""
     for name, pin in source.pins.items():
         url = f"{source.annotations_url}/{COMMIT}/data/{name}"
@@ -168,18 +171,18 @@ def download(folder: Path, revision: str, source: Source) -> None:
         fetch(url, folder / CONSTANTS, size=None)
         check_or_record(folder, CONSTANTS, url, COMMIT)
     read_rubrics(folder / CONSTANTS)  # before the large download: a change of the benchmark shows here
-    download_archive(folder, revision, source.hub)
+    download_archive(folder, revision, source.hub, hub_token)
 
 
-def download_archive(folder: Path, revision: str, hub: str | None) -> None:
+def download_archive(folder: Path, revision: str, hub: str | None, hub_token: str | None) -> None:
     """Bring the images; at the first download the hub says which commit and hash, from then on the record does."""
     origin = read_origins(folder).get(ARCHIVE)
     if origin is not None and (folder / ARCHIVE).exists():
         check(folder / ARCHIVE, origin.pin)
         return
-    file = look_up(DATASET, ARCHIVE, revision if origin is None else origin.revision, hub)
+    file = look_up(DATASET, ARCHIVE, revision if origin is None else origin.revision, hub, hub_token)
     if not (folder / ARCHIVE).exists():  # else killed before its hash was written down
-        fetch(file.url, folder / ARCHIVE, file.size, hub_headers(), tag=file.etag[:16])
+        fetch(file.url, folder / ARCHIVE, file.size, hub_headers(hub_token), tag=file.etag[:16])
     if len(file.etag) == 64 and origin is None:  # the hub names large files by their SHA-256
         check(folder / ARCHIVE, Pin(file.size, file.etag))
     check_or_record(folder, ARCHIVE, file.url, file.commit)

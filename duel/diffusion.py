@@ -158,9 +158,11 @@ def load_diffusion(
     parameters: Mapping[str, Scalar] | None = None,
     prompt_limit: int | None = None,
     batch_size: int = 4,
+    hub_token: str | None = None,
 ) -> DiffusionGenerator:
     """Load a pipeline by hub name or local folder; bfloat16 on a GPU and float32 elsewhere, unless `dtype` is given.
 
+    `hub_token` is for gated models; None: the hub library's own.
     Raises UserError when `diffusers` is not installed, or the model cannot be loaded.
     """
     try:
@@ -173,7 +175,7 @@ def load_diffusion(
     kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     try:
         pipeline: Any = diffusers.DiffusionPipeline
-        pipeline = pipeline.from_pretrained(model, revision=revision, dtype=kind)
+        pipeline = pipeline.from_pretrained(model, revision=revision, dtype=kind, token=hub_token)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load the diffusion model {model}: {error}; set generator.model") from None
     pipeline.to(place)

@@ -68,7 +68,7 @@ def fetch(url: str, path: Path, size: int | None, headers: Mapping[str, str] | N
     raise fault
 
 
-def look_up(repository: str, name: str, revision: str, endpoint: str | None) -> HubFile:
+def look_up(repository: str, name: str, revision: str, endpoint: str | None, token: str | None = None) -> HubFile:
     """Ask the hub which commit `revision` of a data set is, and how large and which a file of it is.
 
     Raises ServiceError when the hub does not answer as expected, DataError when there is no such file.
@@ -76,7 +76,7 @@ def look_up(repository: str, name: str, revision: str, endpoint: str | None) -> 
     fault: Exception
     url = hf_hub_url(repository, name, repo_type="dataset", revision=revision, endpoint=endpoint)
     try:
-        found = get_hf_file_metadata(url, endpoint=endpoint)
+        found = get_hf_file_metadata(url, token=token, endpoint=endpoint)
     except (httpx.HTTPError, OSError) as error:
         fault = explain(url, error)
     else:
@@ -87,9 +87,9 @@ def look_up(repository: str, name: str, revision: str, endpoint: str | None) -> 
     raise fault
 
 
-def hub_headers() -> dict[str, str]:
-    """Return the headers of a hub request, with the user's token if there is one; no other host may get them."""
-    return build_hf_headers()
+def hub_headers(token: str | None = None) -> dict[str, str]:
+    """Return the headers of a hub request, with this token or the user's own, if any; no other host may get them."""
+    return build_hf_headers(token=token)
 
 
 def measure(path: Path) -> Pin:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 from transformers.models.auto.image_processing_auto import AutoImageProcessor  # the top-level name needs torchvision
 
 from duel.errors import SettingsError
@@ -72,22 +72,50 @@ def pad_to_square(image: Image.Image) -> Image.Image:
     return square
 
 
-def load_embedder(settings: ModelSettings) -> Embedder:
-    """Load the embedder; raises SettingsError when it cannot be loaded or the size does not fit its patches."""
-    folder = resolve(settings.embedder, "embedder")
+def load_embedder(settings: ModelSettings, hub_token: str | None = None) -> Embedder:
+    """Load the embedder; raises SettingsError when it cannot be loaded or the size does not fit its patches.
+
+    `hub_token` is for models that the hub gives to some accounts only; None: the hub library's own.
+    """
+    size, processor = check_embedder(settings, hub_token)
     try:
         with own_random_state():
-            network = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-        processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+            network = AutoModel.from_pretrained(
+                resolve(settings.embedder, "embedder"),
+                dtype=torch.float32,
+                attn_implementation="sdpa",
+                token=hub_token,
+            )
     except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"cannot load the embedder {settings.embedder!r}: {error}; expected a hub name or a DINOv2 folder"
-        ) from error
+        raise _unusable(settings, error) from error
+    return Embedder(network.to(choose_device(settings.device)), size, processor.image_mean, processor.image_std)
+
+
+def check_embedder(settings: ModelSettings, hub_token: str | None = None) -> tuple[int, Any]:
+    """Return the side of the square that is embedded, and the image processor; reads no weights.
+
+    Raises SettingsError when there is no such embedder, or the size does not fit its patches.
+    """
+    folder = resolve(settings.embedder, "embedder")
+    try:
+        config = AutoConfig.from_pretrained(folder, token=hub_token)
+        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", token=hub_token)
+    except (OSError, ValueError) as error:
+        raise _unusable(settings, error) from error
+    patch = getattr(config, "patch_size", None)
+    if not isinstance(patch, int):
+        raise _unusable(settings, f"it is a {config.model_type} model, whose input is not cut into square patches")
     size = settings.embedder_size or input_size(processor)
-    patch = network.config.patch_size
     if size % patch:
         raise SettingsError(f"models.embedder_size = {size}: expected a multiple of the model's patch size, {patch}")
-    return Embedder(network.to(choose_device(settings.device)), size, processor.image_mean, processor.image_std)
+    return size, processor
+
+
+def _unusable(settings: ModelSettings, why: Exception | str) -> SettingsError:
+    first_line = str(why).splitlines()[0]
+    return SettingsError(
+        f"cannot load the embedder {settings.embedder!r}: {first_line}; expected a hub name or a DINOv2 folder"
+    )
 
 
 def input_size(processor: Any) -> int:

@@ -19,14 +19,13 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
 )
-from transformers.models.auto.image_processing_auto import AutoImageProcessor  # the top-level name needs torchvision
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from duel.attention import GROUPED_SDPA
 from duel.errors import SettingsError
+from duel.settings import OFFLINE
 
-OFFLINE = "offline"
 OFFLINE_WEIGHTS = Path(__file__).parent / "offline" / "weights"
 
 
@@ -53,7 +52,13 @@ class Model:
 
 
 def load_model(
-    name: str, *, device: torch.device, weights_dtype: torch.dtype, compute_dtype: torch.dtype, max_pixels: int | None
+    name: str,
+    *,
+    device: torch.device,
+    weights_dtype: torch.dtype,
+    compute_dtype: torch.dtype,
+    max_pixels: int | None,
+    hub_token: str | None = None,
 ) -> Model:
     """Load a vision-language or a causal language model.
 
@@ -63,19 +68,22 @@ def load_model(
         weights_dtype: How the weights are held.
         compute_dtype: What matrix products run in.
         max_pixels: The largest image the model sees; None: the processor's own limit.
+        hub_token: For models that the hub gives to some accounts only; None: the hub library's own.
 
     Raises:
         SettingsError: The model cannot be loaded, has no chat template, or its processor knows no `max_pixels`.
     """
     folder = resolve(name, "vlm")
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, token=hub_token)
         sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         network_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        processor = load_processor(folder, type(config), tokenizer) if sees else None
+        processor = load_processor(folder, type(config), hub_token) if sees else None
+        tokenizer = processor.tokenizer if sees else AutoTokenizer.from_pretrained(folder, token=hub_token)
         with own_random_state():
-            network = network_class.from_pretrained(folder, dtype=weights_dtype, attn_implementation=GROUPED_SDPA)
+            network = network_class.from_pretrained(
+                folder, dtype=weights_dtype, attn_implementation=GROUPED_SDPA, token=hub_token
+            )
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"cannot load the model {name!r}: {error}; expected a hub name or a folder with config.json and weights"
@@ -88,10 +96,10 @@ def load_model(
     return assemble(network.eval(), tokenizer, processor, compute_dtype)
 
 
-def check_model(name: str) -> None:
+def check_model(name: str, hub_token: str | None = None) -> None:
     """Raise SettingsError when there is no such model; reads its config alone."""
     try:
-        AutoConfig.from_pretrained(resolve(name, "vlm"))
+        AutoConfig.from_pretrained(resolve(name, "vlm"), token=hub_token)
     except (OSError, ValueError) as error:
         first_line = str(error).splitlines()[0]
         raise SettingsError(
@@ -135,29 +143,35 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def load_processor(folder: str, config_class: type, tokenizer: Any) -> Any:
+def load_processor(folder: str, config_class: type, hub_token: str | None = None) -> Any:
     """Return the model's processor; without torchvision, one that reads images and no videos.
 
     Video processors need torchvision even to be created, and `AutoProcessor` insists on one.
     """
     if find_spec("torchvision") is not None:
-        return AutoProcessor.from_pretrained(folder)
+        return AutoProcessor.from_pretrained(folder, token=hub_token)
     processor_class = PROCESSOR_MAPPING[config_class]
 
     class ImageOnly(processor_class):  # type: ignore[valid-type, misc]
-        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-            if argument_name != "video_processor":
-                return super().check_argument_for_proper_class(argument_name, argument)
-            return None
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in processor_class.get_attributes() if name != "video_processor"]
 
-    image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-    return ImageOnly(image_processor, tokenizer, chat_template=tokenizer.chat_template)
+        @classmethod
+        def get_processor_dict(cls, *where: Any, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+            arguments, rest = super().get_processor_dict(*where, **options)
+            return {name: value for name, value in arguments.items() if name != "video_processor"}, rest
+
+    ImageOnly.__name__ = processor_class.__name__  # it is written into what is saved
+    return ImageOnly.from_pretrained(folder, token=hub_token)
 
 
 def limit_pixels(processor: Any, max_pixels: int, name: str) -> None:
     """Let the processor shrink images to at most `max_pixels`; raises SettingsError when it has no such limit."""
     size = dict(processor.image_processor.size)
-    if "longest_edge" not in size or "shortest_edge" not in size:  # the Qwen-VL family keeps areas under these names
+    # Families that take an area keep it under the names of edges, those that take edges too.
+    takes_areas = "max_pixels" in getattr(processor.image_processor.valid_kwargs, "__annotations__", {})
+    if not takes_areas or "longest_edge" not in size or "shortest_edge" not in size:
         raise SettingsError(
             f"models.max_pixels = {max_pixels}, but the image processor of {name!r} has no such limit; leave it empty"
         )

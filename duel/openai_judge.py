@@ -167,7 +167,7 @@ class OpenAIJudge:
                 f"{self._now.status}; evaluate again later, what is graded already is remembered"
             )
         except NoCreditError:
-            failure = UserError(f"{self.host}: the account behind OPENAI_API_KEY has no credit left")
+            failure = UserError(f"{self.host}: the account of the API key has no credit left")
         except openai.APIConnectionError as error:
             failure = JudgeError(f"{self.host} cannot be reached: {type(error).__name__}; check OPENAI_BASE_URL")
         except ValueError:
@@ -181,7 +181,7 @@ class OpenAIJudge:
         if code in UNGRADABLE:
             return Ungradable(f"{self.host} refused the prompt: {code}")
         if status in (401, 403):
-            return UserError(f"{self.host} refused the key (HTTP {status}); check OPENAI_API_KEY and its rights")
+            return UserError(f"{self.host} refused the API key (HTTP {status}); check it and its rights")
         if status == 404:
             return UserError(f"{self.host} has no model {self.model!r} for this key; check judge.model")
         if status in (400, 413, 422):

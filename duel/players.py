@@ -17,7 +17,9 @@ from duel.types import Player
 from duel.update import LearningSettings
 
 
-def load_players(settings: Settings, players: Sequence[Player] | None = None) -> Mapping[Player, Policy]:
+def load_players(
+    settings: Settings, players: Sequence[Player] | None = None, hub_token: str | None = None
+) -> Mapping[Player, Policy]:
     """Load the players that a run needs: the base, and the adversary where it writes the originals.
 
     With LoRA, players of one checkpoint share one frozen backbone.
@@ -25,6 +27,7 @@ def load_players(settings: Settings, players: Sequence[Player] | None = None) ->
     Args:
         settings: Of the run.
         players: Only these; None: all that the run needs.
+        hub_token: For models that the hub gives to some accounts only; None: the hub library's own.
 
     Raises:
         SettingsError: A model cannot be loaded, or the device is not there.
@@ -35,9 +38,9 @@ def load_players(settings: Settings, players: Sequence[Player] | None = None) ->
         "adversary": settings.models.adversary or settings.models.base,
     }
     if settings.models.tuning == "lora":
-        tunings = _load_lora(settings, {player: names[player] for player in players or needed})
+        tunings = _load_lora(settings, {player: names[player] for player in players or needed}, hub_token)
     else:
-        tunings = {player: _load_full(settings, names[player]) for player in players or needed}
+        tunings = {player: _load_full(settings, names[player], hub_token) for player in players or needed}
     return {player: assemble_policy(player, tuning, settings) for player, tuning in tunings.items()}
 
 
@@ -73,27 +76,29 @@ def add_lora(models: Mapping[Player, Model], settings: Settings) -> dict[Player,
     return {player: LoraTuning(model, backbones[id(model)], player) for player, model in models.items()}
 
 
-def _load_lora(settings: Settings, names: Mapping[Player, str]) -> dict[Player, Tuning]:
-    loaded = {name: _load(settings, name, weights_dtype=compute_dtype(settings)) for name in set(names.values())}
+def _load_lora(settings: Settings, names: Mapping[Player, str], hub_token: str | None) -> dict[Player, Tuning]:
+    dtype = compute_dtype(settings)
+    loaded = {name: _load(settings, name, dtype, hub_token) for name in set(names.values())}
     return add_lora({player: loaded[name] for player, name in names.items()}, settings)
 
 
-def _load_full(settings: Settings, name: str) -> Tuning:
-    model = _load(settings, name, weights_dtype=torch.float32)
+def _load_full(settings: Settings, name: str, hub_token: str | None) -> Tuning:
+    model = _load(settings, name, torch.float32, hub_token)
     if not settings.grpo.kl_coef:
         return FullTuning(model, reference=None)
-    reference = _load(settings, name, weights_dtype=compute_dtype(settings))
+    reference = _load(settings, name, compute_dtype(settings), hub_token)
     reference.network.requires_grad_(False)
     return FullTuning(model, reference)
 
 
-def _load(settings: Settings, name: str, weights_dtype: torch.dtype) -> Model:
+def _load(settings: Settings, name: str, weights_dtype: torch.dtype, hub_token: str | None) -> Model:
     return load_model(
         name,
         device=choose_device(settings.models.device),
         weights_dtype=weights_dtype,
         compute_dtype=compute_dtype(settings),
         max_pixels=settings.models.max_pixels,
+        hub_token=hub_token,
     )
 
 

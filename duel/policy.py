@@ -15,7 +15,7 @@ from duel.optimizer import PlayerOptimizer
 from duel.prefix import encode_prompts
 from duel.prompts import build_prompts, distinct
 from duel.sampling import SampledRows, draw_uniforms, sample_rows
-from duel.static_decode import StaticDecoder, sample_rows_static
+from duel.static_decode import StaticDecoder, sample_rows_static, sees_everything
 from duel.tuning import Tuning
 from duel.types import Completion, Group, ModelInput, Player, UpdateReport
 from duel.update import LearningSettings, accumulate_gradient, build_batch, chunks
@@ -140,7 +140,7 @@ class LocalPolicy:
         with self.tuning.writing():
             prefix = encode_prompts(self.model, build_prompts(self.model, asked))
             expanded = prefix.expand(torch.tensor(prompt_of_row, device=self.model.device))
-            if self.model.device.type != "cuda":
+            if self.model.device.type != "cuda" or not sees_everything(self.model):
                 return sample_rows(self.model, expanded, uniforms_BT, temperature)
             sampled, self.decoder = sample_rows_static(self.decoder, self.model, expanded, uniforms_BT, temperature)
             return sampled

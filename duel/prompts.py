@@ -62,8 +62,8 @@ def _tokenize_with_images(model: Model, inputs: Sequence[ModelInput]) -> dict[st
     assert model.processor is not None
     chats = [[{"role": "user", "content": _content(given)}] for given in inputs]
     texts = model.processor.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
-    images = [decode_image(given.image) for given in inputs if given.image is not None]
-    if not images:
+    images = [[] if given.image is None else [decode_image(given.image)] for given in inputs]  # each prompt's own
+    if not any(images):
         return _encode(model.tokenizer, texts)
     encoded: dict[str, Tensor] = dict(
         model.processor(

@@ -105,7 +105,7 @@ def check_ready(token: str | None = None) -> tuple[str, str]:
             "or try without paying: docs/replicate.md"
         )
     if not (token.isascii() and token.isprintable() and " " not in token):
-        raise UserError("REPLICATE_API_TOKEN holds characters that no token has; copy it again")
+        raise UserError("the API token holds characters that no token has; copy it again")
     address = os.environ.get("REPLICATE_BASE_URL", "").rstrip("/") or "https://api.replicate.com"
     url = httpx.URL(address)
     if url.scheme != "https" and not (url.scheme == "http" and url.host in ("127.0.0.1", "::1", "localhost")):

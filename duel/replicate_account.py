@@ -73,9 +73,9 @@ class Account:
     def explain(self, failure: HTTPFailure) -> UserError:
         """Return the error for an answer that will be the same next time, with what to do about it."""
         todo = {
-            401: "the token in REPLICATE_API_TOKEN is not accepted; make one at https://replicate.com/account/api-tokens",
+            401: "the API token is not accepted; make one at https://replicate.com/account/api-tokens",
             402: "add credit at https://replicate.com/account/billing, then run the same command again",
-            403: f"the account of REPLICATE_API_TOKEN may not use {self.model}",
+            403: f"the account of the API token may not use {self.model}",
             404: f"no official model is called {self.model}; check generator.model, and for a community model pin "
             "generator.version",
             422: f"{self.model} does not take this; check generator.parameters and generator.version",

@@ -18,6 +18,7 @@ from duel.errors import SettingsError
 from duel.types import Player, Scalar
 
 OPERATIONAL: dict[str, Any] = {"operational": True}
+OFFLINE = "offline"  # the name of the embedded models
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -150,6 +150,15 @@ class StaticDecoder:
             self._step()
 
 
+def sees_everything(model: Model) -> bool:
+    """Tell whether every layer attends to all tokens before: the static step has one mask for all layers."""
+    text = model.network.config.get_text_config()
+    kinds = getattr(text, "layer_types", None)
+    if kinds is None:
+        return getattr(text, "sliding_window", None) is None
+    return set(kinds) == {"full_attention"}
+
+
 def sample_rows_static(
     decoder: StaticDecoder | None, model: Model, prefix: Prefix, uniforms_BT: Tensor, temperature: float
 ) -> tuple[SampledRows, StaticDecoder]:

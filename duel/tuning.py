@@ -132,7 +132,7 @@ class FullTuning:
         yield self.reference
 
     def save(self, directory: Path) -> None:
-        """Write a `save_pretrained` folder in the compute dtype, with tokenizer and image processor.
+        """Write a `save_pretrained` folder in the compute dtype, with tokenizer or processor.
 
         The fp32 weights are part of the training state.
         """
@@ -140,9 +140,7 @@ class FullTuning:
         kept = self.parameters.keys() | dict(network.named_buffers()).keys()  # tied weights once
         weights = {k: v.to(self.model.compute_dtype) for k, v in network.state_dict().items() if k in kept}
         network.save_pretrained(directory, state_dict=weights)
-        self.model.tokenizer.save_pretrained(directory)
-        if self.model.processor is not None:
-            self.model.processor.image_processor.save_pretrained(directory)
+        (self.model.processor or self.model.tokenizer).save_pretrained(directory)
 
     @torch.no_grad()
     def load(self, directory: Path) -> None:

@@ -11,6 +11,7 @@ from flows import report as report_flow
 from flows import train as train_flow
 from flows.profiles import profile_path
 from tasks.judging import check_judge
+from tasks.keys import find_hub_token, model_names, opened
 from tasks.preparing import open_dataset
 from tasks.services import check_generator
 
@@ -24,16 +25,23 @@ def prepare(settings: Settings, state: Path) -> None:
 
 def train(settings: Settings, run: str, state: Path) -> None:
     """Train, or go on training."""
-    from duel.models import check_model  # eight seconds of import that no other command needs
-
-    check_generator(settings.generator)
     open_dataset(settings.data, state)
-    check_model(settings.models.base)
-    if settings.models.adversary is not None:
-        check_model(settings.models.adversary)
+    check_generator(settings.generator)
+    check_models(settings)
     RunDirectory.open(state, run, settings).close()
     train_flow.train(settings, run, state)
     print(f"run: {state / 'runs' / run}; next: duel evaluate --run {run}, duel report --run {run}")
+
+
+def check_models(settings: Settings) -> None:
+    """Raise SettingsError when a model that the settings name is not there; reads no weights."""
+    from duel.embedder import check_embedder  # eight seconds of import that no other command needs
+    from duel.models import check_model
+
+    hub_token = opened(find_hub_token(model_names(settings)))
+    for name in {settings.models.base, settings.models.adversary} - {None}:
+        check_model(str(name), hub_token)
+    check_embedder(settings.models, hub_token)
 
 
 def evaluate(settings: Settings, run: str, state: Path) -> None:

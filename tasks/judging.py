@@ -6,18 +6,24 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from cache.answers import AnswerStore
 from duel.charxiv import open_rubrics
 from duel.judge import ExactJudge, Judge
 from duel.settings import JudgeSettings
+from tasks.keys import OPENAI, find_key
 
 
 def check_judge(settings: JudgeSettings) -> None:
     """Raise SettingsError when the judge needs a key and there is none."""
     if settings.service == "openai":
-        from duel.openai_judge import check_ready  # needs the client library
+        judge_key()
 
-        check_ready()
+
+def judge_key() -> SecretStr:
+    """Return the key of the paid judge. Raises SettingsError when there is none."""
+    return find_key(OPENAI, "judge.service = 'openai'")
 
 
 @contextmanager
@@ -31,7 +37,7 @@ def open_judge(settings: JudgeSettings, dataset: Path, state: Path) -> Iterator[
         return
     from duel.openai_judge import OpenAIJudge
 
-    check_judge(settings)
+    key = judge_key()
     rubrics = open_rubrics(dataset)
     with (
         AnswerStore(state / "answers") as store,
@@ -39,6 +45,7 @@ def open_judge(settings: JudgeSettings, dataset: Path, state: Path) -> Iterator[
             OpenAIJudge(
                 settings.model,
                 rubrics,
+                api_key=key.get_secret_value(),
                 answer_once=store.answer_once,
                 concurrency=settings.concurrency,
                 timeout_seconds=settings.timeout_seconds,

@@ -21,6 +21,7 @@ from duel.judge import Judge
 from duel.settings import Settings
 from duel.types import Drawing, Player
 from tasks.judging import open_judge
+from tasks.keys import find_hub_token, model_names, opened
 from tasks.preparing import open_dataset
 from tasks.services import open_generator
 from tasks.sessions import keep_session, settle_dead_sessions
@@ -55,9 +56,10 @@ class Arena(Place):
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, studio: Studio) -> None:
         from duel.embedder import load_embedder
 
-        super().__init__(settings, run, dataset, load_policies(settings))
+        hub_token = opened(find_hub_token(model_names(settings)))
+        super().__init__(settings, run, dataset, load_policies(settings, hub_token=hub_token))
         self.studio = studio
-        self.embedder = load_embedder(settings.models)
+        self.embedder = load_embedder(settings.models, hub_token)
         self.max_new_tokens = min(settings.sampling.max_new_tokens, studio.generator.prompt_limit)
         self.draws_made = 0  # of the round under way
         self.progress: UUID | None = None  # of the progress bar in the Prefect UI
@@ -85,7 +87,8 @@ class Examination(Place):
     __slots__ = ("judge",)
 
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, judge: Judge) -> None:
-        super().__init__(settings, run, dataset, load_policies(settings, ("base",)))
+        hub_token = opened(find_hub_token([settings.models.base]))
+        super().__init__(settings, run, dataset, load_policies(settings, ("base",), hub_token))
         self.judge = judge
 
 
@@ -108,11 +111,13 @@ def open_examination(run: RunDirectory, dataset: Dataset, state: Path) -> Iterat
         yield Examination(run.settings, run, dataset, judge)
 
 
-def load_policies(settings: Settings, players: Sequence[Player] | None = None) -> Mapping[Player, Policy]:
+def load_policies(
+    settings: Settings, players: Sequence[Player] | None = None, hub_token: str | None = None
+) -> Mapping[Player, Policy]:
     """Load the players, all that the run needs or only these, without a bar: rounds have one of their own."""
     import transformers
 
     from duel.players import load_players
 
     transformers.utils.logging.disable_progress_bar()
-    return load_players(settings, players)
+    return load_players(settings, players, hub_token)

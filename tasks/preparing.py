@@ -5,11 +5,12 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from duel.charxiv import open_charxiv, prepare_charxiv
+from duel.charxiv import DATASET, open_charxiv, prepare_charxiv
 from duel.datasets import Dataset, open_folder, open_layout
 from duel.errors import DataError
 from duel.offline.dataset import write_dataset
 from duel.settings import DataSettings
+from tasks.keys import find_hub_token, opened
 from tasks.retries import is_service_failure
 
 OFFLINE_SEED = 0  # the offline data set is one fixed set of charts, whatever the run's seed
@@ -31,7 +32,8 @@ def prepare_dataset(settings: DataSettings, state: Path) -> Dataset:
     if settings.source == "offline":
         write_dataset(dataset_root(settings, state), OFFLINE_SEED)
     if settings.source == "charxiv":
-        prepare_charxiv(dataset_root(settings, state), settings.charxiv_revision)
+        token = opened(find_hub_token([DATASET]))
+        prepare_charxiv(dataset_root(settings, state), settings.charxiv_revision, hub_token=token)
     return open_dataset(settings, state)
 
 

@@ -52,6 +52,16 @@ def test_positions_go_on_after_the_image_grid(vlm):
     assert (length_I - prompts.next_position_I).tolist() == [2, 0]
 
 
+def test_prompts_with_and_without_an_image_stand_in_one_batch_in_any_order(vlm):
+    model = tiny.load(vlm)
+    placeholder = tiny.SPECIAL.index("<|image_pad|>")
+    for inputs, counts in (
+        ([ModelInput("a", RED), ModelInput("b")], [4, 0]),
+        ([ModelInput("b"), ModelInput("a", RED)], [0, 4]),
+    ):
+        assert (build_prompts(model, inputs).input_ids_IP == placeholder).sum(1).tolist() == counts
+
+
 def test_max_pixels_shrinks_what_the_model_sees(vlm):
     large = tiny.picture("red", (84, 84))
     seen = {

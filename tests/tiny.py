@@ -85,7 +85,7 @@ def random_vlm(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
         vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
     )
-    return _seeded(lambda: Qwen2_5_VLForConditionalGeneration(config), seed, end=ids["<|im_end|>"])
+    return seeded(lambda: Qwen2_5_VLForConditionalGeneration(config), seed, end=ids["<|im_end|>"])
 
 
 @functools.cache
@@ -102,10 +102,10 @@ def random_lm(seed: int = 1) -> Qwen2ForCausalLM:
         initializer_range=0.2,
         eos_token_id=SPECIAL.index("<|im_end|>"),
     )
-    return _seeded(lambda: Qwen2ForCausalLM(config), seed, end=SPECIAL.index("<|im_end|>"))
+    return seeded(lambda: Qwen2ForCausalLM(config), seed, end=SPECIAL.index("<|im_end|>"))
 
 
-def _seeded(build, seed, end):
+def seeded(build, seed, end):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build()
