@@ -245,7 +245,7 @@ def test_what_was_graded_before_a_failure_is_remembered(service, faults, tmp_pat
 
 def test_a_refused_key_is_said_at_once(judge, service, faults):
     faults.script("completion", "unauthorized")
-    with pytest.raises(UserError, match=r"127.0.0.1 refused the key \(HTTP 401\); check OPENAI_API_KEY"):
+    with pytest.raises(UserError, match=r"127.0.0.1 refused the API key \(HTTP 401\); check it and its rights"):
         judge.grade(BLUE, ["blue"])
     assert service.counts()["requests"] == 1
 
