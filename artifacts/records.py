@@ -14,14 +14,14 @@ from artifacts.run import RunDirectory
 from duel.errors import RunError
 from duel.types import Attempt, Completion, Drawing, DrawnImage, Group, RoundRecord
 
-ReadImage = Callable[[str], DrawnImage]
+ReadImage = Callable[[Drawing], DrawnImage]
 SUFFIXES = {"image/jpeg": ".jpg", "image/webp": ".webp", "image/png": ".png"}
 
 
 def write_round(run: RunDirectory, record: RoundRecord, read_image: ReadImage) -> Path:
     """Write the round's directory, whole or not at all, and return it.
 
-    `read_image` gives the image of a store key; the files hold its bytes unchanged.
+    `read_image` gives the image of a drawing; the files hold its bytes unchanged.
     """
     path = run.round_directory(record.round)
     with files.new_directory(path, durable=False) as directory:
@@ -92,7 +92,7 @@ def _drawing_json(drawing: Drawing, file: str | None) -> dict[str, Any]:
 def _write_image(directory: Path, name: str, drawing: Drawing, read_image: ReadImage) -> str | None:
     if drawing.key is None:
         return None
-    image = read_image(drawing.key)
+    image = read_image(drawing)
     suffix = SUFFIXES.get(image.media_type) or mimetypes.guess_extension(image.media_type) or ".bin"
     path = directory / (name + suffix)
     if not path.exists():  # a drawing that its whole group shares

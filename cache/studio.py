@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from cache.images import ImageStore
 from duel.errors import DataError, GeneratorError, ServiceError
 from duel.generators import ImageGenerator, request_of
 from duel.types import Drawing, DrawnImage, DrawRequest, Refusal
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,25 +48,35 @@ class Studio:
         drawings = [_drawing(request, results[request.key][0]) for request in requests]
         return DrawBatch(drawings, asked=len(distinct), made=sum(made for _, made in results.values()))
 
-    def read(self, key: str) -> DrawnImage:
-        """Return a stored image; raises DataError when it is not there, or damaged."""
-        found = self.store.get(key)
-        if not isinstance(found, DrawnImage):
-            raise DataError(
-                f"image {key} is not in the store {self.store.directory}, or is damaged there; "
-                "run the stage that drew it again"
-            )
-        return found
+    def read(self, drawing: Drawing) -> DrawnImage:
+        """Return the image of a drawing that was not refused; one that the store lost, or holds damaged, is redrawn.
 
-    def image(self, key: str) -> bytes:
-        """Return the bytes of a stored image; raises DataError when it is not there, or damaged."""
-        return self.read(key).data
+        Raises DataError when this generator cannot draw it again, or refuses it now.
+        """
+        assert drawing.key is not None
+        found = self.store.get(drawing.key)
+        return found if isinstance(found, DrawnImage) else self._redraw(drawing, drawing.key)
+
+    def image(self, drawing: Drawing) -> bytes:
+        """Return the bytes of that image."""
+        return self.read(drawing).data
 
     def add(self, data: bytes, media_type: str) -> str:
         """Store an image that nobody drew, such as a data set's, and return its key: its own SHA-256."""
         key = hashlib.sha256(data).hexdigest()
         self.store.draw_once(key, lambda: DrawnImage(data, media_type))
         return key
+
+    def _redraw(self, drawing: Drawing, key: str) -> DrawnImage:
+        lost = f"image {key} is not in the store {self.store.directory}, or is damaged there"
+        request = request_of(self.generator, drawing.text, drawing.seed)
+        if request.key != key:
+            raise DataError(f"{lost}, and {self.generator.name} did not draw it; start a run of another name")
+        log.warning("%s; it is drawn again", lost)
+        redrawn, _ = self._draw_once(key, request)
+        if isinstance(redrawn, Refusal):
+            raise DataError(f"{lost}, and {self.generator.name} refuses it now; start a run of another name")
+        return redrawn
 
     def _draw_once(self, key: str, request: DrawRequest) -> tuple[DrawnImage | Refusal, bool]:
         return self.store.draw_once(key, lambda: self.generator.draw(request.text, request.seed))

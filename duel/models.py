@@ -79,7 +79,7 @@ def load_model(
         sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         network_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
         processor = load_processor(folder, type(config), hub_token) if sees else None
-        tokenizer = processor.tokenizer if sees else AutoTokenizer.from_pretrained(folder, token=hub_token)
+        tokenizer = AutoTokenizer.from_pretrained(folder, token=hub_token) if processor is None else processor.tokenizer
         with own_random_state():
             network = network_class.from_pretrained(
                 folder, dtype=weights_dtype, attn_implementation=GROUPED_SDPA, token=hub_token
@@ -150,9 +150,9 @@ def load_processor(folder: str, config_class: type, hub_token: str | None = None
     """
     if find_spec("torchvision") is not None:
         return AutoProcessor.from_pretrained(folder, token=hub_token)
-    processor_class = PROCESSOR_MAPPING[config_class]
+    processor_class: Any = PROCESSOR_MAPPING[config_class]
 
-    class ImageOnly(processor_class):  # type: ignore[valid-type, misc]
+    class ImageOnly(processor_class):  # type: ignore[misc]
         @classmethod
         def get_attributes(cls) -> list[str]:
             return [name for name in processor_class.get_attributes() if name != "video_processor"]

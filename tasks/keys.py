@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from huggingface_hub import get_token
@@ -89,7 +90,8 @@ def read_block(name: str, reason: str) -> SecretStr | None:
     """
     failure = "it holds no text"
     try:
-        value = Secret.load(name).value.get_secret_value()
+        block: Any = Secret.load(name)
+        value = block.value.get_secret_value()
         if isinstance(value, str) and value.strip():
             return SecretStr(value.strip())
     except ValueError as error:

@@ -18,9 +18,10 @@ def compare(
     arena: Arena, originals: list[list[Drawing]], reconstructions: list[list[Drawing]], player: Player
 ) -> list[list[Attempt]]:
     """Return the attempts; a single original of a group stands for all of its reconstructions."""
-    drawn = {d.key for groups in (originals, reconstructions) for group in groups for d in group if d.key is not None}
+    both = (originals, reconstructions)
+    drawn = {d.key: d for groups in both for group in groups for d in group if d.key is not None}
     keys = sorted(drawn)  # each distinct image is embedded once, in an order that depends on content alone
-    embeddings = dict(zip(keys, arena.embedder.embed([arena.studio.image(key) for key in keys]), strict=True))
+    embeddings = dict(zip(keys, arena.embedder.embed([arena.studio.image(drawn[key]) for key in keys]), strict=True))
 
     def attempt(original: Drawing, reconstruction: Drawing) -> Attempt:
         if original.key is None or reconstruction.key is None:

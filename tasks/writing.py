@@ -48,5 +48,4 @@ def invention(arena: Arena) -> ModelInput:
 
 def description(arena: Arena, original: Drawing) -> ModelInput:
     """Return what the base is asked about an original that was drawn."""
-    assert original.key is not None
-    return ModelInput(arena.settings.sampling.describe, arena.studio.image(original.key))
+    return ModelInput(arena.settings.sampling.describe, arena.studio.image(original))

@@ -37,8 +37,8 @@ class Images:
         self.held[key] = DrawnImage(data, media_type)
         return key
 
-    def read(self, key: str) -> DrawnImage:
-        return self.held[key]
+    def read(self, drawing: Drawing) -> DrawnImage:
+        return self.held[drawing.key or ""]
 
 
 def picture(seed: int, side: int = 160) -> bytes:

@@ -74,7 +74,7 @@ def test_five_in_a_hundred_of_everything(server, ledger, tmp_path):
         studio = Studio(generator, store, concurrency=8)
         batch = studio.draw(texts, seeds)
         again = studio.draw(texts, seeds)
-        images = [studio.read(drawing.key) if drawing.key else None for drawing in batch.drawings]
+        images = [studio.read(drawing) if drawing.key else None for drawing in batch.drawings]
     assert again.drawings == batch.drawings
     assert again.made == 0
     refused = [drawing for drawing in batch.drawings if drawing.refusal]

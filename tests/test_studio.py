@@ -1,6 +1,7 @@
 """The studio: distinct requests once, in order, and a retry draws only what is missing."""
 
 import hashlib
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -61,7 +62,7 @@ def test_drawings_come_in_order_and_equal_requests_are_one_draw(studio: Studio, 
     assert batch.drawings[0] == batch.drawings[2]
     assert batch.drawings[0].key == DrawRequest("painter", "1", "a", 1, {"size": 8}).key
     assert (batch.asked, batch.made) == (3, 3)
-    assert [studio.image(drawing.key or "") for drawing in batch.drawings] == [b"a 1", b"b 1", b"a 1", b"a 2"]
+    assert [studio.image(drawing) for drawing in batch.drawings] == [b"a 1", b"b 1", b"a 1", b"a 2"]
     assert sorted(painter.calls) == ["a", "a", "b"]
 
 
@@ -110,16 +111,36 @@ def test_nothing_asked_is_nothing_drawn(studio: Studio) -> None:
     assert (batch.drawings, batch.asked, batch.made) == ([], 0, 0)
 
 
-def test_a_missing_image_is_named(studio: Studio) -> None:
+def test_a_lost_or_damaged_image_is_drawn_again_and_said(studio: Studio, painter: Painter, caplog) -> None:
+    drawing, other = studio.draw(["a", "b"], [1, 1]).drawings
+    for path in studio.store.directory.rglob("*.val"):
+        path.write_bytes(b"damaged")
+    with sqlite3.connect(studio.store.directory / "images" / "cache.db") as database:
+        database.execute("UPDATE Cache SET value = ? WHERE key = ?", (b"damaged", drawing.key))
+        database.execute("DELETE FROM Cache WHERE key = ?", (other.key,))
+    database.close()
+    assert [studio.image(drawing), studio.image(other), studio.image(drawing)] == [b"a 1", b"b 1", b"a 1"]
+    assert sorted(painter.calls) == ["a", "a", "b", "b"]
+    assert [record.getMessage().count("it is drawn again") for record in caplog.records] == [1, 1]
+
+
+def test_a_lost_image_that_this_generator_did_not_draw_is_named(studio: Studio, painter: Painter) -> None:
     key = hashlib.sha256(b"nothing").hexdigest()
-    with pytest.raises(DataError, match=f"image {key} is not in the store"):
-        studio.image(key)
+    with pytest.raises(DataError, match=f"image {key} is not in the store .* painter did not draw it"):
+        studio.image(Drawing("a", 1, key))
+    assert painter.calls == []
+
+
+def test_a_lost_image_that_is_refused_now_is_named(studio: Studio) -> None:
+    key = DrawRequest("painter", "1", "forbidden", 1, {"size": 8}).key
+    with pytest.raises(DataError, match="painter refuses it now"):
+        studio.image(Drawing("forbidden", 1, key))
 
 
 def test_a_data_sets_image_is_kept_under_its_own_hash(studio: Studio) -> None:
     key = studio.add(b"chart", "image/jpeg")
     assert key == hashlib.sha256(b"chart").hexdigest() == studio.add(b"chart", "image/jpeg")
-    assert studio.read(key) == DrawnImage(b"chart", "image/jpeg")
+    assert studio.read(Drawing("1.jpg", 0, key)) == DrawnImage(b"chart", "image/jpeg")
     assert len(studio.store) == 1
 
 

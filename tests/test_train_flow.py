@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 
@@ -170,3 +171,13 @@ def test_an_evaluation_asks_every_checkpoint_once(state):
     again = evaluate(settings(), "whole", state, return_state=True)
     assert again.message == "whole: nothing new, no model loaded and no judge asked"
     assert {path.name: path.stat().st_mtime_ns for path in tests.iterdir()} == before
+
+
+def test_images_that_the_store_lost_are_drawn_again_when_a_round_is_repeated(state):
+    """Last in this file: it empties the store that the tests share."""
+    train(settings(rounds=3), "lost", state)
+    run = RunDirectory.read(state, "lost")
+    shutil.rmtree(list_checkpoints(run)[-1].path)  # as if killed before it was written: round 2's stages are finished
+    shutil.rmtree(state / "images")
+    train(settings(), "lost", state)
+    assert fingerprint(state, "lost") == fingerprint(state, "whole")
