@@ -213,9 +213,13 @@ def forbidden_tokens(network: PreTrainedModel, tokenizer: Any, allowed: list[int
 def language_linears(network: PreTrainedModel) -> str:
     """Return a regular expression for the linear layers of the language model alone.
 
-    PEFT's "all-linear" would adapt the vision tower too.
+    PEFT's "all-linear" would adapt the vision tower too. Raises SettingsError for a family that has none, as GPT-2.
     """
     decoder = network.get_decoder()
     prefix = next(name for name, module in network.named_modules() if module is decoder)
     kinds = {name.rsplit(".", 1)[-1] for name, module in decoder.named_modules() if isinstance(module, nn.Linear)}
+    if not kinds:
+        raise SettingsError(
+            f"a {network.config.model_type} model has no linear layers to adapt; set models.tuning = 'full'"
+        )
     return rf"{re.escape(prefix)}\..*\.({'|'.join(sorted(kinds))})"

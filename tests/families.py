@@ -12,6 +12,8 @@ from transformers import (
     Gemma3ForConditionalGeneration,
     Gemma3ImageProcessorPil,
     Gemma3Processor,
+    GPT2Config,
+    GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlavaConfig,
@@ -128,6 +130,12 @@ def save_neox(folder: Path) -> str:
     """Pythia's family, text only: query, key and value in one matrix, half of each head rotated."""
     config = GPTNeoXConfig(**{**TEXT, "rotary_pct": 0.5, "tie_word_embeddings": False})
     return save(lambda: GPTNeoXForCausalLM(config), tokenizer("<image>"), folder)
+
+
+def save_gpt2(folder: Path) -> str:
+    """GPT-2, text only: learned positions, and convolutions in place of linear layers."""
+    config = GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=288, n_positions=128, initializer_range=0.2)
+    return save(lambda: GPT2LMHeadModel(config), tokenizer("<image>"), folder)
 
 
 def save(build, processor, folder: Path) -> str:

@@ -1,5 +1,6 @@
 import json
 import os
+import random
 import shutil
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from duel.testing.faults import Faults
 from duel.testing.hub import HubServer, write_trial_hub
 from duel.types import Question
 
+KINDS = ("reasoning", "descriptive")
 REAL = json.loads((Path(__file__).parent / "data" / "charxiv" / "split.json").read_text())
 
 
@@ -63,6 +65,18 @@ def test_the_split_is_the_references():
     assert len(others) == 900
     assert {*train, *test, *others} == set(REAL["figure_ids"].split())
     assert others == sorted(others, key=int)  # in file order
+
+
+@pytest.mark.skipif("DUEL_ANNOTATIONS" not in os.environ, reason="DUEL_ANNOTATIONS names no folder of CharXiv's files")
+def test_the_split_is_that_of_the_real_annotation_files():
+    folder = Path(os.environ["DUEL_ANNOTATIONS"])
+    assert {name: measure(folder / name) for name in PINS} == PINS
+    reasoning, descriptive = (json.loads((folder / f"{kind}_val.json").read_bytes()) for kind in KINDS)
+    figures = [figure for figure in descriptive if figure in reasoning]
+    assert " ".join(figures) == REAL["figure_ids"]
+    sample = random.Random(7111994).sample(figures, 100)  # as the reference's random.seed and random.sample
+    train, test, _ = split(figures)
+    assert (train, test) == (sample[:75], sample[75:])
 
 
 def test_too_few_figures_cannot_be_split():

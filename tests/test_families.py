@@ -109,14 +109,21 @@ def test_edges_are_not_taken_for_areas(vlm):
         limit_pixels(tiny.load(vlm).processor, 784, vlm)
 
 
-@pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_an_adversary_of_another_text_only_family_writes_and_learns(tmp_path, tuning):
-    vlm, lm = tiny.save_vlm(tmp_path / "vlm"), families.save_neox(tmp_path / "lm")
-    duel = load_players(tiny.settings(vlm, models={"adversary": lm, "tuning": tuning}))
-    adversary, invent = duel["adversary"], [ModelInput("invent")]
-    [prompts] = adversary.sample(invent, [[1, 2, 3, 4]], temperature=0.9, max_new_tokens=8)
+ADVERSARIES = [(families.save_neox, "lora"), (families.save_neox, "full"), (families.save_gpt2, "full")]
+
+
+@pytest.mark.parametrize(("save", "tuning"), ADVERSARIES)
+def test_an_adversary_of_another_text_only_family_writes_and_learns(tmp_path, save, tuning):
+    lm = save(tmp_path)
+    policy = load_players(tiny.settings(lm, models={"tuning": tuning}), ["adversary"])["adversary"]
+    invent = [ModelInput("invent")]
+    [prompts] = policy.sample(invent, [[1, 2, 3, 4]], temperature=0.9, max_new_tokens=8)
     assert len({prompt.text for prompt in prompts}) > 1
-    before = adversary.logprobs(invent, [prompts], temperature=0.9)
-    assert adversary.learn(invent, [tiny.group(prompts, [0.1, 0.4, None, 0.9])]).gradient_norm > 0
-    assert adversary.logprobs(invent, [prompts], temperature=0.9) != before
-    assert "embed_out" not in " ".join(adversary.tuning.parameters) or tuning == "full"
+    before = policy.logprobs(invent, [prompts], temperature=0.9)
+    assert policy.learn(invent, [tiny.group(prompts, [0.1, 0.4, None, 0.9])]).gradient_norm > 0
+    assert policy.logprobs(invent, [prompts], temperature=0.9) != before
+
+
+def test_a_family_without_linear_layers_asks_for_full_tuning(tmp_path):
+    with pytest.raises(SettingsError, match="a gpt2 model has no linear layers to adapt; set models.tuning = 'full'"):
+        load_players(tiny.settings(families.save_gpt2(tmp_path)), ["adversary"])

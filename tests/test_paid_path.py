@@ -22,6 +22,7 @@ from duel.testing.faults import Faults
 from duel.testing.hub import HubServer, write_trial_hub
 from duel.testing.openai import OpenAIServer
 from duel.testing.replicate import ReplicateServer
+from tasks.keys import OPENAI, REPLICATE
 
 pytestmark = pytest.mark.slow
 
@@ -39,8 +40,11 @@ SMALL = (
 class World:
     """A state folder, a Prefect home, and the services."""
 
-    def __init__(self, folder: Path, replicate: ReplicateServer, environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, replicate: ReplicateServer, judge: OpenAIServer, environment: dict[str, str]
+    ) -> None:
         self.folder = folder
+        self.judge = judge
         self.state = folder / "state"
         self.said = folder / "said.txt"
         self.replicate = replicate
@@ -90,7 +94,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         OpenAIServer(key=TOKENS["OPENAI_API_KEY"]) as judge,
         HubServer(folder / "hub") as hub,
     ):
-        yield World(folder, replicate, replicate.environment | judge.environment | hub.environment)
+        yield World(folder, replicate, judge, replicate.environment | judge.environment | hub.environment)
 
 
 def train(world: World, rounds: int) -> tuple[str, ...]:
@@ -153,10 +157,34 @@ def test_every_checkpoint_is_graded_by_the_judge(trained):
     assert all(result["total_questions"] == 10 and result["ungraded"] == 0 for result in results)
 
 
-def test_a_missing_token_is_one_line_before_any_work(trained):
-    said = trained.run("train", "--profile", "day3", "--run", "none", *SMALL, code=2, REPLICATE_API_TOKEN="")
+def test_keys_may_lie_in_secret_blocks_instead(trained):
+    save = "import sys; from prefect.blocks.system import Secret; Secret(value=sys.stdin.read()).save(sys.argv[1])"
+    for variable, block in (("REPLICATE_API_TOKEN", REPLICATE.block), ("OPENAI_API_KEY", OPENAI.block)):
+        command = [sys.executable, "-c", save, block]
+        subprocess.run(command, env=trained.environment, input=TOKENS[variable], text=True, check=True)
+    no_keys = dict.fromkeys(TOKENS, "")
+    before = trained.replicate.counts()["created"]
+    trained.run(*train(trained, 21), **no_keys)
+    assert trained.replicate.counts()["created"] > before
+    asked = trained.judge.counts()["verdicts"]
+    trained.run("evaluate", "--run", "paid", "--evaluation.completions", "3", **no_keys)
+    assert trained.judge.counts()["verdicts"] > asked
+
+
+def test_a_missing_token_is_one_line_before_any_work(trained, tmp_path):
+    said = trained.run(
+        "train",
+        "--profile",
+        "day3",
+        "--run",
+        "none",
+        *SMALL,
+        code=2,
+        REPLICATE_API_TOKEN="",
+        PREFECT_HOME=str(tmp_path),
+    )
     [line] = said.splitlines()
-    assert "REPLICATE_API_TOKEN" in line
+    assert "REPLICATE_API_TOKEN is not set, and Prefect has no Secret block" in line
     assert not (trained.state / "runs" / "none").exists()
 
 
