@@ -65,6 +65,12 @@ def test_a_missing_model_is_named_and_nothing_is_written(capsys, tmp_path, pictu
     assert not (tmp_path / "state").exists()
 
 
+def test_a_missing_embedder_is_named_and_nothing_is_written(capsys, tmp_path, pictures):
+    line = complaint(capsys, *folder_options(tmp_path, pictures), "--models.embedder", str(tmp_path / "dinov3"))
+    assert f"cannot load the embedder '{tmp_path / 'dinov3'}'" in line
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_broken_image_is_named_and_nothing_is_written(capsys, tmp_path, pictures):
     (pictures / "2.png").write_bytes(b"not a picture")
     line = complaint(capsys, *folder_options(tmp_path, pictures))

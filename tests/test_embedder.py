@@ -2,8 +2,9 @@ import pytest
 import tiny
 import torch
 from PIL import Image
+from transformers import BitImageProcessorPil
 
-from duel.embedder import load_embedder, pad_to_square, similarity
+from duel.embedder import check_embedder, load_embedder, pad_to_square, similarity
 from duel.errors import DataError, SettingsError
 from duel.settings import ModelSettings
 
@@ -82,3 +83,10 @@ def test_broken_bytes_are_data_errors(embedder):
 def test_a_missing_embedder_is_a_settings_error(tmp_path):
     with pytest.raises(SettingsError, match="cannot load the embedder"):
         load_embedder(ModelSettings(embedder=str(tmp_path), device="cpu"))
+
+
+def test_a_model_that_sees_no_patches_is_no_embedder(tmp_path):
+    folder = tiny.save_lm(tmp_path)
+    BitImageProcessorPil().save_pretrained(folder)
+    with pytest.raises(SettingsError, match="a qwen2 model, whose input is not cut into square patches"):
+        check_embedder(ModelSettings(embedder=folder, device="cpu"))

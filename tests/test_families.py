@@ -80,7 +80,7 @@ def test_static_buffers_serve_models_without_a_window(tmp_path):
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_it_learns_and_its_weights_are_saved_and_loaded(vlm, tmp_path, tuning):
     settings = tiny.settings(vlm, models={"tuning": tuning})
-    policy = load_players(settings, ["base"])["base"]
+    policy = load_players(settings, ["base"], "hf_secret")["base"]
     seeds = [[1, 2, 3, 4], [5, 6, 7, 8]]
     sampled = policy.sample(INPUTS, seeds, temperature=0.9, max_new_tokens=8)
     before = policy.logprobs(INPUTS, sampled, temperature=0.9)
@@ -90,6 +90,7 @@ def test_it_learns_and_its_weights_are_saved_and_loaded(vlm, tmp_path, tuning):
     assert after != before
 
     policy.save(tmp_path / "saved")
+    assert all(b"hf_secret" not in path.read_bytes() for path in (tmp_path / "saved").iterdir())
     again = load_players(settings, ["base"])["base"]
     again.load(tmp_path / "saved")
     assert again.logprobs(INPUTS, sampled, temperature=0.9) == after
