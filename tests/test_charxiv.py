@@ -238,9 +238,12 @@ def test_a_place_that_cannot_be_written_is_named(hub, tmp_path):
         prepare_charxiv(tmp_path / "file" / "charxiv")
 
 
-def test_the_users_token_stays_with_the_hub(hub, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_not_for_others")
-    prepare_charxiv(tmp_path / "charxiv")
+@pytest.mark.parametrize("given", [None, "hf_not_for_others"])
+def test_the_users_token_stays_with_the_hub(hub, tmp_path, monkeypatch, given):
+    if given is None:
+        monkeypatch.setenv("HF_TOKEN", "hf_not_for_others")
+    prepare_charxiv(tmp_path / "charxiv", hub_token=given)
+    assert hub.counts()["tokens_at_hub"] == 2  # which file, and where its bytes are
     assert hub.counts()["tokens_at_files"] == 0
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"hf_not_for_others" not in written

@@ -65,9 +65,13 @@ class HubServer:
         }
 
     def counts(self) -> dict[str, int]:
-        """Return requests, bytes sent, ranges served, and user tokens that came where the bytes are (none should)."""
+        """Return requests, bytes sent, ranges served, and user tokens that came to the hub or where the bytes are.
+
+        None should come to the latter.
+        """
+        names = ("requests", "bytes", "ranges", "tokens_at_hub", "tokens_at_files")
         with self._lock:
-            return {name: self._counts[name] for name in ("requests", "bytes", "ranges", "tokens_at_files")}
+            return {name: self._counts[name] for name in names}
 
     def count(self, name: str, number: int = 1) -> None:
         """Count `number` more of `name`."""
@@ -102,6 +106,7 @@ class HubHandler(Handler):
 
     def resolve(self, match: re.Match[str]) -> None:
         """Say which commit, hash and size a data set's file has, and where its bytes are."""
+        self.service.count("tokens_at_hub", "Authorization" in self.headers)
         file = self.service.folder / "hub" / match["file"] / match["name"]
         if not file.is_file() or match["revision"] not in ("main", self.service.commit):
             return self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
