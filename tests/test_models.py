@@ -114,3 +114,14 @@ def test_a_device_that_is_not_there_is_a_settings_error():
     if not torch.cuda.is_available():
         with pytest.raises(SettingsError, match="no CUDA device"):
             choose_device("cuda")
+
+
+def test_the_backbone_is_held_in_the_dtype_asked_for_and_adapters_in_fp32(vlm):
+    asked = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}  # auto: on the CPU
+    for name, dtype in asked.items():
+        policy = load_players(tiny.settings(vlm, models={"dtype": name}), ["base"])["base"]
+        held = {n: p.dtype for n, p in policy.model.network.named_parameters() if "lora" not in n}
+        assert set(held.values()) == {dtype}
+        assert {parameter.dtype for parameter in policy.tuning.parameters.values()} == {torch.float32}
+        [row] = policy.sample([ModelInput("x", RED)], [[1, 2]], temperature=0.9, max_new_tokens=4)
+        assert policy.learn([ModelInput("x", RED)], [tiny.group(row, [0.0, 1.0])]).gradient_norm > 0

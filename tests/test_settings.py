@@ -12,7 +12,7 @@ def test_every_shipped_profile_is_valid(name):
     read_settings(read_profile(profile_path(name)))
 
 
-def test_the_profiles_of_the_issue_are_there():
+def test_the_references_two_experiments_are_profiles():
     assert {"offline", "day2", "day3"} <= set(profile_names())
 
 
@@ -29,6 +29,10 @@ def test_day3_holds_the_references_values():
     assert (day3.rounds, day3.sampling.group_size, day3.sampling.temperature) == (1000, 8, 0.9)
     assert (day3.optimizer.beta1, day3.optimizer.beta2, day3.optimizer.weight_decay) == (0.9, 0.99, 0.1)
     assert (day3.grpo.accumulation, day3.grpo.kl_coef, day3.evaluation.every) == (4, 0.0, 25)
+    assert (day3.models.base, day3.models.adversary) == ("Qwen/Qwen2.5-VL-3B-Instruct", None)  # None: the base's
+    assert (day3.models.embedder, day3.generator.model) == ("facebook/dinov2-large", "black-forest-labs/flux-schnell")
+    assert (day3.judge.model, day3.evaluation.charts, day3.evaluation.completions) == ("gpt-4.1", 10, 10)
+    assert (day3.data.train_images, day3.data.test_images, day3.seed) == (75, 25, 7111994)
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_name():
