@@ -69,8 +69,9 @@ def test_logprobs_at_sampling_are_those_of_scoring(vlm):
 
 
 def test_static_buffers_serve_models_without_a_window(tmp_path):
-    llava, gemma = (tiny.load(save(tmp_path / save.__name__)) for save in (families.save_llava, families.save_gemma3))
-    assert (sees_everything(llava), sees_everything(gemma)) == (True, False)
+    saved = (tiny.save_vlm, families.save_llava, families.save_gemma3)
+    qwen, llava, gemma = (tiny.load(save(tmp_path / save.__name__)) for save in saved)
+    assert [sees_everything(model) for model in (qwen, llava, gemma)] == [True, True, False]
     prefix = encode_prompts(llava, build_prompts(llava, INPUTS)).expand(torch.tensor([0, 0, 1]))
     uniforms = draw_uniforms([1, 2, 3], 12)
     static, _ = sample_rows_static(None, llava, prefix, uniforms, 0.9)
