@@ -1,7 +1,7 @@
 """The command line: `duel prepare | train | evaluate | report | status | demo`.
 
 Everything a stranger can get wrong is checked here, before Prefect or torch is started. Exit codes: 0 done,
-1 a service failed or Duel has a bug, 2 something you can mend, 130 interrupted.
+1 a service failed or Duel has a bug, 2 something you can mend, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from duel.errors import DuelError, SettingsError, UserError
 from duel.settings import Settings, fields_of, override, read_profile, read_settings
 from flows.profiles import profile_names, profile_path
 from flows.state import state_directory
+from flows.stopping import SAID, stoppable
 
 # Read by Prefect when it is imported. The recorder's batches keep a process that ends from losing task runs.
 PREFECT_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     # Whole seconds: Prefect 3.8 cuts 0.5 to 0, and its server then spins a core.
@@ -40,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options, unknown = parser.parse_known_args(arguments)
         if unknown:
             raise SettingsError(explain_unknown(unknown[0]))
-        run_command(options)
+        with stoppable():
+            run_command(options)
     except UserError as error:
         print(f"duel: {error}", file=sys.stderr)
         return 2
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"duel: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("duel: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(SAID, file=sys.stderr)
         return 130
     return 0
 

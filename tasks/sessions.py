@@ -23,11 +23,11 @@ def keep_session(run: RunDirectory, command: str) -> Iterator[None]:
     session = begin_session(run, command, current_flow_run())
     try:
         yield
-    except (KeyboardInterrupt, TerminationSignal) as stop:
-        end_session(run, session, "stopped", f"stopped by {type(stop).__name__}")
-        raise
     except BaseException as error:
-        end_session(run, session, "failed", f"{type(error).__name__}: {error}")
+        if stop := _stop_behind(error):
+            end_session(run, session, "stopped", f"stopped by {type(stop).__name__}")
+        else:
+            end_session(run, session, "failed", f"{type(error).__name__}: {error}")
         raise
     end_session(run, session, "completed")
 
@@ -68,3 +68,10 @@ def _settle(client: SyncPrefectClient, flow_run: UUID, run: RunDirectory) -> Non
             client.set_flow_run_state(
                 found.id, Crashed(message="its process is gone; the run went on in another"), force=True
             )
+
+
+def _stop_behind(error: BaseException | None) -> BaseException | None:
+    """Return the request to stop that `error` is, or that came just before it: a server stopped too answers no more."""
+    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit | TerminationSignal):
+        error = error.__context__
+    return error

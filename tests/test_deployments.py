@@ -247,7 +247,7 @@ def test_a_worker_that_ends_takes_its_run_along_which_the_automation_then_calls_
     assert site.worker is not None
     site.worker.send_signal(signal.SIGTERM)
     site.until(lambda: owner_of(site.state / "runs" / "orphan" / "lock") is None, 60)
-    site.until(lambda: site.state_of("orphan") == "CRASHED", 180)  # after 90 s without a heartbeat
+    site.until(lambda: site.state_of("orphan") == "CRASHED", 240)  # after two minutes without a heartbeat
     site.stop_worker()
     site.start_worker()
     assert site.retry("orphan") == "COMPLETED"
