@@ -1,14 +1,23 @@
-"""How surely a mean is known: bootstrap intervals in which the image or the question is the unit."""
+"""How surely a number is known: intervals and a test in which the image, the prompt or the question is the unit.
+
+Which interval serves for what was measured, not assumed: `benchmarks/statistics.py` compares the candidates.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap
+import numpy.typing as npt
+from scipy.stats import beta, norm, t
 
 RESAMPLES = 10_000
+ENUMERATED = 16  # differences other than 0 whose signs are all tried, 2^16 ways
+FEW = 10  # values; resamples of fewer often hold one value alone, which has no standard error
+
+Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -22,25 +31,112 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
+    def within(self, least: float, most: float) -> Interval:
+        """Return the interval cut to what is possible."""
+        return Interval(self.mean, max(self.low, least), min(self.high, most))
+
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """Return the mean of `values` with its bias-corrected accelerated bootstrap interval (Efron 1987).
+    """Return the mean of similarities or rewards with its studentised bootstrap interval (Efron 1981).
 
-    Values that are all equal have an interval of no width. The resampling is seeded: equal values give an
-    equal interval.
+    Fewer than ten values have Student's interval, one value says nothing about the mean (infinite bounds),
+    equal values have an interval of no width. The resampling is seeded: equal values, equal interval. Raises
+    ValueError when there are none.
     """
-    sample = np.asarray(values, dtype=float)
-    mean = float(sample.mean())
-    if np.ptp(sample) <= 1e-12 * max(1.0, abs(mean)):  # equal up to rounding: BCa would divide by zero
-        return Interval(mean, mean, mean)
-    found = bootstrap(
-        (sample,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(0), batch=1000
-    ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high))
+    sample = _sample(values)
+    if len(sample) < FEW or _equal(sample):
+        return _student(sample)
+    rng = np.random.default_rng(0)
+    resamples = sample[rng.integers(len(sample), size=(RESAMPLES, len(sample)))]  # (RESAMPLES, n)
+    mean, error = float(sample.mean()), _standard_error(sample)
+    errors = resamples.std(axis=1, ddof=1) / math.sqrt(len(sample))
+    usable = errors > 1e-12
+    studentised = (resamples.mean(axis=1)[usable] - mean) / errors[usable]
+    low, high = np.quantile(studentised, [0.025, 0.975])
+    return Interval(mean, mean - float(high) * error, mean - float(low) * error)
+
+
+def proportion_interval(values: Sequence[float]) -> Interval:
+    """Return the mean of values in [0, 1], such as pass@1 of each question, with its interval.
+
+    Clopper and Pearson's exact interval at the effective number of units, n* = n m (1 - m) / variance, lowered for
+    the variance being estimated and never below n (Korn and Graubard 1998). With one sample a question this
+    is the exact binomial interval; when all values are 0, or all are 1, too. Raises ValueError for a value outside
+    [0, 1], and when there are none.
+    """
+    sample = _sample(values)
+    if sample.min() < 0 or sample.max() > 1:
+        raise ValueError(f"got values from {sample.min()} to {sample.max()}, expected values in [0, 1]")
+    n, mean = len(sample), float(sample.mean())
+    effective = float(n)
+    if n > 1 and not _equal(sample):
+        student = norm.ppf(0.975) / t.ppf(0.975, n - 1)
+        effective = max(n, student**2 * mean * (1 - mean) / _standard_error(sample) ** 2)
+    right, wrong = mean * effective, (1 - mean) * effective
+    low = float(beta.ppf(0.025, right, wrong + 1)) if right > 0 else 0.0
+    high = float(beta.ppf(0.975, right + 1, wrong)) if wrong > 0 else 1.0
+    return Interval(mean, low, high)
 
 
 def paired_interval(before: Sequence[float], after: Sequence[float]) -> Interval:
-    """Return the mean of `after - before`, unit by unit, with its interval."""
+    """Return the mean of `after - before`, unit by unit, with Student's interval.
+
+    Raises ValueError when the two are not the same number of units, or none.
+    """
+    return _student(paired_differences(before, after))
+
+
+def paired_differences(before: Sequence[float], after: Sequence[float]) -> Array:
+    """Return `after - before`, unit by unit; what differs by rounding alone differs by exactly 0."""
     if len(before) != len(after):
         raise ValueError(f"got {len(before)} values before and {len(after)} after, expected the same units twice")
-    return mean_interval([b - a for a, b in zip(before, after, strict=True)])
+    differences = _sample(after) - _sample(before)
+    differences[np.abs(differences) < 1e-12] = 0.0
+    return differences
+
+
+def sign_flip_p(differences: Sequence[float] | Array) -> float:
+    """Return the two-sided p-value of no difference: how often random signs give a sum as far from 0.
+
+    All signs are tried where few differences are not 0; else 9,999 random ones count with the observed
+    (b + 1) / (m + 1) (Phipson and Smyth 2010), seeded. No difference at all has p = 1.
+    """
+    moved = np.asarray(differences, dtype=float)
+    moved = moved[moved != 0]
+    n = len(moved)
+    if n == 0:
+        return 1.0
+    if n <= ENUMERATED:
+        signs: Array = np.where((np.arange(2**n)[:, None] >> np.arange(n)) & 1, -1.0, 1.0)  # (2^n, n)
+        return float(_as_far(signs, moved).mean())
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(RESAMPLES - 1, n))
+    return (int(_as_far(signs, moved).sum()) + 1) / RESAMPLES
+
+
+def _as_far(signs: Array, moved: Array) -> npt.NDArray[np.bool_]:
+    # Sums of the same numbers in another order differ by rounding; those are ties.
+    least = abs(float(moved.sum())) - 1e-9 * float(np.abs(moved).sum())
+    reached: npt.NDArray[np.bool_] = np.abs(signs @ moved) >= least
+    return reached
+
+
+def _student(sample: Array) -> Interval:
+    mean = float(sample.mean())
+    if len(sample) == 1:
+        return Interval(mean, -math.inf, math.inf)
+    half = 0.0 if _equal(sample) else float(t.ppf(0.975, len(sample) - 1)) * _standard_error(sample)
+    return Interval(mean, mean - half, mean + half)
+
+
+def _sample(values: Sequence[float] | Array) -> Array:
+    if len(values) == 0:
+        raise ValueError("got no values, expected at least one")
+    return np.array(values, dtype=float)
+
+
+def _standard_error(sample: Array) -> float:
+    return float(sample.std(ddof=1)) / math.sqrt(len(sample))
+
+
+def _equal(sample: Array) -> bool:
+    return float(np.ptp(sample)) <= 1e-12 * max(1.0, abs(float(sample[0])))
