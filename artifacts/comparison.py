@@ -7,7 +7,7 @@ is left out and counted. `artifacts.evaluation_table` gathers these comparisons 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from artifacts.evaluations import CheckpointTest, ProxyEvaluation, Unit, read_ch
 from artifacts.reported import Reported, reported_checkpoint
 from artifacts.run import RunDirectory
 from duel.errors import RunError
-from duel.power import detectable, units_needed
+from duel.power import detectable, sampling_deviation, units_needed
 from duel.settings import Settings
 from duel.statistics import Interval, paired_differences, paired_interval, sign_flip_p
 
@@ -48,19 +48,29 @@ class Comparison:
     difference: Interval  # after - before
     p_value: float  # sign-flip permutation test, two-sided
     deviation: float | None  # standard deviation of the differences over units; None for one unit
+    chance: float = 0.0  # of it, what sampling other answers from the same model would give; 0: not known
 
     @property
     def units(self) -> str:
         """What was compared: questions, held-out images or prompt seeds."""
         return UNITS[self.measure]
 
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation to plan with, None where it is unknown or 0.
+
+        Two checkpoints that hardly differ answer alike under equal seeds, and their differences spread less than
+        those of two that do differ ever can: chance in sampling is the least to reckon with.
+        """
+        return max(self.deviation or 0.0, self.chance) or None
+
     def units_needed(self, difference: float) -> int | None:
-        """Return how many units show `difference` at 80 % power; None where the deviation is unknown or 0."""
-        return units_needed(self.deviation, difference) if self.deviation else None
+        """Return how many units show `difference` at 80 % power; None where the spread is unknown."""
+        return units_needed(self.spread, difference) if self.spread else None
 
     def detectable(self) -> float | None:
-        """Return the difference that as many units show at 80 % power; None where the deviation is unknown or 0."""
-        return detectable(self.deviation, self.n) if self.deviation else None
+        """Return the difference that as many units show at 80 % power; None where the spread is unknown."""
+        return detectable(self.spread, self.n) if self.spread else None
 
 
 def compare_checkpoints(run: RunDirectory) -> Comparison | None:
@@ -80,7 +90,7 @@ def compare_tests(before: CheckpointTest, after: CheckpointTest) -> Comparison |
     """
     if _differences(before.how, after.how):
         return None
-    return compare_units("pass@1", before.name, _scores(before), after.name, _scores(after))
+    return _compare_answers(before.name, before, after.name, after)
 
 
 def compare_runs(run: RunDirectory, other: RunDirectory) -> Comparison:
@@ -97,7 +107,7 @@ def compare_runs(run: RunDirectory, other: RunDirectory) -> Comparison:
             f"{names[0]} and {names[1]} were not asked or graded alike: {'; '.join(different)}; "
             "evaluate both with the same settings"
         )
-    found = compare_units("pass@1", names[0], _scores(theirs), names[1], _scores(ours))
+    found = _compare_answers(names[0], theirs, names[1], ours)
     if found is None:
         raise RunError(
             f"{names[0]} and {names[1]} have no graded question in common; "
@@ -165,6 +175,11 @@ def differing_similarity(ours: Settings, theirs: Settings) -> list[str]:
 @cache
 def _paired(before: tuple[float, ...], after: tuple[float, ...]) -> tuple[Interval, float]:
     return paired_interval(before, after), sign_flip_p(paired_differences(before, after))
+
+
+def _compare_answers(before: str, earlier: CheckpointTest, after: str, later: CheckpointTest) -> Comparison | None:
+    found = compare_units("pass@1", before, _scores(earlier), after, _scores(later))
+    return found and replace(found, chance=sampling_deviation([result.scores for result in later.results]))
 
 
 def _scores(test: CheckpointTest) -> dict[Unit, float]:

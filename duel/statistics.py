@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,16 +108,19 @@ def sign_flip_p(differences: Sequence[float] | Array) -> float:
     if n == 0:
         return 1.0
     if n <= ENUMERATED:
-        signs: Array = np.where((np.arange(2**n)[:, None] >> np.arange(n)) & 1, -1.0, 1.0)  # (2^n, n)
-        return float(_as_far(signs, moved).mean())
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(RESAMPLES - 1, n))
-    return (int(_as_far(signs, moved).sum()) + 1) / RESAMPLES
+        flipped = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # (2^n, n)
+        return float(_as_far(flipped, moved).mean())
+    drawn = np.random.default_rng(0).integers(256, size=(RESAMPLES - 1, -(-n // 8)), dtype=np.uint8)
+    flipped = np.unpackbits(drawn, axis=1, count=n)
+    return (int(_as_far(flipped, moved).sum()) + 1) / RESAMPLES
 
 
-def _as_far(signs: Array, moved: Array) -> npt.NDArray[np.bool_]:
+def _as_far(flipped: npt.NDArray[Any], moved: Array) -> npt.NDArray[np.bool_]:
+    """Return which sign flips (ways, n) give a sum at least as far from 0 as the observed one, (ways,)."""
+    total = float(moved.sum())
     # Sums of the same numbers in another order differ by rounding; those are ties.
-    least = abs(float(moved.sum())) - 1e-9 * float(np.abs(moved).sum())
-    reached: npt.NDArray[np.bool_] = np.abs(signs @ moved) >= least
+    least = abs(total) - 1e-9 * float(np.abs(moved).sum())
+    reached: npt.NDArray[np.bool_] = np.abs(total - 2 * (flipped.astype(float) @ moved)) >= least
     return reached
 
 
