@@ -37,8 +37,7 @@ SUMMARY = {
 def write_results(run: RunDirectory) -> None:
     """Write both tables into the run's directory as CSV and Parquet; raises RunError when an evaluation is damaged."""
     for name, frame in (("results", results_frame(run)), ("results_summary", summary_frame(run))):
-        csv = frame.to_csv(index=False, lineterminator="\n").encode("utf-8", "replace")
-        files.write_bytes(run.path / f"{name}.csv", csv)
+        files.write_bytes(run.path / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
         files.write_with(run.path / f"{name}.parquet", partial(frame.to_parquet, index=False))
 
 
@@ -68,7 +67,7 @@ def _question(result: QuestionResult) -> dict[str, Any]:
     return {
         "measure": "pass@1",
         "unit": result.figure_id,
-        "question": result.question,
+        "question": result.question.encode("utf-8", "replace").decode(),  # half a surrogate pair is no UTF-8
         "kind": result.kind,
         "answer_category": result.answer_category,
         "question_id": result.question_id,

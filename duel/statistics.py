@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta, norm, t
 
-RESAMPLES = 10_000
+RESAMPLES = 5000
+SIGN_FLIPS = 9999  # at random, where there are too many to try all
 ENUMERATED = 16  # differences other than 0 whose signs are all tried, 2^16 ways
 FEW = 10  # values; resamples of fewer often hold one value alone, which has no standard error
 
@@ -38,23 +40,26 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """Return the mean of similarities or rewards with its studentised bootstrap interval (Efron 1981).
+    """Return the mean of similarities, rewards or differences with its interval.
 
-    Fewer than ten values have Student's interval, one value says nothing about the mean (infinite bounds),
-    equal values have an interval of no width. The resampling is seeded: equal values, equal interval. Raises
-    ValueError when there are none.
+    At each end the wider of Student's interval, right for what is symmetric, and the studentised bootstrap's (Efron
+    1981), right for what is skewed. Fewer than ten values have Student's alone, one value says nothing about the mean
+    (infinite bounds), equal values have an interval of no width. The resampling is seeded: equal values, equal
+    interval. Raises ValueError when there are none.
     """
     sample = _sample(values)
-    if len(sample) < FEW or _equal(sample):
-        return _student(sample)
-    rng = np.random.default_rng(0)
-    resamples = sample[rng.integers(len(sample), size=(RESAMPLES, len(sample)))]  # (RESAMPLES, n)
-    mean, error = float(sample.mean()), _standard_error(sample)
-    errors = resamples.std(axis=1, ddof=1) / math.sqrt(len(sample))
-    usable = errors > 1e-12
-    studentised = (resamples.mean(axis=1)[usable] - mean) / errors[usable]
-    low, high = np.quantile(studentised, [0.025, 0.975])
-    return Interval(mean, mean - float(high) * error, mean - float(low) * error)
+    mean, n = float(sample.mean()), len(sample)
+    if n == 1:
+        return Interval(mean, -math.inf, math.inf)
+    if _equal(sample):
+        return Interval(mean, mean, mean)
+    student = float(t.ppf(0.975, n - 1))
+    low, high = -student, student
+    if n >= FEW:
+        found = _studentised_quantiles(sample)
+        low, high = min(low, found[0]), max(high, found[1])
+    error = _standard_error(sample)
+    return Interval(mean, mean - high * error, mean - low * error)
 
 
 def proportion_interval(values: Sequence[float]) -> Interval:
@@ -80,11 +85,11 @@ def proportion_interval(values: Sequence[float]) -> Interval:
 
 
 def paired_interval(before: Sequence[float], after: Sequence[float]) -> Interval:
-    """Return the mean of `after - before`, unit by unit, with Student's interval.
+    """Return the mean of `after - before`, unit by unit, with its interval.
 
     Raises ValueError when the two are not the same number of units, or none.
     """
-    return _student(paired_differences(before, after))
+    return mean_interval(paired_differences(before, after).tolist())
 
 
 def paired_differences(before: Sequence[float], after: Sequence[float]) -> Array:
@@ -110,9 +115,9 @@ def sign_flip_p(differences: Sequence[float] | Array) -> float:
     if n <= ENUMERATED:
         flipped = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # (2^n, n)
         return float(_as_far(flipped, moved).mean())
-    drawn = np.random.default_rng(0).integers(256, size=(RESAMPLES - 1, -(-n // 8)), dtype=np.uint8)
+    drawn = np.random.default_rng(0).integers(256, size=(SIGN_FLIPS, -(-n // 8)), dtype=np.uint8)
     flipped = np.unpackbits(drawn, axis=1, count=n)
-    return (int(_as_far(flipped, moved).sum()) + 1) / RESAMPLES
+    return (int(_as_far(flipped, moved).sum()) + 1) / (SIGN_FLIPS + 1)
 
 
 def _as_far(flipped: npt.NDArray[Any], moved: Array) -> npt.NDArray[np.bool_]:
@@ -124,12 +129,23 @@ def _as_far(flipped: npt.NDArray[Any], moved: Array) -> npt.NDArray[np.bool_]:
     return reached
 
 
-def _student(sample: Array) -> Interval:
-    mean = float(sample.mean())
-    if len(sample) == 1:
-        return Interval(mean, -math.inf, math.inf)
-    half = 0.0 if _equal(sample) else float(t.ppf(0.975, len(sample) - 1)) * _standard_error(sample)
-    return Interval(mean, mean - half, mean + half)
+def _studentised_quantiles(sample: Array) -> tuple[float, float]:
+    """Return the 2.5 % and 97.5 % quantiles of (mean - true mean) / standard error, over resamples."""
+    n = len(sample)
+    centred = sample - sample.mean()
+    counts = _resample_counts(n).astype(float)  # (RESAMPLES, n)
+    means = counts @ centred / n
+    errors = np.sqrt(np.maximum(counts @ centred**2 / n - means**2, 0) / (n - 1))
+    usable = errors > 1e-6 * _standard_error(sample)  # a resample of one value alone has no error to divide by
+    low, high = np.quantile(means[usable] / errors[usable], [0.025, 0.975])
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=16)
+def _resample_counts(n: int) -> npt.NDArray[np.uint8]:
+    """Return how often each of n units is drawn in each resample, (RESAMPLES, n)."""
+    drawn = np.random.default_rng(0).integers(n, size=(RESAMPLES, n)) + n * np.arange(RESAMPLES)[:, None]
+    return np.bincount(drawn.ravel(), minlength=RESAMPLES * n).reshape(RESAMPLES, n).astype(np.uint8)
 
 
 def _sample(values: Sequence[float] | Array) -> Array:
