@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Player = Literal["base", "adversary"]
 QuestionKind = Literal["reasoning", "descriptive"]
@@ -142,6 +142,16 @@ class RoundRecord:
     groups: list[Group]
     update: UpdateReport
     draws_asked: int  # distinct images the round needed, drawn now or found in the store
+
+
+@dataclass(frozen=True)
+class ProxyMeasured:
+    """The players measured after some rounds, under fixed seeds; None for a player that does not train."""
+
+    round: int
+    base: dict[str, Any] | None
+    adversary: dict[str, Any] | None
+    draws_asked: int
 
 
 @dataclass(frozen=True)

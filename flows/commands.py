@@ -3,13 +3,10 @@
 import math
 from pathlib import Path
 
-import transformers
-
 from artifacts.evaluation_text import DIFFERENCE, comparison_lines, evaluation_lines
 from artifacts.report import summary_lines
 from artifacts.run import RunDirectory
 from duel.errors import SettingsError
-from duel.models import check_model
 from duel.settings import Settings, read_profile, read_settings
 from flows import evaluate as evaluate_flow
 from flows import prepare as prepare_flow
@@ -22,8 +19,6 @@ from tasks.preparing import open_dataset
 from tasks.recording import checkpoints_to_evaluate
 from tasks.services import check_generator
 
-transformers.utils.logging.disable_progress_bar()  # the models are small; rounds have a bar of their own
-
 DEMO, ARM = "demo", "demo-no-adversary"
 
 
@@ -34,6 +29,8 @@ def prepare(settings: Settings, state: Path) -> None:
 
 def train(settings: Settings, run: str, state: Path) -> None:
     """Train, or go on training."""
+    from duel.models import check_model  # eight seconds of import that no other command needs
+
     check_generator(settings.generator)
     evaluation_questions(settings.evaluation, open_dataset(settings.data, state))
     check_model(settings.models.base)

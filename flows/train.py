@@ -23,13 +23,11 @@ from tasks.writing import describe_drawings, write_prompts
 def train(settings: Settings, run: str, state: Path | None = None) -> None:
     """Train the players round by round; a run that exists is resumed where it stopped, however it stopped."""
     with open_arena(settings, run, state_directory(state)) as arena:
-        first = arena.resume()
-        for start, stop in chapters(first, settings.rounds):
+        for start, stop in chapters(arena.resume(), settings.rounds):
             play_chapter(arena, start, stop)
+            if stop == settings.rounds:
+                keep_state(arena, stop)
             publish_run(arena, stop)
-        last = max(first, settings.rounds)  # a run that has more rounds than asked for stays as it is
-        keep_state(arena, last)
-        publish_run(arena, last)
 
 
 @flow(name="chapter", flow_run_name="rounds {start} to {stop}", validate_parameters=False)
@@ -46,7 +44,7 @@ def play_chapter(arena: Arena, start: int, stop: int) -> None:
 
 def keep_state(arena: Arena, rounds: int) -> None:
     """Measure the players after `rounds` rounds under fixed seeds, and keep them."""
-    record_evaluation(arena, rounds, evaluate_players(arena, rounds, arena.settings.evaluation))
+    record_evaluation(arena, evaluate_players(arena, rounds, arena.settings.evaluation))
     save_checkpoint(arena, rounds)
 
 

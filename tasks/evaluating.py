@@ -11,7 +11,7 @@ from duel.datasets import Dataset, first_charts, set_aside
 from duel.randomness import derive_seed
 from duel.schedule import sample_seeds
 from duel.settings import EvaluationSettings
-from duel.types import Attempt, Completion, Drawing, Grade, ModelInput, Question
+from duel.types import Attempt, Completion, Drawing, Grade, ModelInput, ProxyMeasured, Question
 from tasks.drawing import draw_groups, draws_asked
 from tasks.places import Arena, Examination
 from tasks.scoring import compare
@@ -20,14 +20,13 @@ from tasks.writing import describe, invention, sample
 
 
 @stage("evaluate_players", retries=3, title="after {round:04d} rounds {label}")
-def evaluate_players(arena: Arena, round: int, how: EvaluationSettings) -> dict[str, Any]:
+def evaluate_players(arena: Arena, round: int, how: EvaluationSettings) -> ProxyMeasured:
     """Measure the players on the held-out images and on fresh prompts; every evaluation uses the same seeds."""
-    players: dict[str, dict[str, Any]] = {
-        player: evaluate_base(arena, how) if player == "base" else evaluate_adversary(arena, how)
-        for player in ("base", "adversary")
-        if player in arena.settings.order
-    }
-    return {"round": round, "draws_asked": sum(found["draws_asked"] for found in players.values()), **players}
+    order = arena.settings.order
+    base = evaluate_base(arena, how) if "base" in order else None
+    adversary = evaluate_adversary(arena, how) if "adversary" in order else None
+    asked = sum(found["draws_asked"] for found in (base, adversary) if found is not None)
+    return ProxyMeasured(round, base, adversary, asked)
 
 
 def evaluate_base(arena: Arena, how: EvaluationSettings) -> dict[str, Any]:

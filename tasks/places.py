@@ -1,10 +1,15 @@
-"""Where stages happen: the arena, in which two players train, and the examination, in which the base answers."""
+"""Where stages happen: the arena, in which two players train, and the examination, in which the base answers.
+
+Torch and the models' libraries are imported only when a place is opened: they take eight seconds, and a Prefect worker
+imports the flows also to find their parameters and, before it calls a run cancelled, their hooks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from artifacts.checkpoints import latest_resumable, load_checkpoint
@@ -12,16 +17,16 @@ from artifacts.run import RunDirectory
 from cache.images import ImageStore
 from cache.studio import Studio
 from duel.datasets import SUFFIXES, Dataset
-from duel.embedder import load_embedder
 from duel.judge import Judge
-from duel.players import load_players
-from duel.policy import Policy
 from duel.settings import Settings
 from duel.types import Drawing, Player, UpdateReport
 from tasks.judging import open_judge
 from tasks.preparing import open_dataset
 from tasks.services import open_generator
 from tasks.sessions import keep_session, settle_dead_sessions
+
+if TYPE_CHECKING:
+    from duel.policy import Policy
 
 
 class Place:
@@ -48,7 +53,9 @@ class Arena(Place):
     __slots__ = ("draws_made", "embedder", "max_new_tokens", "progress", "studio", "updates")
 
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, studio: Studio) -> None:
-        super().__init__(settings, run, dataset, load_players(settings))
+        from duel.embedder import load_embedder
+
+        super().__init__(settings, run, dataset, load_policies(settings))
         self.studio = studio
         self.embedder = load_embedder(settings.models)
         self.max_new_tokens = min(settings.sampling.max_new_tokens, studio.generator.prompt_limit)
@@ -79,7 +86,7 @@ class Examination(Place):
     __slots__ = ("judge",)
 
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, judge: Judge) -> None:
-        super().__init__(settings, run, dataset, load_players(settings, ("base",)))
+        super().__init__(settings, run, dataset, load_policies(settings, ("base",)))
         self.judge = judge
 
 
@@ -100,3 +107,13 @@ def open_examination(run: RunDirectory, dataset: Dataset, state: Path) -> Iterat
     """Load the base of a run to evaluate it, beside a training that may be under way."""
     with keep_session(run, "evaluate"), open_judge(run.settings.judge, dataset.root, state) as judge:
         yield Examination(run.settings, run, dataset, judge)
+
+
+def load_policies(settings: Settings, players: Sequence[Player] | None = None) -> Mapping[Player, Policy]:
+    """Load the players, all that the run needs or only these, without a bar: rounds have one of their own."""
+    import transformers
+
+    from duel.players import load_players
+
+    transformers.utils.logging.disable_progress_bar()
+    return load_players(settings, players)

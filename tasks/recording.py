@@ -1,5 +1,6 @@
 """Writing down what happened: rounds, checkpoints, evaluations."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from artifacts.records import write_round
 from artifacts.results import write_results
 from artifacts.run import RunDirectory
 from duel.settings import Settings
-from duel.types import Question, RoundRecord
+from duel.types import ProxyMeasured, Question, RoundRecord
 from tasks.places import Arena
 from tasks.stages import digest, stage
 
@@ -37,14 +38,16 @@ def save_checkpoint(arena: Arena, round: int) -> None:
         checkpoints.write_checkpoint(arena.run, round, arena.players, arena.settings.keep_training_states)
 
 
-def record_evaluation(arena: Arena, round: int, measured: dict[str, Any]) -> None:
-    """Write the proxy evaluation made after `round` rounds; its draws are not the next round's.
+def record_evaluation(arena: Arena, measured: ProxyMeasured) -> None:
+    """Write a proxy evaluation; its draws are not the next round's.
 
     One that was written already and says the same stays: it knows how many images were drawn for it.
     """
-    path = arena.run.eval_logs / f"eval-{round:04d}.json"
-    if not path.exists() or json.loads(path.read_text()) | measured != json.loads(path.read_text()):
-        files.write_json(path, {**measured, "draws_made": arena.draws_made})
+    path = arena.run.eval_logs / f"eval-{measured.round:04d}.json"
+    content = {name: value for name, value in dataclasses.asdict(measured).items() if value is not None}
+    written = json.loads(path.read_text()) if path.exists() else {}
+    if written != {**written, **content}:
+        files.write_json(path, {**content, "draws_made": arena.draws_made})
     arena.draws_made = 0
 
 
