@@ -113,7 +113,7 @@ def sign_flip_p(differences: Sequence[float] | Array) -> float:
     if n == 0:
         return 1.0
     if n <= ENUMERATED:
-        flipped = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # (2^n, n)
+        flipped: npt.NDArray[Any] = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # (2^n, n)
         return float(_as_far(flipped, moved).mean())
     drawn = np.random.default_rng(0).integers(256, size=(SIGN_FLIPS, -(-n // 8)), dtype=np.uint8)
     flipped = np.unpackbits(drawn, axis=1, count=n)
