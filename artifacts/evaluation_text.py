@@ -19,7 +19,7 @@ def evaluation_lines(run: RunDirectory, difference: float = DIFFERENCE) -> list[
     rows = evaluation_table(run)
     reported = reported_checkpoint(run)
     if reported is None:
-        return [f"{run.name}: no checkpoint is evaluated yet", *_proxy_lines(rows)]
+        return [f"{run.name}: no checkpoint has answered any question yet", *_proxy_lines(rows)]
     lines = ["", *_checkpoint_lines(rows)]
     for row in rows:
         if row.reported:
@@ -30,16 +30,27 @@ def evaluation_lines(run: RunDirectory, difference: float = DIFFERENCE) -> list[
 
 
 def comparison_lines(run: RunDirectory, other: RunDirectory, difference: float = DIFFERENCE) -> list[str]:
-    """Return what the reported checkpoint of `run` has that `other`'s has not; raises RunError as `compare_runs`."""
-    found = compare_runs(run, other)
-    lines = ["", f"{run.name} against {other.name}, paired by question and by held-out image:", _change_line(found)]
-    different = differing_similarity(run.settings, other.settings)
+    """Return what the reported checkpoint of `run` has that `other`'s has not; raises RunError as `compare_runs`.
+
+    Runs on a data set without questions are compared by their held-out images alone.
+    """
+    ours, theirs = reported_checkpoint(run), reported_checkpoint(other)
     held_out = compare_held_out(run, other)
+    different = differing_similarity(run.settings, other.settings)
+    lines = ["", f"{run.name} against {other.name}, paired by question and by held-out image:"]
+    found = None
+    if ours is not None or theirs is not None or held_out is None:
+        found = compare_runs(run, other)
+        lines.append(_change_line(found))
     if held_out is not None:
         lines.append(_change_line(held_out))
     elif different:
         lines.append(f"held-out similarity is not compared, the runs differ in {', '.join(different)}")
-    ours = reported_checkpoint(run)
+    for reported in (ours, theirs):
+        if reported is not None and reported.waiting:
+            lines.append(
+                f"not settled: {', '.join(reported.waiting)} still to be evaluated beside {reported.test.name}"
+            )
     return lines if ours is None else [*lines, *power_lines(ours, found, difference)]
 
 

@@ -258,4 +258,12 @@ def test_the_closing_lines_say_the_result_and_its_price(tmp_path):
 
 
 def test_a_run_before_its_first_evaluation_says_so(tmp_path):
-    assert evaluation_lines(open_run(tmp_path)) == ["mine: no checkpoint is evaluated yet"]
+    assert evaluation_lines(open_run(tmp_path)) == ["mine: no checkpoint has answered any question yet"]
+
+
+def test_runs_on_images_without_questions_are_compared_by_their_images(tmp_path):
+    ours, theirs = open_run(tmp_path, "ours"), open_run(tmp_path, "theirs", seed=1)
+    for run, value in ((ours, 0.75), (theirs, 0.5)):
+        write_proxy(run, 3, {"1.png": value, "2.png": value})
+    [line] = [line for line in comparison_lines(ours, theirs) if line.startswith("held-out similarity")]
+    assert "0.500 (theirs after 3 rounds) -> 0.750 (ours after 3 rounds), difference +0.250" in line

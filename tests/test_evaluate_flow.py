@@ -113,6 +113,17 @@ def test_the_charts_that_choose_a_checkpoint_are_not_in_its_number(state):
     assert reported_checkpoint(run).test.name == "ckpt-1"
 
 
+def test_answering_questions_between_rounds_does_not_change_the_training_by_one_bit(state):
+    shutil.copytree(state / "runs" / "seed-0", state / "runs" / "asked")  # one round, then the questions
+    for name in ("asked", "unasked"):
+        train(settings(rounds=2, evaluation__every=5), name, state)
+    asked, unasked = (RunDirectory.read(state, name) for name in ("asked", "unasked"))
+    assert asked.metrics.read_bytes() == unasked.metrics.read_bytes()
+    weights, same = (sorted((run.checkpoints / "ckpt-2").rglob("*.safetensors")) for run in (asked, unasked))
+    assert len(weights) > 1  # the base's, and its optimizer's state
+    assert [path.read_bytes() for path in weights] == [path.read_bytes() for path in same]
+
+
 def test_setting_aside_every_chart_is_refused_before_anything_is_written(state, capsys):
     options = ["--run", "too-many", "--state", str(state), "--evaluation.report", "best"]
     assert main(["train", *options, "--evaluation.development_charts", "25"]) == 2
