@@ -1,7 +1,6 @@
 """Is the adversary worth its draws? The duel against the base alone on the data set's charts, at equal draws.
 
-Trains the duel, then the arm without adversary for as many rounds as ask for as many images, the first round that
-reaches the duel's number being its last. Puts the questions to both, and prints what the duel has that the arm has
+Trains the duel, then the arm without adversary for as many rounds as ask for as many images, or a few more. Puts the questions to both, and prints what the duel has that the arm has
 not: held-out similarity by image, pass@1 by question, for each seed and in the mean over seeds. What is there is
 resumed, not repeated. Run: python -m benchmarks.equal_draws --seeds 0 1 2
 """
@@ -9,6 +8,7 @@ resumed, not repeated. Run: python -m benchmarks.equal_draws --seeds 0 1 2
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,27 +53,32 @@ def settings(arm: str, seed: int, rounds: int) -> Settings:
 
 
 def train_to_draws(seed: int, draws: int, state: Path) -> RunDirectory:
-    """Train the arm without adversary up to the first round at which it has asked for `draws` images."""
+    """Train the arm without adversary until it has asked for `draws` images, or a few more.
+
+    A round asks for fewer images as descriptions become alike, so that the number of rounds is found on the way: each
+    step is as many rounds as would do if all asked for as much as the most of the last ten.
+    """
     name = f"equal-alone-{seed}"
+    arm = settings("base alone", seed, 1)
+    asked: list[int] = []
     if RunDirectory.exists(state, name):
-        run = RunDirectory.read(state, name)
-        done, asked = len(read_metrics(run)), draws_asked(run)
-    else:
-        done, asked = 0, 0
-    while asked < draws:
-        # No round asks for more than this, so that none of these rounds but the last can reach the number.
-        arm = settings("base alone", seed, 1)
-        most = arm.images_per_round * arm.sampling.group_size
-        done += -(-(draws - asked) // most)
-        run = train_run(name, settings("base alone", seed, done), state)
-        asked = draws_asked(run)
-    return run
+        asked = draws_by_round(RunDirectory.read(state, name))
+    while sum(asked) < draws:
+        most = max(asked[-10:], default=arm.images_per_round * arm.sampling.group_size)
+        rounds = len(asked) + math.ceil((draws - sum(asked)) / most)
+        asked = draws_by_round(train_run(name, settings("base alone", seed, rounds), state))
+    return RunDirectory.read(state, name)
 
 
 def draws_asked(run: RunDirectory) -> int:
     """Return how many images the rounds of a run asked for, evaluations not counted."""
+    return sum(draws_by_round(run))
+
+
+def draws_by_round(run: RunDirectory) -> list[int]:
+    """Return how many images each round of a run asked for."""
     metrics = read_metrics(run)
-    return 0 if metrics.empty else int(metrics["draws_asked"].sum())
+    return [] if metrics.empty else [int(asked) for asked in metrics["draws_asked"]]
 
 
 def ask(run: RunDirectory, state: Path) -> None:
