@@ -1,8 +1,9 @@
 """Is the adversary worth its draws? The duel against the base alone on the data set's charts, at equal draws.
 
-Trains the duel, then the arm without adversary for as many rounds as ask for as many images, or a few more. Puts the questions to both, and prints what the duel has that the arm has
-not: held-out similarity by image, pass@1 by question, for each seed and in the mean over seeds. What is there is
-resumed, not repeated. Run: python -m benchmarks.equal_draws --seeds 0 1 2
+Trains the duel, then the arm without adversary for as many rounds as ask for as many images, or a few more. Puts the
+questions to both, and prints what the duel has that the arm has not: held-out similarity by image, pass@1 by question,
+for each seed and in the mean over seeds. What is there is resumed, not repeated.
+Run: python -m benchmarks.equal_draws --seeds 0 1 2
 """
 
 from __future__ import annotations
