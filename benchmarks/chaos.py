@@ -41,8 +41,8 @@ from duel.testing.replicate import ReplicateServer
 
 ROUNDS = 12
 STAGES = (
-    "write_prompts", "draw", "describe_drawings", "score", "learn", "record_round", "evaluate_players", "save_checkpoint",
-    "publish_run",
+    "write_prompts", "draw", "describe_drawings", "score", "learn", "record_round",
+    "evaluate_players", "save_checkpoint", "publish_run",
 )  # fmt: skip
 IMPORT = "import"
 AFTER_SECONDS = "after seconds"
@@ -226,9 +226,9 @@ def killed_while_importing(seconds: float, state: Path, data: Path, replicate: d
     return process.wait()
 
 
-def fingerprint(state: Path) -> dict[str, str]:
-    """Return the hash of everything that must not differ."""
-    run = state / "runs" / "run"
+def fingerprint(state: Path, name: str = "run") -> dict[str, str]:
+    """Return the hash of everything of a run that must not differ."""
+    run = state / "runs" / name
     paths = [run / "training_logs" / "metrics.jsonl", *sorted(run.glob("ckpts/**/*.safetensors"))]
     paths += sorted(run.glob("ckpts/**/training_state.json"))
     found = {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
@@ -253,32 +253,43 @@ def verdict(whole: dict[str, Any], borne: dict[str, Any]) -> list[str]:
 
 
 @contextmanager
-def prefect_server(folder: Path) -> Iterator[str]:
-    """Run a Prefect server of its own until the block ends, and point this process's children at it."""
+def prefect_server(folder: Path) -> Iterator[dict[str, str]]:
+    """Run a Prefect server of its own until the block ends; yield the variables that point a process at it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    home = {"PREFECT_HOME": str(folder / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    with (folder / "server.txt").open("wb") as said:
+        port = str(free.getsockname()[1])
+    variables = {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_API_PORT": port,  # else the UI would call 4200
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+    }
+    log = folder / "server.txt"
+    with log.open("wb") as said:
         server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
-            env=os.environ | home, stdout=said, stderr=said, start_new_session=True,
+            [sys.executable, "-m", "prefect", "server", "start", "--port", port],
+            env=os.environ | variables, stdout=said, stderr=said, start_new_session=True,
         )  # fmt: skip
     try:
-        for _ in range(240):
-            if server.poll() is not None:
-                raise RuntimeError(f"no Prefect server: {(folder / 'server.txt').read_text()[-2000:]}")
-            try:
-                if httpx.get(f"{url}/health").is_success:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.5)
-        os.environ |= home | {"PREFECT_API_URL": url, "PREFECT_LOGGING_LEVEL": "WARNING", "OMP_NUM_THREADS": "1"}
-        yield url
+        wait_for_server(server, variables["PREFECT_API_URL"], log)
+        yield variables
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+
+
+def wait_for_server(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Return when the server answers; raises RuntimeError when it ends or is silent for two minutes."""
+    for _ in range(240):
+        if server.poll() is not None:
+            break
+        try:
+            if httpx.get(f"{url}/health").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.5)
+    raise RuntimeError(f"no Prefect server at {url}: {log.read_text()[-2000:]}")
 
 
 def flow_runs_that_never_end(url: str) -> int:
@@ -308,7 +319,8 @@ def storm(folder: Path, chosen: Sequence[Sequence[Kill]], at_once: int) -> int:
     """Play the whole run and all others; print one line for each; return how many went wrong."""
     write_dataset(folder / "data", 0)
     wrong = 0
-    with prefect_server(folder) as url:
+    with prefect_server(folder) as variables:
+        os.environ |= variables | {"PREFECT_LOGGING_LEVEL": "WARNING", "OMP_NUM_THREADS": "1"}
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["flows.train", "duel.players", "duel.embedder", "duel.replicate"])
         whole = bear(folder / "whole", folder / "data", [])
@@ -326,7 +338,7 @@ def storm(folder: Path, chosen: Sequence[Sequence[Kill]], at_once: int) -> int:
                     faults.append("was never killed")
                 wrong += bool(faults)
                 print(f"{'; '.join(map(str, kills))}: {faults or 'equal'}", flush=True)
-        left = flow_runs_that_never_end(url)
+        left = flow_runs_that_never_end(variables["PREFECT_API_URL"])
         print(f"flow runs left in no terminal state: {left}")
     return wrong + bool(left)
 

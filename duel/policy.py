@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 
+from duel.errors import RunError
 from duel.logprobs import completion_logprobs, pack_rows
 from duel.models import Model
 from duel.optimizer import PlayerOptimizer
@@ -32,6 +33,10 @@ class Policy(Protocol):
     @property
     def optimizer_steps(self) -> int:
         """Optimizer steps it has taken."""
+
+    @property
+    def last_update(self) -> UpdateReport:
+        """What the last call of `learn` did. Raises RunError when it broke half way."""
 
     def sample(
         self,
@@ -73,6 +78,8 @@ class LocalPolicy:
         self.optimizer = optimizer
         self.settings = settings
         self.decoder: StaticDecoder | None = None  # of the last shape sampled on CUDA
+        self._last_update: UpdateReport | None = None
+        self._learning = False  # True after a call of `learn` that raised
 
     @property
     def model(self) -> Model:
@@ -88,6 +95,14 @@ class LocalPolicy:
     def optimizer_steps(self) -> int:
         """Optimizer steps it has taken."""
         return self.optimizer.steps
+
+    @property
+    def last_update(self) -> UpdateReport:
+        """What the last call of `learn` did. Raises RunError when it broke half way, or there was none."""
+        self._check_whole()
+        if self._last_update is None:
+            raise RunError(f"the {self.player} has not learned anything in this process, expected an update")
+        return self._last_update
 
     def sample(
         self,
@@ -154,13 +169,17 @@ class LocalPolicy:
         """Learn from one round; the optimizer steps at the end of this player's accumulation window.
 
         Completions without a reward, and groups whose rewards are all equal, give no gradient. The gradient is that of
-        one batch, however many completions one forward pass takes.
+        one batch, however many completions one forward pass takes. Raises RunError after a call that broke half way:
+        some of its gradient may be there already.
         """
+        self._check_whole()
+        self._learning = True
         batch = build_batch(inputs, groups, self.settings)
         with self.tuning.active():
             loss = accumulate_gradient(self.tuning, batch, self.settings, self.optimizer.accumulation)
         norm = self.optimizer.end_round()
-        return UpdateReport(
+        self._learning = False
+        self._last_update = UpdateReport(
             loss=loss,
             gradient_norm=norm,
             groups=len(groups),
@@ -168,6 +187,7 @@ class LocalPolicy:
             rounds_learned=self.rounds_learned,
             optimizer_steps=self.optimizer_steps,
         )
+        return self._last_update
 
     def save(self, directory: Path) -> None:
         """Write the weights for evaluation: a PEFT adapter folder, or a `save_pretrained` folder."""
@@ -184,6 +204,13 @@ class LocalPolicy:
     def load_training_state(self, directory: Path) -> None:
         """Take them back, bit for bit; raises RunError when they do not fit."""
         self.optimizer.load(directory)
+
+    def _check_whole(self) -> None:
+        if self._learning:
+            raise RunError(
+                f"an update of the {self.player} broke half way and cannot go on in this process; "
+                "run the same command again, it goes on from the last checkpoint"
+            )
 
     def _completions(self, rows: SampledRows) -> Iterator[Completion]:
         table = zip(rows.tokens_BT.tolist(), rows.lengths_B.tolist(), rows.finished_B.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""The command line: `duel prepare | train | evaluate | report | demo`.
+"""The command line: `duel prepare | train | evaluate | report | status | demo`.
 
 Everything a stranger can get wrong is checked here, before Prefect or torch is started. Exit codes: 0 done,
 1 a service failed or Duel has a bug, 2 something you can mend, 130 interrupted.
@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_command(options: argparse.Namespace) -> None:
     """Read the settings, then do what the command says."""
+    if options.command == "status":
+        say_status(options.state, options.run)
+        return
     settings = Settings() if options.command == "demo" else settings_of(options)
     from flows import commands  # torch and Prefect take seconds to import: not before the settings are right
 
@@ -69,6 +72,16 @@ def run_command(options: argparse.Namespace) -> None:
         commands.evaluate(settings, options.run, state, options.compare, options.power)
     else:
         commands.report(settings, options.run, options.compare, state)
+
+
+def say_status(state: Path, run: str) -> None:
+    """Print where a run stands; asks neither Prefect nor a service."""
+    from artifacts.run import RunDirectory
+    from artifacts.status import status_lines
+    from tasks.spending import spend_of
+
+    directory = RunDirectory.read(state, run)
+    print("\n".join(status_lines(directory, spend_of(directory))))
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
@@ -128,7 +141,8 @@ def build_parser() -> argparse.ArgumentParser:
     train = add_command(commands, "train", "train both players; a run that exists is resumed")
     evaluate = add_command(commands, "evaluate", "measure pass@1 of the untrained base and of every checkpoint")
     report = add_command(commands, "report", "write plots and a report (HTML and PDF) of a run")
-    for command in (train, evaluate, report):
+    status = add_command(commands, "status", "say where a run stands, what it cost, how to go on", settings=False)
+    for command in (train, evaluate, report, status):
         command.add_argument("--run", required=True, help="name of the run, a folder under STATE/runs")
     for command in (evaluate, report):
         command.add_argument("--compare", metavar="RUN", help="another run to compare with, e.g. one without adversary")

@@ -9,22 +9,19 @@ from tasks.stages import stage
 from tasks.writing import description, invention
 
 
-@stage("learn", cached=False)
+@stage("learn", cached=False, retries=1)
 def learn(arena: Arena, round: int, player: Player, groups: list[Group]) -> UpdateReport:
     """Let `player` learn from the round's groups.
 
     A retry finds by the player's own count of rounds whether the step was taken, and returns its report.
     """
     policy = arena.players[player]
-    if policy.rounds_learned > turns_before(arena.settings.order, round):
-        return arena.updates[player]
     usable = [group for group in groups if player == "adversary" or group.attempts[0].original.key is not None]
-    report = policy.learn([_input_of(arena, player, group) for group in usable], usable)
+    if policy.rounds_learned <= turns_before(arena.settings.order, round):
+        policy.learn([_input_of(arena, player, group) for group in usable], usable)
+    report = policy.last_update
     refused = len(groups) - len(usable)  # the original was refused: nothing was described
-    arena.updates[player] = dataclasses.replace(
-        report, groups=len(groups), skipped_groups=report.skipped_groups + refused
-    )
-    return arena.updates[player]
+    return dataclasses.replace(report, groups=len(groups), skipped_groups=report.skipped_groups + refused)
 
 
 def _input_of(arena: Arena, player: Player, group: Group) -> ModelInput:

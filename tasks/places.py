@@ -19,7 +19,7 @@ from cache.studio import Studio
 from duel.datasets import SUFFIXES, Dataset
 from duel.judge import Judge
 from duel.settings import Settings
-from duel.types import Drawing, Player, UpdateReport
+from duel.types import Drawing, Player
 from tasks.judging import open_judge
 from tasks.preparing import open_dataset
 from tasks.services import open_generator
@@ -50,7 +50,7 @@ class Place:
 class Arena(Place):
     """The live things of a training run."""
 
-    __slots__ = ("draws_made", "embedder", "max_new_tokens", "progress", "studio", "updates")
+    __slots__ = ("draws_made", "embedder", "max_new_tokens", "progress", "studio")
 
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, studio: Studio) -> None:
         from duel.embedder import load_embedder
@@ -59,7 +59,6 @@ class Arena(Place):
         self.studio = studio
         self.embedder = load_embedder(settings.models)
         self.max_new_tokens = min(settings.sampling.max_new_tokens, studio.generator.prompt_limit)
-        self.updates: dict[Player, UpdateReport] = {}  # each player's last
         self.draws_made = 0  # of the round under way
         self.progress: UUID | None = None  # of the progress bar in the Prefect UI
 

@@ -1,13 +1,8 @@
 """Showing a run in the Prefect UI while it goes on."""
 
-import dataclasses
-from pathlib import Path
-from typing import Any
-
 from artifacts import prefect_ui
-from artifacts.run import RunDirectory
-from cache.ledger import SpendLedger
 from tasks.places import Arena, Place
+from tasks.spending import spend_of
 from tasks.stages import stage
 
 UPDATES = 100  # of a run's progress bar, at most
@@ -28,17 +23,3 @@ def publish_run(place: Place, round: int) -> None:
     prefect_ui.show_plots(place.run)
     prefect_ui.show_evaluations(place.run)
     prefect_ui.show_spend(place.run, spend_of(place.run))
-
-
-def spend_of(run: RunDirectory) -> dict[str, Any]:
-    """Return what the run's images cost; a run whose images are drawn on this machine has no ledger."""
-    path = ledger_of(run)
-    if run.settings.generator.service != "replicate" or not path.exists():
-        return {"service": run.settings.generator.service, "dollars": 0.0}
-    with SpendLedger(path) as ledger:
-        return {"service": run.settings.generator.service, **dataclasses.asdict(ledger.spend(run.name))}
-
-
-def ledger_of(run: RunDirectory) -> Path:
-    """Return where the spend ledger of the run's state directory lies."""
-    return run.path.parent.parent / "spend.sqlite"

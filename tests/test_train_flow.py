@@ -8,7 +8,9 @@ import pytest
 from artifacts.checkpoints import list_checkpoints
 from artifacts.metrics import read_metrics
 from artifacts.run import RunDirectory
-from duel.errors import RunError
+from duel.errors import GeneratorError, RunError
+from duel.optimizer import PlayerOptimizer
+from duel.policy import LocalPolicy
 from duel.settings import override, read_profile, read_settings
 from flows.evaluate import evaluate
 from flows.prepare import prepare
@@ -99,6 +101,39 @@ def test_a_run_opened_again_goes_on_as_if_never_interrupted(state):
     assert fingerprint(state, "resumed") == fingerprint(state, "whole")
 
 
+def test_an_update_that_fails_just_after_its_step_is_retried_and_steps_once(state, monkeypatch):
+    learned, left = LocalPolicy.learn, [2]  # fails after the second round's update
+
+    def learn(self, inputs, groups):
+        report = learned(self, inputs, groups)
+        left[0] -= 1
+        if left[0] == 0:
+            raise GeneratorError("just after the step")
+        return report
+
+    monkeypatch.setattr(LocalPolicy, "learn", learn)
+    train(settings(), "retried", state)
+    assert left[0] < 0
+    assert fingerprint(state, "retried") == fingerprint(state, "whole")
+
+
+def test_an_update_that_breaks_half_way_ends_the_run_which_then_goes_on(state, monkeypatch):
+    stepped = PlayerOptimizer.end_round
+    left = [3]
+
+    def end_round(self):
+        left[0] -= 1
+        if left[0] == 0:
+            raise GeneratorError("out of memory, as it were")
+        return stepped(self)
+
+    monkeypatch.setattr(PlayerOptimizer, "end_round", end_round)
+    with pytest.raises(RunError, match="an update of the base broke half way"):  # not retried on half a gradient
+        train(settings(), "broken", state)
+    train(settings(), "broken", state)
+    assert fingerprint(state, "broken") == fingerprint(state, "whole")
+
+
 def test_asking_for_fewer_rounds_than_there_are_changes_nothing(state):
     run = RunDirectory.read(state, "whole")
     before = fingerprint(state, "whole"), sorted(path.name for path in run.eval_logs.iterdir())
@@ -132,5 +167,6 @@ def test_an_evaluation_asks_every_checkpoint_once(state):
     result = json.loads((tests / "ckpt-0.json").read_text())
     assert {len(row["completions"]) for row in result["per_chart_results"]} == {2}
     before = {path.name: path.stat().st_mtime_ns for path in tests.iterdir()}
-    evaluate(settings(), "whole", state)
+    again = evaluate(settings(), "whole", state, return_state=True)
+    assert again.message == "whole: nothing new, no model loaded and no judge asked"
     assert {path.name: path.stat().st_mtime_ns for path in tests.iterdir()} == before

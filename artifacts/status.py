@@ -1,0 +1,95 @@
+"""Where a run stands, in a few lines: rounds, who has it open, checkpoints, cost, the last failure, how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from artifacts.checkpoints import list_checkpoints
+from artifacts.evaluations import read_checkpoint_tests
+from artifacts.lock import owner_of
+from artifacts.run import RunDirectory
+from artifacts.sessions import Session, read_sessions
+from artifacts.tables import read_rows
+from duel.schedule import player_of
+
+
+def status_lines(run: RunDirectory, spend: Mapping[str, Any]) -> list[str]:
+    """Return what `duel status` prints; `spend` is what the run's images cost, by the ledger's column names."""
+    rows = read_rows(run.metrics)
+    done, rounds = len(rows), run.settings.rounds
+    owner = owner_of(run.path / "lock")
+    sessions = read_sessions(run)
+    said = {
+        "rounds": _rounds(run, rows),
+        "process": f"training now: {owner}" if owner else "nobody trains it now",
+        "checkpoints": _checkpoints(run, done),
+        "questions": _questions(run),
+        "cost": _cost(spend),
+        "last failure": _last_failure(sessions, owner),
+        "to go on": _how_to_go_on(run, done >= rounds, owner),
+    }
+    width = max(map(len, said))
+    return [f"{name:<{width}}  {text}" for name, text in said.items()]
+
+
+def _rounds(run: RunDirectory, rows: list[dict[str, Any]]) -> str:
+    done, rounds = len(rows), run.settings.rounds
+    by_player = [f"{sum(row['player'] == name for row in rows)} {name}" for name in dict.fromkeys(run.settings.order)]
+    text = f"{done} of {rounds} recorded ({', '.join(by_player)})"
+    return text if done >= rounds else f"{text}; next is round {done}, of the {player_of(run.settings.order, done)}"
+
+
+def _checkpoints(run: RunDirectory, done: int) -> str:
+    found = list_checkpoints(run)
+    resumable = [checkpoint for checkpoint in found if checkpoint.resumable]
+    if not resumable:
+        return "none yet: a stopped run starts from round 0, and finds its finished stages"
+    last = resumable[-1]
+    behind = done - last.rounds_done
+    replay = f"; going on replays the updates of {behind} recorded {'rounds' if behind > 1 else 'round'}"
+    return f"{len(found)}, the last is {last.name}{replay if behind > 0 else ''}"
+
+
+def _questions(run: RunDirectory) -> str:
+    tests = read_checkpoint_tests(run)
+    waiting = [one.name for one in list_checkpoints(run) if one.name not in {test.name for test in tests}]
+    known = [test.pass_at_1 for test in tests if test.pass_at_1 is not None]
+    text = f"{len(tests)} checkpoints evaluated"
+    if known:
+        text += f", pass@1 {known[0]:.3f} at the first, {known[-1]:.3f} at the last"
+    if not waiting:
+        return text
+    return f"{text}; {len(waiting)} not yet: {waiting[0]}{f' to {waiting[-1]}' if len(waiting) > 1 else ''}"
+
+
+def _cost(spend: Mapping[str, Any]) -> str:
+    if "predictions" not in spend:
+        return f"none: images are drawn here ({spend['service']})"
+    details = ", ".join(
+        f"{spend[name]} {name.replace('_', ' ')}" for name in ("refused", "failed", "lost", "under_way")
+    )
+    return f"{spend['dollars']:.2f} dollars for {spend['images']} images ({details})"
+
+
+def _last_failure(sessions: list[Session], owner: str | None) -> str:
+    ended = [session for session in sessions if session.outcome in ("failed", "died")]
+    unsaid = [session for session in sessions if session.outcome is None and session.command == "train"]
+    if unsaid and owner is None:
+        session = unsaid[-1]
+        return f"process {session.process} on {session.host}, started {session.started}, died without a word"
+    if not ended:
+        return "none"
+    last = ended[-1]
+    return f"{last.ended}, {last.command}, after {last.rounds} rounds: {last.message}"
+
+
+def _how_to_go_on(run: RunDirectory, complete: bool, owner: str | None) -> str:
+    state = run.path.parent.parent
+    name = run.name if state == Path("state").absolute() else f"{run.name} --state {state}"
+    if owner:
+        return "it is going on"
+    if complete:
+        return f"it is complete; duel evaluate --run {name}, duel report --run {name}"
+    return f"duel train --run {name}, or Retry in the Prefect UI"
