@@ -86,6 +86,12 @@ def test_what_models_wrote_is_escaped(tmp_path: Path) -> None:
     assert "x" * 500 not in page.text
 
 
+def answered(number: int, score: float | None) -> dict[str, object]:
+    """A question of ckpt-N.json with one answer."""
+    question = {"figure_id": str(number), "question": "How many bars?", "ground_truth": "4"}
+    return {**question, "completions": ["4"], "scores": [score], "pass_at_1": score}
+
+
 def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
     with RunDirectory.open(tmp_path, "run_1", Settings()) as run:
         for index in range(3):
@@ -105,7 +111,7 @@ def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
                 "checkpoint_name": f"ckpt-{done}",
                 "overall_pass_at_1": overall,
                 "total_questions": 2,
-                "per_chart_results": [{"pass_at_1": score} for score in scores],
+                "per_chart_results": [answered(number, score) for number, score in enumerate(scores)],
             }
             files.write_json(run.checkpoint_tests / f"ckpt-{done}.json", content)
 
