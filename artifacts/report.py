@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from artifacts import files, pdf
+from artifacts import files
 from artifacts.report_content import ReportContent, gather
 from artifacts.report_pdf import write_report_pdf
 from artifacts.run import RunDirectory
