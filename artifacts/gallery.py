@@ -12,7 +12,7 @@ from artifacts.records import read_round
 from artifacts.run import RunDirectory
 
 FIRST, LAST = 2, 6  # rounds shown where not all can be
-CASES = 6
+CASES = 8
 
 
 @dataclass(frozen=True)

@@ -252,6 +252,12 @@ class ReportSettings(Section):
     moving_average: int = Field(
         10, ge=1, description="points averaged in the plots' smooth lines", json_schema_extra=OPERATIONAL
     )
+    embed: bool = Field(
+        False,
+        description="put the gallery's small pictures into report.html, so that the one file can be sent; "
+        "without, they lie in report_files/ beside it and load as one scrolls",
+        json_schema_extra=OPERATIONAL,
+    )
 
 
 class Settings(Section):
