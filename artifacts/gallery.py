@@ -63,11 +63,7 @@ def read_gallery(run: RunDirectory) -> Gallery:
     """Read every recorded round; raises RunError when one is damaged."""
     rounds = [_read(run, index) for index in run.rounds_recorded()]
     scored = [
-        case
-        for shown in rounds
-        for group in shown.groups
-        for case in group
-        if case.attempt["similarity"] is not None
+        case for shown in rounds for group in shown.groups for case in group if case.attempt["similarity"] is not None
     ]
     return Gallery(rounds, _extremes(scored, -1), _extremes(scored, 1))
 

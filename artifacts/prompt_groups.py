@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,9 @@ def _weigh(texts: Sequence[str]) -> tuple[Array, list[str]]:
     found = Counter(term for bag in bags for term in bag)
     terms = [term for term, count in found.most_common() if count > 1 or len(texts) < 20][:FEATURES]
     place = {term: number for number, term in enumerate(terms)}
-    entries = [(row, place[term], count) for row, bag in enumerate(bags) for term, count in bag.items() if term in place]
+    entries = [
+        (row, place[term], count) for row, bag in enumerate(bags) for term, count in bag.items() if term in place
+    ]
     rows, columns, counts = zip(*entries, strict=True) if entries else ((), (), ())
     sparse = csr_array((np.asarray(counts, dtype=float), (rows, columns)), shape=(len(texts), len(terms)))
     rarity = np.log(len(texts) / np.asarray([found[term] for term in terms], dtype=float))
@@ -94,7 +97,7 @@ def _weigh(texts: Sequence[str]) -> tuple[Array, list[str]]:
 
 def _terms(text: str) -> Counter[str]:
     words = WORD.findall(text.lower())
-    return Counter(words + [f"{first} {second}" for first, second in zip(words, words[1:], strict=False)])
+    return Counter(words + [f"{first} {second}" for first, second in pairwise(words)])
 
 
 def _join(weights: Array) -> list[int]:

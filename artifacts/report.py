@@ -44,15 +44,19 @@ def render_html(content: ReportContent) -> str:
     embed = content.run.settings.report.embed
     pictures = {key: data_uri(path) if embed else f"{BESIDE}/{path.name}" for key, path in content.thumbnails.items()}
     script = "\n".join(_resource(name) for name in SCRIPTS)
-    return _environment().get_template("report.html").render(
-        content=content,
-        dark=DARK[content.theme.name],
-        pictures=pictures,
-        wording=wording,
-        style=Markup(_resource("report.css")),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(gallery_json(content.gallery, pictures, originals=not embed)),  # noqa: S704 - escaped there
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            content=content,
+            dark=DARK[content.theme.name],
+            pictures=pictures,
+            wording=wording,
+            style=Markup(_resource("report.css")),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            data=Markup(gallery_json(content.gallery, pictures, originals=not embed)),
+        )
     )
 
 

@@ -79,9 +79,7 @@ class ReportContent:
         return next((row for row in self.evaluations if row.reported), None)
 
 
-def gather(
-    run: RunDirectory, compare: RunDirectory | None = None, spending: Spending | None = None
-) -> ReportContent:
+def gather(run: RunDirectory, compare: RunDirectory | None = None, spending: Spending | None = None) -> ReportContent:
     """Collect what the report shows, draw its plots, and make the small pictures that are not there yet."""
     gallery = read_gallery(run)
     return ReportContent(
@@ -133,7 +131,7 @@ def setting_rows(settings: Settings) -> list[SettingRow]:
 
 def _images(gallery: Gallery) -> dict[str, Path]:
     """Return where the image of each store key lies."""
-    found = {}
+    found: dict[str, Path] = {}
     for case in gallery.cases():
         for which in ("drawing", "reconstruction"):
             path = case.file(which)

@@ -21,9 +21,10 @@ class Line:
 
     dashes: str
     marker: str
+    hatch: str  # of the band around it
 
 
-LINES = (Line("-", "o"), Line("--", "s"))  # so that two lines differ without their colours
+LINES = (Line("-", "o", "////"), Line("--", "s", "...."))  # so that two lines differ without their colours
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ CHRISTMAS = Theme(
     ink="#12291d",
     faint="#5d6b62",
     grid="#e3e7e0",
-    colours=("#0f4d2e", "#d6323f"),
+    colours=("#0a3d2a", "#e8553f"),
     on_colour="#ffffff",
     festive=True,
 )

@@ -24,7 +24,7 @@ def write_thumbnails(folder: Path, images: Mapping[str, Path]) -> dict[str, Path
     """
     folder.mkdir(exist_ok=True)
     files.clean_leftovers(folder)
-    there = {name for name in os.listdir(folder) if name.endswith(SUFFIX)}
+    there = {path.name for path in folder.iterdir() if path.suffix == SUFFIX}
     wanted = {key: folder / _name(key) for key in images}
     missing = [key for key, path in wanted.items() if path.name not in there]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and encodes without Python's lock

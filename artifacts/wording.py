@@ -39,7 +39,9 @@ def result_lines(content: ReportContent) -> list[tuple[str, str]]:
     reported, row = content.reported, content.result
     if reported is None or row is None or row.questions is None:
         return []
-    lines = [(f"pass@1 of {reported.test.name}, {row.questions.questions} questions", measured(row.questions.pass_at_1))]
+    lines = [
+        (f"pass@1 of {reported.test.name}, {row.questions.questions} questions", measured(row.questions.pass_at_1))
+    ]
     if content.change is not None:
         lines.append((f"against {content.change.before}, the first checkpoint", changed(content.change)))
     if content.rival is not None:
@@ -79,7 +81,9 @@ def cost_line(content: ReportContent) -> str:
 def judge_line(content: ReportContent) -> str:
     """Return what the report knows of the judge's cost."""
     if content.run.settings.judge.service == "openai":
-        return f"Answers are graded by {content.run.settings.judge.model}, billed by its service; the ledger has no sum."
+        return (
+            f"Answers are graded by {content.run.settings.judge.model}, billed by its service; the ledger has no sum."
+        )
     return "Answers are graded on this machine, at no cost."
 
 

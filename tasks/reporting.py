@@ -9,7 +9,7 @@ from cache.ledger import SpendLedger
 from duel.settings import Settings
 
 
-def write_run_report(settings: Settings, run: str, compare: str | None, state: Path) -> Path:
+def write_run_report(settings: Settings | None, run: str, compare: str | None, state: Path) -> Path:
     """Write the plots and the report of a run, alone or against another; return the HTML file."""
     directory = RunDirectory.read(state, run, settings)
     other = RunDirectory.read(state, compare) if compare is not None else None

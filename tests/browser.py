@@ -43,9 +43,7 @@ class Opened:
 
 
 @contextmanager
-def open_page(
-    width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True
-) -> Iterator[Opened]:
+def open_page(width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True) -> Iterator[Opened]:
     """Yield an empty page of a fresh browser, with a profile of its own that is thrown away."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=list(ARGUMENTS))
