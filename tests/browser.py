@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,13 @@ class Opened:
     def faults(self) -> list[str]:
         """Everything that must not happen on a page of ours."""
         return [*self.errors, *self.failed, *self.external]
+
+    def wait_until(self, expression: str, seconds: float = 10) -> None:
+        """Wait until a JavaScript expression is true; on pages whose policy forbids `Page.wait_for_function`, too."""
+        began = time.monotonic()
+        while not self.page.evaluate(expression):
+            assert time.monotonic() - began < seconds, f"still not true after {seconds} s: {expression}"
+            self.page.wait_for_timeout(20)
 
 
 @contextmanager

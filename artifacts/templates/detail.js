@@ -72,10 +72,16 @@ $("before").addEventListener("click", () => turn(-1));
 $("after").addEventListener("click", () => turn(1));
 
 let typing = 0;
-$("controls").addEventListener("input", (event) => {
+function apply(event) {
   clearTimeout(typing);
-  typing = setTimeout(() => change({ [event.target.name]: event.target.value }), event.target.type === "search" ? 120 : 0);
+  const { name, value } = event.target;
+  if (name in state && state[name] !== value) change({ [name]: value });
+}
+$("controls").addEventListener("input", (event) => { // words while they are typed; the rest at once
+  clearTimeout(typing);
+  typing = setTimeout(apply, event.target.type === "search" ? 120 : 0, event);
 });
+$("controls").addEventListener("change", apply);
 $("controls").addEventListener("submit", (event) => event.preventDefault());
 $("controls").addEventListener("reset", () => {
   const standard = { ...STANDARD };
@@ -101,7 +107,9 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.target.matches("input, select, textarea")) {
-    if (event.key === "Escape") event.target.blur();
+    if (event.key !== "Escape" && event.key !== "Enter") return;
+    event.preventDefault(); // a search field would be emptied
+    event.target.blur();
     return;
   }
   const inList = event.target.closest?.(".card");
