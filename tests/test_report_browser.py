@@ -157,6 +157,14 @@ def test_the_detail_shows_the_images_as_they_were_drawn(html: Path) -> None:
         assert page.get_attribute("#folder", "href") == "training_logs/round-0001/round.pdf"
 
 
+def test_a_case_leads_to_its_place_in_the_gallery(html: Path) -> None:
+    with opened_report(html) as opened:
+        link = opened.page.locator(".pair a").first
+        index = re.findall(r"\d+", link.inner_text())[0]
+        link.click()
+        assert opened.page.inner_text("#detail-title").startswith(f"Round {index}, ")
+
+
 def test_an_embedded_report_needs_no_other_file(tmp_path: Path) -> None:
     alone = tmp_path / "elsewhere" / "report.html"
     alone.parent.mkdir()
