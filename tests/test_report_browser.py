@@ -12,6 +12,8 @@ from playwright.sync_api import Page
 from test_report import write_hostile_run
 
 from artifacts.report import write_report
+from artifacts.run import RunDirectory
+from duel.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +70,14 @@ def test_the_first_paint_comes_within_a_second(tmp_path: Path, number: int) -> N
             assert seen < 250  # of thousands of small pictures, those near the screen
     print(f"\n{number} rounds, {page.stat().st_size / 1e6:.1f} MB: first paint after {sorted(times)} ms")
     assert min(times) < 1000  # the best of three: the machine may be busy with other tests
+
+
+def test_a_run_that_has_just_begun_opens_without_a_fault(tmp_path: Path) -> None:
+    with RunDirectory.open(tmp_path, "new", Settings()) as run:
+        html = write_report(run)
+    with opened_report(html, "#gallery") as opened:
+        assert count(opened.page) == "No round was recorded yet."
+        assert opened.page.locator("#controls").is_hidden()
 
 
 def test_filters_leave_what_passes(html: Path) -> None:
@@ -172,7 +182,7 @@ def test_an_embedded_report_needs_no_other_file(tmp_path: Path) -> None:
     with opened_report(alone, "#gallery&open=0.0.0") as opened:
         page = opened.page
         opened.wait_until(
-            "[...document.querySelectorAll('#detail img, #list li:first-child img')].every((image) => image.naturalWidth > 0)"
+            "[...document.querySelectorAll('#detail img, #list li:first-child img')].every((i) => i.naturalWidth > 0)"
         )
         names = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
         assert all(name.startswith("data:") for name in names)
