@@ -46,6 +46,8 @@ def printable(text: str, glyphs: Container[int] | None = None) -> str:
 
 def legible(text: str) -> str:
     """Return `text` for a page that knows every script: line breaks stay, what could break or turn the page goes."""
+    if text.replace("\n", "").isprintable():  # nearly every text
+        return text.strip()
     kept = []
     for character in text.replace("\r\n", "\n"):
         category = unicodedata.category(character)

@@ -165,7 +165,7 @@ def _write_logs(run: RunDirectory, rounds: int, adversary: bool, recorded: int) 
 
 
 def write_long_run(
-    state: Path, rounds: int, name: str = "long", distinct: int = 60, **settings: object
+    state: Path, rounds: int, name: str = "long", distinct: int = 60, groups: int = 1, **settings: object
 ) -> RunDirectory:
     """Return a finished run with all its rounds recorded, quickly: `distinct` images at most, linked, and no PDFs."""
     run = fake_run(state, name, rounds, max(rounds // 10, 1), recorded=0, **settings)
@@ -176,9 +176,9 @@ def write_long_run(
         directory = run.round_directory(index)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
-        record = fake_record(index, images, rounds=rounds, more_words=120)
-        groups = [_link_group(directory, number, group, images, pool) for number, group in enumerate(record.groups)]
-        (directory / "record.json").write_text(json.dumps(_round_json(record, groups)))
+        record = fake_record(index, images, groups=groups, rounds=rounds, more_words=120)
+        linked = [_link_group(directory, number, group, images, pool) for number, group in enumerate(record.groups)]
+        (directory / "record.json").write_text(json.dumps(_round_json(record, linked)))
     return run
 
 
