@@ -38,7 +38,8 @@ def add_hardest(sheets: Sheets, groups: Sequence[PromptGroup]) -> None:
     sheets.title("Hardest prompts, grouped by likeness", height + 10 * mm)
     sheets.paragraph(
         "The adversary's prompts grouped by the likeness of their words, the group that earned most first. Left the "
-        "drawing of a typical prompt, right of the hardest; bars: the group's share of the adversary's prompts over the run."
+        "drawing of a typical prompt, right of the hardest; bars: the group's share of the adversary's prompts over "
+        "the run."
     )
     _in_columns(sheets, len(groups), height, lambda place, x: _group(sheets, groups[place], x))
 
