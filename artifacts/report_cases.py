@@ -52,18 +52,39 @@ def add_rounds(sheets: Sheets, gallery: Gallery) -> None:
     )
     for found in gallery.ends:
         for group in found.groups:
-            sheets.make_room(SMALL_SIDE + 12 * mm)
+            sheets.make_room(SMALL_SIDE + 20 * mm)
             title = f"Round {found.round}, {found.player}, group {group[0].group + 1}"
             sheets.top -= draw_text(sheets.canvas, title, MARGIN, sheets.top, WIDTH, size=7, font=BOLD) + 1 * mm
-            images = [(group[0], "drawing", ""), *((case, "reconstruction", _score(case)) for case in group[:SMALL])]
-            if found.player == "adversary":
-                pairs = [((case, "drawing", ""), (case, "reconstruction", _score(case))) for case in group]
-                images = [image for pair in pairs for image in pair][: SMALL + 1]
-            for place, (case, which, caption) in enumerate(images):
-                x = MARGIN + place * (SMALL_SIDE + 1 * mm)
-                _image(sheets, case, which, x, SMALL_SIDE)
-                draw_text(sheets.canvas, caption, x, sheets.top - SMALL_SIDE - 0.5 * mm, SMALL_SIDE, size=6)
-            sheets.top -= SMALL_SIDE + 6 * mm
+            draw = _base_group if found.player == "base" else _adversary_group
+            draw(sheets, group)
+
+
+def _base_group(sheets: Sheets, group: Sequence[Case]) -> None:
+    """Draw the drawing and its reconstructions in a row, then the prompt and the best description."""
+    _image(sheets, group[0], "drawing", MARGIN, SMALL_SIDE)
+    for place, case in enumerate(group[:SMALL], start=1):
+        x = MARGIN + place * (SMALL_SIDE + 1 * mm)
+        _image(sheets, case, "reconstruction", x, SMALL_SIDE)
+        draw_text(sheets.canvas, _score(case), x, sheets.top - SMALL_SIDE - 0.5 * mm, SMALL_SIDE, size=6)
+    sheets.top -= SMALL_SIDE + 3.4 * mm
+    for label, field in (("Prompt", "prompt"), ("Most similar description", "description")):
+        said = f"{label}: {shown(group[0].attempt[field])}"
+        sheets.top -= draw_text(sheets.canvas, said, MARGIN, sheets.top, WIDTH, lines=2, size=5.8, colour=FAINT)
+    sheets.top -= 3 * mm
+
+
+def _adversary_group(sheets: Sheets, group: Sequence[Case]) -> None:
+    """Draw pairs of drawing and reconstruction in a row, each with its prompt."""
+    pair = 2 * (SMALL_SIDE + 1 * mm)
+    for place, case in enumerate(group[: (SMALL + 1) // 2]):
+        x = MARGIN + place * pair
+        _image(sheets, case, "drawing", x, SMALL_SIDE)
+        _image(sheets, case, "reconstruction", x + SMALL_SIDE + 1 * mm, SMALL_SIDE)
+        top = sheets.top - SMALL_SIDE - 0.5 * mm
+        top -= draw_text(sheets.canvas, f"similarity {_score(case)}", x, top, pair, size=6)
+        prompt = shown(case.attempt["prompt"])
+        draw_text(sheets.canvas, prompt, x, top, pair - 2 * mm, lines=3, size=5.8, colour=FAINT)
+    sheets.top -= SMALL_SIDE + 13 * mm
 
 
 def _in_columns(sheets: Sheets, count: int, height: float, draw: Callable[[int, float], None]) -> None:

@@ -57,9 +57,10 @@ def add_head(sheets: Sheets, content: ReportContent) -> None:
         canvas.setFillColor(sheets.accents[place % 2])
         canvas.rect(MARGIN, sheets.top - 7.5 * mm, 1 * mm, 7.5 * mm, stroke=0, fill=1)
         draw_text(canvas, headline.label, MARGIN + 4 * mm, sheets.top, 88 * mm, size=9, font=BOLD)
-        draw_text(canvas, headline.note, MARGIN + 4 * mm, sheets.top - 4.4 * mm, 92 * mm, size=6.5, colour=FAINT)
+        below = sheets.top - 4.4 * mm
+        noted = draw_text(canvas, headline.note, MARGIN + 4 * mm, below, 92 * mm, lines=2, size=6.5, colour=FAINT)
         draw_text(canvas, headline.value, MARGIN + 100 * mm, sheets.top - 1 * mm, 78 * mm, size=12, font=BOLD)
-        sheets.top -= 10 * mm
+        sheets.top -= 7 * mm + noted
 
 
 def add_curves(sheets: Sheets, content: ReportContent) -> None:
