@@ -79,7 +79,7 @@ def test_a_duels_report_is_self_contained(tmp_path: Path, rounds: int, every: in
     assert page.tags.count("link") == 1  # the empty icon, so that none is asked for
     assert "url(" not in re.sub(r"url\(#\w+\)", "", html.read_text(encoding="utf-8"))
     assert [heading for heading in page.headings if heading in SECTIONS] == list(SECTIONS)
-    assert page.text.index("pass@1 of ckpt") < page.text.index("first → last checkpoint")
+    assert page.text.index("pass@1 of ckpt") < page.text.index("images asked for → drawn")
     assert sum(address.startswith("data:image/png") for address in page.addresses) == 7
     assert html.stat().st_size < 5e6
     assert (run.path / "report.pdf").read_bytes().startswith(b"%PDF-")
