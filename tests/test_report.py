@@ -132,7 +132,7 @@ def test_what_models_wrote_is_escaped(tmp_path: Path) -> None:
     assert "<" not in page.data[: page.data.index('"use strict"')]
     texts = gallery_of(page)["texts"]
     assert HOSTILE[1] in texts
-    assert HOSTILE[6].removesuffix(" \ufe0f") + " \ufe0f" in texts  # emoji whole, joined as they were
+    assert HOSTILE[6] in texts  # emoji whole, joined as they were
     assert "x" * 3999 + "…" in texts
     assert "reversed by an override" in texts
 
