@@ -18,22 +18,27 @@ TEMPORARY = ".writing-"
 REPLACED = ".replaced-"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that, whenever the machine stops, `path` holds the old bytes or the new ones."""
-    write_with(path, lambda temporary: temporary.write_bytes(data))
+def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
+    """Write a file so that, whenever the machine stops, `path` holds the old bytes or the new ones.
+
+    Without `durable` that holds for a killed process, not for a power cut, and costs no wait for the disk.
+    """
+    write_with(path, lambda temporary: temporary.write_bytes(data), durable)
 
 
-def write_with(path: Path, write: Callable[[Path], object]) -> None:
+def write_with(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
     """Let `write` write a new file at the path it is given, which then becomes `path`, whole or not at all."""
     temporary = _temporary_name(path)
     try:
         write(temporary)
-        sync(temporary)
+        if durable:
+            sync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync(path.parent)
+    if durable:
+        sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

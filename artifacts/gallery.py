@@ -1,9 +1,9 @@
-"""Which rounds and which cases a report shows."""
+"""The recorded rounds of a run, and which of their cases a report shows first."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 from artifacts.records import read_round
 from artifacts.run import RunDirectory
 
-FIRST, LAST = 2, 6  # rounds shown whole
-CASES = 6
+FIRST, LAST = 2, 6  # rounds shown where not all can be
+CASES = 8
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,15 @@ class Case:
 
     round: int
     player: str
+    group: int
+    place: int  # in its group, as in record.json
     attempt: dict[str, Any]
     directory: Path
+
+    def file(self, which: str) -> Path | None:
+        """Return where the `drawing` or `reconstruction` lies; None when it was refused."""
+        name = self.attempt[which]["file"]
+        return self.directory / name if name else None
 
 
 @dataclass(frozen=True)
@@ -36,43 +43,50 @@ class ShownRound:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What a report shows of the rounds."""
+    """All rounds that were recorded, and what stands out of them."""
 
     rounds: list[ShownRound]
     best: list[Case]  # most similar of all rounds
     worst: list[Case]  # least similar
 
+    @property
+    def ends(self) -> list[ShownRound]:
+        """The first and the last rounds."""
+        return self.rounds if len(self.rounds) <= FIRST + LAST else [*self.rounds[:FIRST], *self.rounds[-LAST:]]
 
-def choose(run: RunDirectory) -> Gallery:
-    """Return the first and last rounds, and the best and worst attempts of all rounds that were recorded."""
-    recorded = run.rounds_recorded()
-    shown = sorted({*recorded[:FIRST], *recorded[-LAST:]})
-    best: dict[str, Case] = {}
-    worst: dict[str, Case] = {}
-    for index in recorded:
-        found = [
-            case for group in _shown(run, index).groups for case in group if case.attempt["similarity"] is not None
-        ]
-        best = _extremes([*best.values(), *found], -1)
-        worst = _extremes([*worst.values(), *found], 1)
-    return Gallery([_shown(run, index) for index in shown], list(best.values()), list(worst.values()))
+    def cases(self) -> Iterator[Case]:
+        """Yield every attempt, round by round."""
+        return (case for shown in self.rounds for group in shown.groups for case in group)
 
 
-def _extremes(cases: Iterable[Case], sign: int) -> dict[str, Case]:
+def read_gallery(run: RunDirectory) -> Gallery:
+    """Read every recorded round; raises RunError when one is damaged."""
+    rounds = [_read(run, index) for index in run.rounds_recorded()]
+    scored = [
+        case for shown in rounds for group in shown.groups for case in group if case.attempt["similarity"] is not None
+    ]
+    return Gallery(rounds, _extremes(scored, -1), _extremes(scored, 1))
+
+
+def _extremes(cases: Sequence[Case], sign: int) -> list[Case]:
     """Return the CASES with the smallest sign * similarity, one for each drawing, by the drawing's store key."""
-    ordered = sorted(cases, key=lambda case: sign * case.attempt["similarity"])
-    one_each: dict[str, Case] = {}
-    for case in ordered:
-        one_each.setdefault(case.attempt["drawing"]["key"], case)
-    return dict(heapq.nsmallest(CASES, one_each.items(), key=lambda item: sign * item[1].attempt["similarity"]))
+    chosen: dict[str, Case] = {}
+    for case in cases:
+        key = case.attempt["drawing"]["key"]
+        if key not in chosen or sign * case.attempt["similarity"] < sign * chosen[key].attempt["similarity"]:
+            chosen[key] = case
+    return heapq.nsmallest(CASES, chosen.values(), key=lambda case: sign * float(case.attempt["similarity"]))
 
 
-def _shown(run: RunDirectory, index: int) -> ShownRound:
+def _read(run: RunDirectory, index: int) -> ShownRound:
     record = read_round(run, index)
     directory, player = run.round_directory(index), record["player"]
     groups = [
-        sorted((Case(index, player, attempt, directory) for attempt in group["attempts"]), key=_similar_first)
-        for group in record["groups"]
+        sorted(
+            (Case(index, player, number, place, attempt, directory) for place, attempt in enumerate(group["attempts"])),
+            key=_similar_first,
+        )
+        for number, group in enumerate(record["groups"])
     ]
     return ShownRound(index, player, groups)
 

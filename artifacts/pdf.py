@@ -1,4 +1,8 @@
-"""What every PDF page here needs: fonts that lie on this machine, text in boxes, images in boxes."""
+"""What every PDF page here needs: fonts that lie on this machine, text in boxes, images in boxes.
+
+DejaVu Sans, which comes with matplotlib, has the Latin, Greek, Cyrillic, Hebrew and Arabic letters and many symbols. An
+emoji that it lacks is set as its name in brackets, a letter that it lacks as a box; the HTML report shows them all.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from functools import cache
 from pathlib import Path
 
 import matplotlib as mpl
-from PIL import Image
 from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
@@ -15,13 +18,15 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
-from artifacts.text import printable, visual_order, wrap
+from artifacts.pictures import encode, shrink
+from artifacts.text import joined, printable, visual_order, wrap
 
 REGULAR, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 INK, FAINT, RULE, PAPER = HexColor("#1b1f1d"), HexColor("#66706b"), HexColor("#d5dbd7"), HexColor("#f3f5f3")
 GREEN, RED = HexColor("#14532d"), HexColor("#a61b29")
 PLAYER_COLOURS = {"base": GREEN, "adversary": RED}
 DOTS_PER_POINT = 250 / 72  # embedded images have 250 dots to the inch
+JPEG_QUALITY = 88
 
 
 @cache
@@ -44,7 +49,7 @@ def open_canvas(path: Path, size: tuple[float, float], title: str) -> Canvas:
 def text_lines(text: str, width: float, lines: int, size: float, font: str = REGULAR) -> list[str]:
     """Return what a box of `width` points holds of `text`, as at most `lines` lines."""
     # No letter is narrower than a tenth of its size that matters here: the rest could never be seen.
-    visible = printable(text[: int(lines * width / size * 10) + 1], glyphs(font))
+    visible = printable(joined(printable(text[: int(lines * width / size * 10) + 1])), glyphs(font))
     return wrap(visible, width, lines, lambda part: float(pdfmetrics.stringWidth(part, font, size)))
 
 
@@ -72,14 +77,14 @@ def draw_text(
 def draw_image(canvas: Canvas, path: Path, x: float, bottom: float, width: float, height: float) -> None:
     """Fit an image file into a box, centred, re-encoded as a JPEG of the size that can be seen."""
     try:
-        data, (pixels_x, pixels_y) = jpeg(path, round(max(width, height) * DOTS_PER_POINT))
+        picture = shrink(path, round(max(width, height) * DOTS_PER_POINT))
     except OSError:  # bytes that are no image; they lie beside the page for whoever wants to know
         draw_empty(canvas, "not a readable image", x, bottom, width, height)
         return
-    scale = min(width / pixels_x, height / pixels_y)
-    shown_x, shown_y = pixels_x * scale, pixels_y * scale
+    scale = min(width / picture.width, height / picture.height)
+    shown_x, shown_y = picture.width * scale, picture.height * scale
     place = (x + (width - shown_x) / 2, bottom + (height - shown_y) / 2)
-    canvas.drawImage(ImageReader(io.BytesIO(data)), *place, shown_x, shown_y)
+    canvas.drawImage(ImageReader(io.BytesIO(encode(picture, "JPEG", JPEG_QUALITY))), *place, shown_x, shown_y)
     canvas.setStrokeColor(RULE)
     canvas.setLineWidth(0.4)
     canvas.rect(*place, shown_x, shown_y, fill=0)
@@ -92,18 +97,3 @@ def draw_empty(canvas: Canvas, reason: str, x: float, bottom: float, width: floa
     canvas.setLineWidth(0.4)
     canvas.rect(x, bottom, width, height, fill=1)
     draw_text(canvas, reason, x + 2 * mm, bottom + height / 2 + 10, width - 4 * mm, lines=3, size=6, colour=RED)
-
-
-def jpeg(path: Path, side: int, quality: int = 88) -> tuple[bytes, tuple[int, int]]:
-    """Return an image file as a JPEG no larger than `side` pixels either way, and its size; transparent is white."""
-    with Image.open(path) as image:
-        image.draft("RGB", (side, side))
-        image.thumbnail((side, side), reducing_gap=2.0)
-        if image.has_transparency_data:
-            opaque = Image.new("RGB", image.size, "white")
-            opaque.paste(image, mask=image.convert("RGBA").getchannel("A"))
-        else:
-            opaque = image.convert("RGB")
-    encoded = io.BytesIO()
-    opaque.save(encoded, "JPEG", quality=quality, subsampling=0)
-    return encoded.getvalue(), opaque.size

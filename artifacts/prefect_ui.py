@@ -9,7 +9,7 @@ import base64
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,12 +22,13 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from artifacts.evaluations import interval, read_checkpoint_tests, read_proxy_evaluations
+from artifacts.evaluation_table import evaluation_table
 from artifacts.metrics import read_metrics
 from artifacts.plots import write_plots
 from artifacts.records import read_round
 from artifacts.run import RunDirectory
 from artifacts.text import decimals, printable
+from duel.statistics import Interval
 
 ROUNDS = 20  # in the table of the last rounds
 THUMBNAIL, PLOT = 144, 720  # pixels
@@ -85,16 +86,17 @@ def show_plots(run: RunDirectory) -> None:
 
 def show_evaluations(run: RunDirectory) -> None:
     """Show similarity on held-out images, the adversary's reward and pass@1 of every checkpoint, with intervals."""
-    proxies = {found.rounds_done: found for found in read_proxy_evaluations(run)}
-    tests = {found.rounds_done: found for found in read_checkpoint_tests(run)}
     rows = [
         {
-            "rounds": done,
-            "held-out similarity": _interval(proxies[done].similarities if done in proxies else []),
-            "adversary's reward": _interval(proxies[done].adversary_rewards if done in proxies else []),
-            "pass@1": _interval(tests[done].questions if done in tests else []),
+            "rounds": row.rounds_done,
+            "held-out similarity": _interval(row.similarity),
+            "adversary's reward": _interval(row.adversary_reward),
+            "pass@1": _interval(row.questions.pass_at_1 if row.questions else None),
+            "invalid": row.questions.invalid if row.questions else "–",
+            "ungraded": row.questions.ungraded if row.questions else "–",
+            "reported": "yes" if row.reported else "",
         }
-        for done in sorted(proxies.keys() | tests.keys())
+        for row in evaluation_table(run)
     ]
     if rows:
         create_table_artifact(
@@ -153,11 +155,8 @@ def _cell(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _interval(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    found = interval(values)
-    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+def _interval(found: Interval | None) -> str:
+    return "–" if found is None else f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
 def _jpeg(path: Path) -> str:

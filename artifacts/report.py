@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from functools import cache
+from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from artifacts import files, pdf
-from artifacts.report_content import ReportContent, gather
+from artifacts import files, wording
+from artifacts.gallery_data import gallery_json
+from artifacts.report_content import BESIDE, ReportContent, Spending, gather
 from artifacts.report_pdf import write_report_pdf
 from artifacts.run import RunDirectory
 from artifacts.summary import summary_lines
-from artifacts.text import ELLIPSIS, decimals, printable
+from artifacts.text import decimals, legible, shorten
+from artifacts.themes import DARK
+from artifacts.thumbnails import data_uri
 
 __all__ = ["render_html", "summary_lines", "write_report"]
 
-THUMBNAIL = 200  # pixels
-TEXT = 420  # characters of a text that are shown
+TEXT = 420  # characters of a text in the parts of the page that are not the gallery
+SCRIPTS = ("gallery.js", "detail.js")
 
 
-def write_report(run: RunDirectory, compare: RunDirectory | None = None) -> Path:
-    """Draw the plots, write `report.html` and `report.pdf` into the run's directory, and return the HTML file."""
-    content = gather(run, compare)
+def write_report(run: RunDirectory, compare: RunDirectory | None = None, spending: Spending | None = None) -> Path:
+    """Draw the plots, write `report.html` and `report.pdf` into the run's directory, and return the HTML file.
+
+    The page's small pictures lie in `report_files/` beside it, or in it with `report.embed`.
+    """
+    content = gather(run, compare, spending)
     html, paper = run.path / "report.html", run.path / "report.pdf"
     files.write_bytes(html, render_html(content).encode())
     files.write_with(paper, lambda path: write_report_pdf(path, content))
@@ -31,12 +40,28 @@ def write_report(run: RunDirectory, compare: RunDirectory | None = None) -> Path
 
 
 def render_html(content: ReportContent) -> str:
-    """Return the page; everything in it is embedded, and everything models wrote is escaped."""
-    return _template().render(content=content)
+    """Return the page; it asks for nothing but files beside it, and everything models wrote is escaped."""
+    embed = content.run.settings.report.embed
+    pictures = {key: data_uri(path) if embed else f"{BESIDE}/{path.name}" for key, path in content.thumbnails.items()}
+    script = "\n".join(_resource(name) for name in SCRIPTS)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            content=content,
+            dark=DARK[content.theme.name],
+            pictures=pictures,
+            wording=wording,
+            style=Markup(_resource("report.css")),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            data=Markup(gallery_json(content.gallery, pictures, originals=not embed)),
+        )
+    )
 
 
 @cache
-def _template() -> Template:
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("artifacts"),
         autoescape=True,
@@ -44,24 +69,15 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"thumbnail": _thumbnail, "png": _png, "shown": _shown, "decimals": decimals}
-    return environment.get_template("report.html")
+    environment.filters |= {"png": data_uri, "shown": _shown, "decimals": decimals}
+    return environment
 
 
-def _thumbnail(path: Path) -> str:
-    """Return a small JPEG as data URI; empty when the bytes are no image."""
-    try:
-        data, _ = pdf.jpeg(path, THUMBNAIL, quality=82)
-    except OSError:
-        return ""
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
-
-
-def _png(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+@cache
+def _resource(name: str) -> str:
+    return resources.files("artifacts").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _shown(text: str) -> str:
-    """Return what a page shows of a text: no control characters, and no more than fits."""
-    clean = printable(text[: TEXT * 4])
-    return clean if len(clean) <= TEXT else clean[: TEXT - 1] + ELLIPSIS
+    """Return what a page shows of a text: nothing that turns or breaks it, and no more than fits."""
+    return shorten(" ".join(legible(text[: TEXT * 4]).split()), TEXT)

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts import plots
-from artifacts.evaluations import interval, read_checkpoint_tests, read_proxy_evaluations
-from artifacts.gallery import Gallery, choose
+from artifacts.comparison import Comparison, compare_checkpoints, compare_held_out, compare_runs, differing_similarity
+from artifacts.evaluation_table import EvaluationRow, evaluation_table
+from artifacts.gallery import Gallery, read_gallery
 from artifacts.metrics import read_timings
+from artifacts.prompt_groups import PromptGroup, group_prompts
+from artifacts.reported import Reported, reported_checkpoint
 from artifacts.run import RunDirectory
 from artifacts.summary import Headline, headlines, summary
 from artifacts.themes import THEMES, Theme
+from artifacts.thumbnails import write_thumbnails
+from duel.errors import RunError
 from duel.settings import Settings, flatten
-from duel.statistics import Interval
 
-
-@dataclass(frozen=True)
-class EvaluationRow:
-    """One row of the evaluation table; None where nothing was measured."""
-
-    rounds_done: int
-    similarity: Interval | None
-    adversary_reward: Interval | None
-    pass_at_1: Interval | None
+BESIDE = "report_files"  # the folder of small pictures
 
 
 @dataclass(frozen=True)
@@ -37,52 +34,90 @@ class SettingRow:
 
 
 @dataclass(frozen=True)
+class Spending:
+    """What the drawing service billed for the run, from the ledger."""
+
+    dollars: float
+    images: int  # billed, refusals included
+    counts: Mapping[str, int]  # how requests ended: drawn, refused, failed, lost, unknown, under way
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another run beside this one."""
+
+    run: RunDirectory
+    headlines: list[Headline]
+    comparisons: list[Comparison]  # before: the rival's
+    not_compared: list[str]  # why something could not be compared
+
+
+@dataclass(frozen=True)
 class ReportContent:
     """One run, gathered for a reader."""
 
     run: RunDirectory
     theme: Theme
     kind: str
+    reported: Reported | None
+    change: Comparison | None  # of the reported checkpoint against the run's first one
     headlines: list[Headline]
-    compared: list[Headline]  # the other run's, empty without one
-    compare_name: str
+    rival: Rival | None
     plots: dict[str, Path]
     evaluations: list[EvaluationRow]
+    hardest: list[PromptGroup]
     gallery: Gallery
+    thumbnails: dict[str, Path]  # small pictures by store key
     settings: list[SettingRow]
     versions: dict[str, str]
     seconds: dict[str, float]  # mean seconds a round, by stage
+    spending: Spending | None  # None: nothing was bought
+
+    @property
+    def result(self) -> EvaluationRow | None:
+        """The evaluation whose pass@1 is the run's result."""
+        return next((row for row in self.evaluations if row.reported), None)
 
 
-def gather(run: RunDirectory, compare: RunDirectory | None = None) -> ReportContent:
-    """Collect what the report shows, and draw its plots."""
+def gather(run: RunDirectory, compare: RunDirectory | None = None, spending: Spending | None = None) -> ReportContent:
+    """Collect what the report shows, draw its plots, and make the small pictures that are not there yet."""
+    gallery = read_gallery(run)
     return ReportContent(
         run=run,
         theme=THEMES[run.settings.report.theme],
         kind="duel" if run.settings.originals == "adversary" else "no adversary",
+        reported=reported_checkpoint(run),
+        change=compare_checkpoints(run),
         headlines=headlines(summary(run)),
-        compared=headlines(summary(compare)) if compare else [],
-        compare_name=compare.name if compare else "",
+        rival=compared(run, compare) if compare else None,
         plots=plots.write_plots(run, compare),
-        evaluations=evaluation_rows(run),
-        gallery=choose(run),
+        evaluations=evaluation_table(run),
+        hardest=group_prompts(list(gallery.cases())),
+        gallery=gallery,
+        thumbnails=write_thumbnails(run.path / BESIDE, _images(gallery)),
         settings=setting_rows(run.settings),
         versions=_versions(run),
         seconds=_seconds(run),
+        spending=spending,
     )
 
 
-def evaluation_rows(run: RunDirectory) -> list[EvaluationRow]:
-    """Return one row for each number of rounds at which anything was evaluated."""
-    proxies = {found.rounds_done: found for found in read_proxy_evaluations(run)}
-    tests = {found.rounds_done: found for found in read_checkpoint_tests(run)}
-    rows = []
-    for done in sorted(proxies.keys() | tests.keys()):
-        proxy, test = proxies.get(done), tests.get(done)
-        similarity = _interval(proxy.similarities if proxy else [])
-        reward = _interval(proxy.adversary_rewards if proxy else [])
-        rows.append(EvaluationRow(done, similarity, reward, _interval(test.questions if test else [])))
-    return rows
+def compared(run: RunDirectory, other: RunDirectory) -> Rival:
+    """Return what two runs can be compared by; what cannot be compared yet, or at all, is said."""
+    found, missing = [], []
+    try:
+        found.append(compare_runs(run, other))
+    except RunError as error:  # a run under way has no evaluation yet: the rest of the report stands without it
+        missing.append(f"pass@1: {error}")
+    different = differing_similarity(run.settings, other.settings)
+    held_out = compare_held_out(run, other)
+    if held_out is not None:
+        found.append(held_out)
+    elif different:
+        missing.append(f"held-out similarity: the runs differ in {', '.join(different)}")
+    else:
+        missing.append("held-out similarity: one of the two runs has no such evaluation yet")
+    return Rival(other, headlines(summary(other)), found, missing)
 
 
 def setting_rows(settings: Settings) -> list[SettingRow]:
@@ -94,8 +129,15 @@ def setting_rows(settings: Settings) -> list[SettingRow]:
     ]
 
 
-def _interval(values: list[float]) -> Interval | None:
-    return interval(values) if values else None
+def _images(gallery: Gallery) -> dict[str, Path]:
+    """Return where the image of each store key lies."""
+    found: dict[str, Path] = {}
+    for case in gallery.cases():
+        for which in ("drawing", "reconstruction"):
+            path = case.file(which)
+            if path is not None:
+                found.setdefault(case.attempt[which]["key"], path)
+    return found
 
 
 def _versions(run: RunDirectory) -> dict[str, str]:

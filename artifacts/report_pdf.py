@@ -1,154 +1,156 @@
-"""The report on paper: numbers, curves, evaluations, best and worst cases, settings."""
+"""The report on paper, in the order of the page: result, curves, evaluations, cases, rounds, what was run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from reportlab.lib.colors import HexColor
-from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 
-from artifacts.gallery import Case
-from artifacts.pdf import BOLD, FAINT, REGULAR, RULE, draw_empty, draw_image, draw_text, open_canvas
-from artifacts.plots import SIZE
-from artifacts.report_content import ReportContent
-from artifacts.round_pdf import shown
+from artifacts import wording
+from artifacts.evaluation_table import GroupResult
+from artifacts.pdf import BOLD, FAINT, draw_image, draw_text
+from artifacts.plot_drawing import SIZE
+from artifacts.report_cases import add_cases, add_hardest, add_rounds
+from artifacts.report_content import ReportContent, Rival
+from artifacts.sheets import MARGIN, WIDTH, Sheets
 from artifacts.text import decimals
-from duel.statistics import Interval
+from artifacts.wording import changed, measured
 
-MARGIN = 16 * mm
-WIDTH, TOP, BOTTOM = A4[0] - 2 * MARGIN, A4[1] - 20 * mm, 18 * mm
-PLOT_HEIGHT = WIDTH * SIZE[1] / SIZE[0]
-SIDE = (WIDTH - 4 * mm) / 6  # of a case's images
+PLOT = WIDTH * 0.78
+PLOT_HEIGHT = PLOT * SIZE[1] / SIZE[0]
 
 
 def write_report_pdf(path: Path, content: ReportContent) -> None:
     """Write the report as PDF, A4."""
-    pages = ReportPages(path, content)
-    pages.add_head()
-    pages.add_evaluations()
-    pages.add_plots()
-    pages.add_cases("Most similar, of all recorded rounds", content.gallery.best)
-    pages.add_cases("Least similar, of all recorded rounds", content.gallery.worst)
-    pages.add_settings()
-    pages.canvas.save()
+    sheets = Sheets(path, f"{content.run.name}: Duel report", content.run.name, content.theme)
+    add_head(sheets, content)
+    add_curves(sheets, content)
+    add_evaluations(sheets, content)
+    if content.rival is not None:
+        add_comparison(sheets, content, content.rival)
+    add_hardest(sheets, content.hardest)
+    add_cases(sheets, "Most similar, of all recorded rounds", content.gallery.best)
+    add_cases(sheets, "Least similar, of all recorded rounds", content.gallery.worst)
+    add_rounds(sheets, content.gallery)
+    add_settings(sheets, content)
+    add_cost(sheets, content)
+    sheets.save()
 
 
-class ReportPages:
-    """Fills pages from the top; what does not fit begins the next one."""
-
-    def __init__(self, path: Path, content: ReportContent) -> None:
-        self.content = content
-        self.accents = [HexColor(colour) for colour in content.theme.colours]
-        self.canvas = open_canvas(path, A4, f"{content.run.name}: Duel report")
-        self.page = 0
-        self.top = TOP
-        self._begin_page()
-
-    def add_head(self) -> None:
-        """The run's name and its five numbers."""
-        run = self.content.run
-        kind = "a duel" if self.content.kind == "duel" else "no adversary"
-        self.top -= draw_text(self.canvas, run.name, MARGIN, self.top, WIDTH, size=22, font=BOLD)
-        about = f"Duel report  ·  {kind}  ·  seed {run.settings.seed}"
-        self.top -= draw_text(self.canvas, about, MARGIN, self.top, WIDTH, size=9, colour=FAINT) + 6 * mm
-        for place, headline in enumerate(self.content.headlines):
-            self.canvas.setFillColor(self.accents[place % 2])
-            self.canvas.rect(MARGIN, self.top - 8.5 * mm, 1 * mm, 8.5 * mm, stroke=0, fill=1)
-            draw_text(self.canvas, headline.label, MARGIN + 4 * mm, self.top, 45 * mm, size=9, font=BOLD)
-            draw_text(self.canvas, headline.note, MARGIN + 4 * mm, self.top - 4.6 * mm, 85 * mm, size=6.5, colour=FAINT)
-            draw_text(self.canvas, headline.value, MARGIN + 92 * mm, self.top - 1 * mm, 44 * mm, size=13, font=BOLD)
-            if self.content.compared:
-                other = f"{self.content.compare_name}: {self.content.compared[place].value}"
-                draw_text(
-                    self.canvas, other, MARGIN + 136 * mm, self.top - 1.6 * mm, 42 * mm, lines=2, size=7, colour=FAINT
-                )
-            self.top -= 12 * mm
-
-    def add_evaluations(self) -> None:
-        """One row for each number of rounds at which anything was evaluated."""
-        self._title("Evaluations: mean and 95 % interval", 30 * mm)
-        columns = [(0.0, 30 * mm), (32 * mm, 46 * mm), (80 * mm, 46 * mm), (128 * mm, 46 * mm)]
-        self._row(("rounds trained", "held-out similarity", "adversary's reward", "pass@1"), columns, font=BOLD)
-        for row in self.content.evaluations:
-            cells = (str(row.rounds_done), *map(_measured, (row.similarity, row.adversary_reward, row.pass_at_1)))
-            self._row(cells, columns)
-
-    def add_plots(self) -> None:
-        """The curves, two on a page."""
-        self.top -= 6 * mm
-        for path in self.content.plots.values():
-            self._make_room(PLOT_HEIGHT)
-            draw_image(self.canvas, path, MARGIN, self.top - PLOT_HEIGHT, WIDTH, PLOT_HEIGHT)
-            self.top -= PLOT_HEIGHT + 8 * mm
-
-    def add_cases(self, title: str, cases: Sequence[Case]) -> None:
-        """Drawings beside their reconstructions, three to a row."""
-        height = SIDE + 27 * mm
-        self._title(title, height if cases else 10 * mm)
-        for place, case in enumerate(cases):
-            column = place % 3
-            if column == 0:
-                self._make_room(height)
-            self._case(case, MARGIN + column * (2 * SIDE + 2 * mm))
-            if column == 2 or place == len(cases) - 1:
-                self.top -= height
-
-    def add_settings(self) -> None:
-        """Versions and all settings, those that differ from the default in bold."""
-        self._title("What was run (bold: differs from the default)", 30 * mm)
-        versions = ", ".join(f"{library} {version}" for library, version in self.content.versions.items())
-        self.top -= draw_text(self.canvas, versions, MARGIN, self.top, WIDTH, lines=3, size=7, colour=FAINT) + 2 * mm
-        columns = [(0.0, 68 * mm), (70 * mm, WIDTH - 70 * mm)]
-        for row in self.content.settings:
-            self._row((row.name, row.value), columns, font=BOLD if row.changed else REGULAR)
-
-    def _case(self, case: Case, x: float) -> None:
-        for place, which in ((x, "drawing"), (x + SIDE, "reconstruction")):
-            drawing = case.attempt[which]
-            box = (place, self.top - SIDE, SIDE - 1 * mm, SIDE - 1 * mm)
-            if drawing["file"] is None:
-                draw_empty(self.canvas, f"refused: {drawing['refusal'] or 'no drawing'}", *box)
-            else:
-                draw_image(self.canvas, case.directory / drawing["file"], *box)
-        width, top = 2 * SIDE - 1 * mm, self.top - SIDE - 1.5 * mm
-        accent = self.accents[case.player == "adversary"]
-        scores = f"similarity {decimals(case.attempt['similarity'])}   round {case.round}, {case.player}"
-        top -= draw_text(self.canvas, scores, x, top, width, size=6, font=BOLD, colour=accent) + 0.5 * mm
-        for label, text in (("Prompt", case.attempt["prompt"]), ("Description", case.attempt["description"])):
-            top -= draw_text(self.canvas, f"{label}: {shown(text)}", x, top, width, lines=4, size=5.8) + 0.6 * mm
-
-    def _row(self, cells: Sequence[str], columns: Sequence[tuple[float, float]], font: str = REGULAR) -> None:
-        self._make_room(6 * mm)
-        for cell, (left, width) in zip(cells, columns, strict=True):
-            draw_text(self.canvas, cell, MARGIN + left, self.top, width, size=7, font=font)
-        self.canvas.setStrokeColor(RULE)
-        self.canvas.setLineWidth(0.3)
-        self.canvas.line(MARGIN, self.top - 3.4 * mm, MARGIN + WIDTH, self.top - 3.4 * mm)
-        self.top -= 4.3 * mm
-
-    def _title(self, text: str, needed: float) -> None:
-        self._make_room(needed + 14 * mm)
-        self.top -= 6 * mm
-        self.top -= draw_text(self.canvas, text, MARGIN, self.top, WIDTH, size=11, font=BOLD, colour=self.accents[0])
-        self.top -= 2.5 * mm
-
-    def _make_room(self, height: float) -> None:
-        if self.top - height < BOTTOM:
-            self._begin_page()
-
-    def _begin_page(self) -> None:
-        if self.page:
-            self.canvas.showPage()
-        self.page += 1
-        self.top = TOP
-        for place, accent in enumerate(self.accents):
-            self.canvas.setFillColor(accent)
-            self.canvas.rect(0, A4[1] - (2 + place) * 1.6 * mm + 1.6 * mm, A4[0], 1.6 * mm, stroke=0, fill=1)
-        foot = f"{self.content.run.name}  ·  page {self.page}"
-        draw_text(self.canvas, foot, MARGIN, 11 * mm, WIDTH, size=6.5, colour=FAINT)
+def add_head(sheets: Sheets, content: ReportContent) -> None:
+    """Set the run's name, its result and its five numbers."""
+    run, canvas = content.run, sheets.canvas
+    kind = "a duel" if content.kind == "duel" else "no adversary"
+    sheets.top -= draw_text(canvas, run.name, MARGIN, sheets.top, WIDTH, lines=2, size=22, font=BOLD)
+    about = (
+        f"Duel report  ·  {kind}  ·  base {run.settings.models.base}, drawn by {run.settings.generator.service}, "
+        f"data {run.settings.data.source}, seed {run.settings.seed}"
+    )
+    sheets.top -= draw_text(canvas, about, MARGIN, sheets.top, WIDTH, lines=2, size=9, colour=FAINT) + 5 * mm
+    for place, (what, number) in enumerate(wording.result_lines(content)):
+        size = 12 if place == 0 else 9
+        draw_text(canvas, what, MARGIN, sheets.top, 98 * mm, size=size)
+        sheets.top -= draw_text(canvas, number, MARGIN + 100 * mm, sheets.top, 78 * mm, size=size, font=BOLD) + 1.5 * mm
+    sheets.paragraph(wording.result_note(content))
+    sheets.top -= 3 * mm
+    for place, headline in enumerate(content.headlines):
+        canvas.setFillColor(sheets.accents[place % 2])
+        canvas.rect(MARGIN, sheets.top - 7.5 * mm, 1 * mm, 7.5 * mm, stroke=0, fill=1)
+        draw_text(canvas, headline.label, MARGIN + 4 * mm, sheets.top, 88 * mm, size=9, font=BOLD)
+        below = sheets.top - 4.4 * mm
+        noted = draw_text(canvas, headline.note, MARGIN + 4 * mm, below, 92 * mm, lines=2, size=6.5, colour=FAINT)
+        draw_text(canvas, headline.value, MARGIN + 100 * mm, sheets.top - 1 * mm, 78 * mm, size=12, font=BOLD)
+        sheets.top -= 7 * mm + noted
 
 
-def _measured(found: Interval | None) -> str:
-    return "–" if found is None else f"{found.mean:.3f}   ({found.low:.3f} to {found.high:.3f})"
+def add_curves(sheets: Sheets, content: ReportContent) -> None:
+    """Draw the curves, three on a page."""
+    sheets.title("Curves", PLOT_HEIGHT if content.plots else 10 * mm)
+    if not content.plots:
+        sheets.paragraph("Nothing was recorded yet.")
+    for path in content.plots.values():
+        sheets.make_room(PLOT_HEIGHT)
+        draw_image(sheets.canvas, path, MARGIN + (WIDTH - PLOT) / 2, sheets.top - PLOT_HEIGHT, PLOT, PLOT_HEIGHT)
+        sheets.top -= PLOT_HEIGHT + 3 * mm
+
+
+def add_evaluations(sheets: Sheets, content: ReportContent) -> None:
+    """One row for each number of rounds at which anything was evaluated, then the reported one's groups."""
+    sheets.title("Evaluations", 40 * mm)
+    sheets.paragraph(
+        "Mean and 95 % interval over questions, held-out images and prompts; below it the difference from the run's "
+        "first evaluation, paired unit by unit, with a two-sided sign-flip test."
+    )
+    if not content.evaluations:
+        sheets.paragraph("Nothing was evaluated yet.")
+        return
+    widths = [22 * mm, 52 * mm, 52 * mm, 52 * mm]
+    sheets.row(("rounds", "pass@1", "held-out similarity", "adversary's reward"), widths, bold=True)
+    for row in content.evaluations:
+        questions = row.questions
+        means = (questions.pass_at_1 if questions else None, row.similarity, row.adversary_reward)
+        name = f"{row.rounds_done}{'  reported' if row.reported else ''}"
+        sheets.row((name, *map(measured, means)), widths, bold=row.reported, size=7)
+        changes = (questions.against_first if questions else None, row.similarity_change, row.adversary_reward_change)
+        if any(changes):
+            sheets.row(("", *(changed(change) if change else "" for change in changes)), widths, size=6)
+    if content.reported is not None and content.result is not None and content.result.questions is not None:
+        result = content.result
+        add_groups(sheets, content.reported.test.name, [result.questions, *result.by_kind, *result.by_category])
+
+
+def add_groups(sheets: Sheets, name: str, groups: list[GroupResult | None]) -> None:
+    """One row for each group of questions."""
+    widths = [31 * mm, 40 * mm, 47 * mm, 14 * mm, 14 * mm, 15 * mm, 17 * mm]
+    sheets.top -= 4 * mm
+    sheets.paragraph(f"{name} by kind of question and of answer", size=8, faint=False, font=BOLD)
+    head = ("questions", "pass@1", "against the first checkpoint", "number", "answers", "invalid", "ungraded")
+    sheets.row(head, widths, bold=True, size=6.4)
+    for group in groups:
+        if group is not None:
+            counts = (group.questions, group.answers, group.invalid, group.ungraded)
+            cells = (group.group, measured(group.pass_at_1), changed(group.against_first), *map(str, counts))
+            sheets.row(cells, widths, size=6.4)
+
+
+def add_comparison(sheets: Sheets, content: ReportContent, rival: Rival) -> None:
+    """What two runs can be compared by, then both runs' five numbers."""
+    ours, theirs = content.run.name, rival.run.name
+    sheets.title(f"Against {theirs}", 40 * mm)
+    widths = [36 * mm, 24 * mm, 24 * mm, 58 * mm, 36 * mm]
+    if rival.comparisons:
+        sheets.row(("", ours, theirs, "difference", "units"), widths, bold=True, lines=3)
+    for found in rival.comparisons:
+        units = f"{found.n} {found.units}" + (f", {found.left_out} of one side left out" if found.left_out else "")
+        means = decimals(found.after_mean), decimals(found.before_mean)
+        sheets.row((found.measure, *means, changed(found), units), widths, lines=2)
+    for reason in rival.not_compared:
+        sheets.paragraph(f"Not compared: {reason}")
+    sheets.top -= 3 * mm
+    widths = [36 * mm, 60 * mm, 60 * mm]
+    sheets.row(("", ours, theirs), widths, bold=True, lines=2)
+    for headline, other in zip(content.headlines, rival.headlines, strict=True):
+        sheets.row((headline.label, headline.value, other.value), widths)
+
+
+def add_settings(sheets: Sheets, content: ReportContent) -> None:
+    """All settings, those that differ from the default in bold, and versions."""
+    sheets.title("What was run (bold: differs from the default)", 30 * mm)
+    for row in content.settings:
+        sheets.row((row.name, row.value), [64 * mm, WIDTH - 64 * mm], bold=row.changed, lines=3)
+    sheets.top -= 3 * mm
+    versions = ", ".join(f"{library} {version}" for library, version in content.versions.items())
+    sheets.paragraph(f"Versions: {versions}")
+
+
+def add_cost(sheets: Sheets, content: ReportContent) -> None:
+    """What drawings cost, and where the time went."""
+    sheets.title("Cost and time", 30 * mm)
+    sheets.paragraph(f"{wording.cost_line(content)} {wording.judge_line(content)}", faint=False)
+    if not content.seconds:
+        return
+    widths = [50 * mm, 30 * mm]
+    sheets.row(("stage", "seconds a round"), widths, bold=True)
+    for stage, seconds in content.seconds.items():
+        sheets.row((stage, decimals(seconds, 2)), widths)
+    sheets.row(("all stages", decimals(sum(content.seconds.values()), 2)), widths, bold=True)

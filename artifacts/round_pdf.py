@@ -25,7 +25,7 @@ CELL_HEIGHT = CELL + 24 * mm  # with its caption
 
 PAIR = (WIDTH - 2 * GAP) / 2  # width of an adversary round's drawing and reconstruction
 HALF = (PAIR - 1.5 * mm) / 2
-PAIR_HEIGHT = HALF + 17.5 * mm
+PAIR_HEIGHT = HALF + 19 * mm
 
 
 def write_round_pdf(path: Path, content: Mapping[str, Any], images: Path) -> None:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from artifacts.comparison import Comparison, compare_checkpoints, compare_proxies
 from artifacts.evaluations import read_checkpoint_tests, read_proxy_evaluations
 from artifacts.metrics import read_metrics, read_timings
+from artifacts.reported import reported_checkpoint
 from artifacts.run import RunDirectory
 
 
@@ -23,9 +25,10 @@ class Headline:
 def summary(run: RunDirectory) -> dict[str, Any]:
     """Return the run's numbers; None where nothing was measured.
 
-    Similarity is the mean over held-out images, the adversary's reward the mean over fresh prompts, pass@1
-    the mean over questions; each at the first and at the last evaluation. `draws_asked` counts the images
-    that training needed, and evaluations where their files say so, `draws_made` those not in the store.
+    Similarity is the mean over held-out images, the adversary's reward the mean over fresh prompts, each at the first
+    and at the last evaluation; pass@1 is the mean over questions, at the first and at the reported checkpoint.
+    Changes are comparisons, paired by unit. `draws_asked` counts the images that training needed, and evaluations
+    where their files say so, `draws_made` those not in the store.
     """
     metrics, timings = read_metrics(run), read_timings(run)
     proxies, tests = read_proxy_evaluations(run), read_checkpoint_tests(run)
@@ -37,7 +40,10 @@ def summary(run: RunDirectory) -> dict[str, Any]:
         asked.append(int(metrics["draws_asked"].sum()))
     if not timings.empty:
         made.append(int(timings["draws_made"].sum()))
-    pass_at_1 = [test.pass_at_1 for test in tests if test.pass_at_1 is not None]
+    graded = [test for test in tests if test.pass_at_1 is not None]
+    reported = reported_checkpoint(run, tests)
+    is_later = bool(graded) and reported is not None and reported.test.rounds_done > graded[0].rounds_done
+    changes = compare_proxies(proxies[0], proxies[-1]) if len(proxies) > 1 else []
     return {
         "run": run.name,
         "originals": run.settings.originals,
@@ -50,8 +56,10 @@ def summary(run: RunDirectory) -> dict[str, Any]:
         "adversary_reward_after": reward[-1] if len(reward) > 1 else None,
         "draws_asked": sum(asked),
         "draws_made": sum(made),
-        "pass_at_1_first": pass_at_1[0] if pass_at_1 else None,
-        "pass_at_1_last": pass_at_1[-1] if len(pass_at_1) > 1 else None,
+        "pass_at_1_first": graded[0].pass_at_1 if graded else None,
+        "pass_at_1_last": reported.test.pass_at_1 if reported is not None and is_later else None,
+        "reported": f"{reported.test.name} ({reported.rule})" if reported is not None else None,
+        "changes": {found.measure: found for found in (*changes, compare_checkpoints(run)) if found is not None},
         "questions": len(tests[-1].questions) if tests else 0,
     }
 
@@ -60,14 +68,13 @@ def headlines(numbers: dict[str, Any]) -> list[Headline]:
     """Return the five numbers of `summary` in words."""
     rounds = f"{numbers['base_rounds']} of the base, {numbers['adversary_rounds']} of the adversary"
     pass_at_1 = _change(numbers["pass_at_1_first"], numbers["pass_at_1_last"])
-    questions = f", {numbers['questions']} questions" if numbers["questions"] else ""
     draws = f"{numbers['draws_asked']} → {numbers['draws_made']}"
     return [
         Headline("Rounds", str(numbers["rounds"]), rounds),
         _measured("Held-out similarity", numbers, "similarity", "mean cosine on images never trained on"),
         _measured("Adversary's reward", numbers, "adversary_reward", "mean over freshly sampled prompts"),
         Headline("Draws", draws, "images asked for → drawn; the others were in the store"),
-        Headline("pass@1", pass_at_1, f"first → last checkpoint{questions}"),
+        Headline("pass@1", pass_at_1, _pass_note(numbers)),
     ]
 
 
@@ -79,7 +86,22 @@ def summary_lines(run: RunDirectory) -> list[str]:
 
 
 def _measured(label: str, numbers: dict[str, Any], field: str, note: str) -> Headline:
-    return Headline(label, _change(numbers[f"{field}_before"], numbers[f"{field}_after"]), note)
+    value = _change(numbers[f"{field}_before"], numbers[f"{field}_after"])
+    return Headline(label, value, note + _surely(numbers["changes"].get(label[0].lower() + label[1:])))
+
+
+def _pass_note(numbers: dict[str, Any]) -> str:
+    if numbers["reported"] is None:
+        return "questions about charts never trained on"
+    return f"first → reported checkpoint, {numbers['reported']}" + _surely(numbers["changes"].get("pass@1"))
+
+
+def _surely(found: Comparison | None) -> str:
+    """Return how surely a change is known."""
+    if found is None:
+        return ""
+    change = found.difference
+    return f": {change.mean:+.3f} [{change.low:+.3f}, {change.high:+.3f}], {found.n} {found.units}"
 
 
 def _change(before: float | None, after: float | None) -> str:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Container
 
+from arabic_reshaper import ArabicReshaper
+from bidi.algorithm import get_display
+
 ELLIPSIS = "…"
 UNKNOWN = "□"
 RIGHT_TO_LEFT = frozenset({"R", "AL"})
-MIRRORED = str.maketrans("()[]{}<>«»", ")(][}{><»«")
+DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+SKIN_TONES = range(0x1F3FB, 0x1F400)
+VARIATIONS = range(0xFE00, 0xFE10)  # of the character before: as text, as emoji
+ARABIC = ArabicReshaper({"delete_harakat": False, "support_ligatures": True})
 
 
 def decimals(value: float | None, digits: int = 3) -> str:
@@ -19,20 +25,42 @@ def decimals(value: float | None, digits: int = 3) -> str:
 def printable(text: str, glyphs: Container[int] | None = None) -> str:
     """Return `text` on one line, without control and format characters.
 
-    What the font cannot show becomes a box; `glyphs` are the code points that it can (all, when None).
+    `glyphs` are the code points that the font can show (all, when None). A symbol that it cannot show becomes its
+    Unicode name in brackets, `[christmas tree]`; anything else becomes a box.
     """
     kept = []
     for character in text:
-        category = unicodedata.category(character)
-        if category == "Cf":  # zero-width joiners, direction marks
+        category, code = unicodedata.category(character), ord(character)
+        if category == "Cf" or code in VARIATIONS:  # zero-width joiners, direction marks
             continue
         if category in ("Cc", "Zl", "Zp"):
             kept.append(" ")
-        elif category in ("Cs", "Cn") or (glyphs is not None and ord(character) not in glyphs):
-            kept.append(" " if character.isspace() else UNKNOWN)
+        elif category in ("Cs", "Cn"):
+            kept.append(UNKNOWN)
+        elif glyphs is not None and code not in glyphs:
+            kept.append(_stand_in(character, category))
         else:
             kept.append(character)
     return " ".join("".join(kept).split())
+
+
+def legible(text: str) -> str:
+    """Return `text` for a page that knows every script: line breaks stay, what could break or turn the page goes."""
+    if text.replace("\n", "").isprintable():  # nearly every text
+        return text.strip()
+    kept = []
+    for character in text.replace("\r\n", "\n"):
+        category = unicodedata.category(character)
+        if character == "\n" or category not in ("Cc", "Cs", "Cn", "Zl", "Zp"):
+            kept.append("" if character in DIRECTIONS else character)
+        else:
+            kept.append(UNKNOWN if category in ("Cs", "Cn") else " ")
+    return "".join(kept).strip()
+
+
+def shorten(text: str, characters: int) -> str:
+    """Return `text`, cut with an ellipsis when it is longer than `characters`."""
+    return text if len(text) <= characters else text[: characters - 1] + ELLIPSIS
 
 
 def wrap(text: str, width: float, lines: int, measure: Callable[[str], float]) -> list[str]:
@@ -54,39 +82,24 @@ def wrap(text: str, width: float, lines: int, measure: Callable[[str], float]) -
     return broken
 
 
+def joined(text: str) -> str:
+    """Return printable `text` with Arabic letters in the forms they have beside their neighbours."""
+    return str(ARABIC.reshape(text)) if any(unicodedata.bidirectional(letter) == "AL" for letter in text) else text
+
+
 def visual_order(line: str) -> str:
-    """Return one line with its right-to-left stretches reversed, for a printer that goes from left to right.
-
-    A small part of the Unicode bidirectional algorithm: the first strong letter decides the line's
-    direction, numbers keep theirs, brackets are mirrored. Arabic letters are not joined.
-    """
-    directions = [unicodedata.bidirectional(character) for character in line]
-    strong = [direction for direction in directions if direction == "L" or direction in RIGHT_TO_LEFT]
-    if not RIGHT_TO_LEFT.intersection(strong):
+    """Return one line in the order in which a printer that goes from left to right sets it (Unicode's UAX 9)."""
+    if not any(unicodedata.bidirectional(letter) in RIGHT_TO_LEFT for letter in line):
         return line
-    rightward = strong[0] == "L"
-    stretches: list[tuple[bool, str]] = []  # (left to right, characters)
-    for place, character in enumerate(line):
-        flows = _flows_rightward(directions, place, rightward)
-        if stretches and stretches[-1][0] == flows:
-            stretches[-1] = (flows, stretches[-1][1] + character)
-        else:
-            stretches.append((flows, character))
-    ordered = stretches if rightward else stretches[::-1]
-    return "".join(part if flows else part[::-1].translate(MIRRORED) for flows, part in ordered)
+    return str(get_display(line))
 
 
-def _flows_rightward(directions: list[str], place: int, rightward: bool) -> bool:
-    direction = directions[place]
-    if direction in ("L", "EN", "AN"):
-        return True
-    if direction in RIGHT_TO_LEFT:
-        return False
-    before = next((d for d in reversed(directions[:place]) if d == "L" or d in RIGHT_TO_LEFT), None)
-    after = next((d for d in directions[place + 1 :] if d == "L" or d in RIGHT_TO_LEFT), None)
-    if before is None or after is None or (before == "L") != (after == "L"):
-        return rightward
-    return before == "L"
+def _stand_in(character: str, category: str) -> str:
+    if character.isspace():
+        return " "
+    if ord(character) in SKIN_TONES:
+        return ""
+    return f"[{unicodedata.name(character, UNKNOWN).lower()}]" if category == "So" else UNKNOWN
 
 
 def _fitting(text: str, width: float, measure: Callable[[str], float]) -> str:

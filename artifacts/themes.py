@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -21,9 +21,10 @@ class Line:
 
     dashes: str
     marker: str
+    hatch: str  # of the band around it
 
 
-LINES = (Line("-", "o"), Line("--", "s"))  # so that two lines differ without their colours
+LINES = (Line("-", "o", "////"), Line("--", "s", "...."))  # so that two lines differ without their colours
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Theme:
     faint: str
     grid: str
     colours: tuple[str, str]  # of the base and of the adversary; one much lighter than the other
+    on_colour: str  # of words on these
     festive: bool
 
 
@@ -47,7 +49,8 @@ CHRISTMAS = Theme(
     ink="#12291d",
     faint="#5d6b62",
     grid="#e3e7e0",
-    colours=("#0f4d2e", "#d6323f"),
+    colours=("#0a3d2a", "#e8553f"),
+    on_colour="#ffffff",
     festive=True,
 )
 PLAIN = Theme(
@@ -57,10 +60,21 @@ PLAIN = Theme(
     ink="#1a1a1a",
     faint="#666666",
     grid="#e6e6e6",
-    colours=("#00588f", "#e07b1a"),
+    colours=("#00588f", "#d06a00"),
+    on_colour="#ffffff",
     festive=False,
 )
 THEMES = {theme.name: theme for theme in (CHRISTMAS, PLAIN)}
+DARK = {  # the page's colours on a screen that is set to dark
+    "christmas": replace(
+        CHRISTMAS, paper="#0e1712", panel="#16211b", ink="#e8efe9", faint="#a3b3a8", grid="#2d3b33",
+        colours=("#5fc08a", "#ff9a9a"), on_colour="#0e1712",
+    ),
+    "plain": replace(
+        PLAIN, paper="#121417", panel="#1b1e22", ink="#e9ebee", faint="#a5abb3", grid="#33383f",
+        colours=("#6db6e8", "#f3a95c"), on_colour="#121417",
+    ),
+}  # fmt: skip
 
 NEEDLES = ("#0f4d2e", "#1d6b3f", "#2f8152")
 BAUBLES = ("#b3202c", "#c9982f", "#d6323f", "#e0bd62")

@@ -37,7 +37,7 @@ def main() -> None:
     )
     parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("SETTING", "JSON"), help="an override")
     options = parser.parse_args()
-    print(f"machine: {platform.machine()}, {os.cpu_count()} cores, torch {_version('torch')}, {options.rounds} rounds")
+    print(f"{machine()}, {options.rounds} rounds")
     for arm in options.arms:
         for seed in options.seeds:
             report(arm, seed, train_arm(arm, seed, options))
@@ -45,17 +45,21 @@ def main() -> None:
 
 def train_arm(arm: str, seed: int, options: argparse.Namespace) -> RunDirectory:
     """Train one arm, or go on with it; return its run."""
+    rounds = options.rounds if arm == "duel" else options.rounds // 2
+    chosen = {name: json.loads(value) for name, value in options.set}
+    settings = settings_of({**ARMS[arm], "seed": seed, "rounds": rounds, **chosen})
+    return train_run(f"learning-{arm.replace(' ', '-')}-{seed}", settings, options.state)
+
+
+def train_run(run: str, settings: Settings, state: Path) -> RunDirectory:
+    """Train a run, or go on with it, its data set prepared before; return it."""
     os.environ.update({name: value for name, value in PREFECT_DEFAULTS.items() if name not in os.environ})
     from flows.prepare import prepare
     from flows.train import train
 
-    rounds = options.rounds if arm == "duel" else options.rounds // 2
-    chosen = {name: json.loads(value) for name, value in options.set}
-    settings = settings_of({**ARMS[arm], "seed": seed, "rounds": rounds, **chosen})
-    run = f"learning-{arm.replace(' ', '-')}-{seed}"
-    prepare(settings, options.state)
-    train(settings, run, options.state)
-    return RunDirectory.read(options.state, run)
+    prepare(settings, state)
+    train(settings, run, state)
+    return RunDirectory.read(state, run)
 
 
 def settings_of(dotted: dict[str, Any]) -> Settings:
@@ -81,10 +85,11 @@ def _print(arm: str, seed: int, what: str, before: list[float], after: list[floa
     print(f"{arm:16} seed {seed}  {what:20} {start:.4f} -> {end:.4f}  change {change}  {sure}", flush=True)
 
 
-def _version(library: str) -> str:
+def machine() -> str:
+    """Return what this ran on."""
     from importlib.metadata import version
 
-    return version(library)
+    return f"machine: {platform.machine()}, {os.cpu_count()} cores, torch {version('torch')}"
 
 
 if __name__ == "__main__":

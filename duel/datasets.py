@@ -92,6 +92,22 @@ def first_charts(questions: Sequence[Question], charts: int | None) -> list[Ques
     return [question for question in questions if question.figure_id in set(figures)]
 
 
+def set_aside(questions: Sequence[Question], charts: int) -> tuple[list[Question], list[Question]]:
+    """Return the questions of all but the last `charts` charts of the test set, and those of the last ones.
+
+    Raises DataError when that leaves no chart for the others.
+    """
+    figures = list(dict.fromkeys(question.figure_id for question in questions))
+    if charts and charts >= len(figures):
+        raise DataError(
+            f"the test set has questions about {len(figures)} charts, expected more than the {charts} that "
+            "evaluation.development_charts sets aside"
+        )
+    apart = set(figures[len(figures) - charts :])
+    others = [question for question in questions if question.figure_id not in apart]
+    return others, [question for question in questions if question.figure_id in apart]
+
+
 def _check_enough(folder: Path, found: int, wanted: int, setting: str) -> None:
     if found < wanted:
         raise DataError(f"{folder} holds {found} images, expected at least {wanted}; add images or lower {setting}")

@@ -197,6 +197,17 @@ class EvaluationSettings(Section):
     questions: Literal["reasoning", "descriptive", "both"] = Field(
         "reasoning", description="which questions are put; descriptive: CharXiv only", json_schema_extra=OPERATIONAL
     )
+    report: Literal["last", "best"] = Field(
+        "last",
+        description="the checkpoint whose number is the result; last: after most rounds; best: by pass@1 on the "
+        "development charts. Part of what defines the run, so that it is chosen before anyone has looked",
+    )
+    development_charts: int = Field(
+        0,
+        ge=0,
+        description="charts at the end of the test set (of CharXiv among the 900 others) set aside for `report = "
+        "best`; their questions never enter the final number",
+    )
     questions_at_once: int = Field(
         25, ge=1, description="questions answered in one batch; bounds memory", json_schema_extra=OPERATIONAL
     )
@@ -205,6 +216,15 @@ class EvaluationSettings(Section):
     def _question_has_a_place(self) -> EvaluationSettings:
         if "{question}" not in self.answer:
             raise ValueError(f"got {self.answer!r}, expected a text with {{question}} in it")
+        return self
+
+    @model_validator(mode="after")
+    def _best_is_chosen_on_its_own_charts(self) -> EvaluationSettings:
+        if (self.report == "best") != (self.development_charts > 0):
+            raise ValueError(
+                f"got report = {self.report} and development_charts = {self.development_charts}; expected charts to "
+                "choose by for best, and none for last"
+            )
         return self
 
 
@@ -232,6 +252,12 @@ class ReportSettings(Section):
     theme: Literal["christmas", "plain"] = Field("christmas", json_schema_extra=OPERATIONAL)
     moving_average: int = Field(
         10, ge=1, description="points averaged in the plots' smooth lines", json_schema_extra=OPERATIONAL
+    )
+    embed: bool = Field(
+        False,
+        description="put the gallery's small pictures into report.html, so that the one file can be sent; "
+        "without, they lie in report_files/ beside it and load as one scrolls",
+        json_schema_extra=OPERATIONAL,
     )
 
 

@@ -72,7 +72,7 @@ def run_command(options: argparse.Namespace) -> None:
     elif options.command == "train":
         commands.train(settings, options.run, state)
     elif options.command == "evaluate":
-        commands.evaluate(settings, options.run, state)
+        commands.evaluate(settings, options.run, state, options.compare, options.power)
     else:
         commands.report(settings, options.run, options.compare, state)
 
@@ -147,7 +147,11 @@ def build_parser() -> argparse.ArgumentParser:
     status = add_command(commands, "status", "say where a run stands, what it cost, how to go on", settings=False)
     for command in (train, evaluate, report, status):
         command.add_argument("--run", required=True, help="name of the run, a folder under STATE/runs")
-    report.add_argument("--compare", metavar="RUN", help="another run to compare with, e.g. one without adversary")
+    for command in (evaluate, report):
+        command.add_argument("--compare", metavar="RUN", help="another run to compare with, e.g. one without adversary")
+    evaluate.add_argument(
+        "--power", metavar="DIFFERENCE", help="say how many questions would show such a difference in pass@1, e.g. 0.03"
+    )
     return parser
 
 
@@ -178,7 +182,7 @@ def add_command(
 
 def explain_unknown(option: str) -> str:
     """Return a sentence about an option that does not exist, with the nearest that does."""
-    names = [f"--{name}" for name, _ in fields_of()] + ["--profile", "--run", "--state", "--compare"]
+    names = [f"--{name}" for name, _ in fields_of()] + ["--profile", "--run", "--state", "--compare", "--power"]
     near = difflib.get_close_matches(option.split("=")[0], names, n=1, cutoff=0.5)
     return f"{option} is not an option" + (f"; did you mean {near[0]}?" if near else "; see duel COMMAND --help")
 

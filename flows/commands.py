@@ -1,18 +1,23 @@
 """What each command does: check what can be checked at once, call the flow, say where to look."""
 
+import math
 from pathlib import Path
 
+from artifacts.evaluation_text import DIFFERENCE, comparison_lines, evaluation_lines
 from artifacts.report import summary_lines
 from artifacts.run import RunDirectory
+from duel.errors import SettingsError
 from duel.settings import Settings, read_profile, read_settings
 from flows import evaluate as evaluate_flow
 from flows import prepare as prepare_flow
 from flows import report as report_flow
 from flows import train as train_flow
 from flows.profiles import profile_path
+from tasks.evaluating import evaluation_questions
 from tasks.judging import check_judge
 from tasks.keys import find_hub_token, model_names, opened
 from tasks.preparing import open_dataset
+from tasks.recording import checkpoints_to_evaluate
 from tasks.services import check_generator
 
 DEMO, ARM = "demo", "demo-no-adversary"
@@ -25,7 +30,7 @@ def prepare(settings: Settings, state: Path) -> None:
 
 def train(settings: Settings, run: str, state: Path) -> None:
     """Train, or go on training."""
-    open_dataset(settings.data, state)
+    evaluation_questions(settings.evaluation, open_dataset(settings.data, state))
     check_generator(settings.generator)
     check_models(settings)
     RunDirectory.open(state, run, settings).close()
@@ -44,14 +49,36 @@ def check_models(settings: Settings) -> None:
     check_embedder(settings.models, hub_token)
 
 
-def evaluate(settings: Settings, run: str, state: Path) -> None:
-    """Measure pass@1 of every checkpoint."""
-    open_dataset(settings.data, state)
-    check_judge(settings.judge)
-    ended = evaluate_flow.evaluate(settings, run, state, return_state=True)
-    ended.result()  # raises what the flow raised
-    print(ended.message)
-    print(f"results: {state / 'runs' / run / 'ckpt_tests'}")
+def evaluate(settings: Settings, run: str, state: Path, compare: str | None = None, power: str | None = None) -> None:
+    """Measure pass@1 of every checkpoint and say what that shows, alone or against another run.
+
+    With `compare` or `power`, nothing is started when everything is measured already.
+    """
+    difference = DIFFERENCE if power is None else read_difference(power)
+    directory = RunDirectory.read(state, run, settings)
+    other = None if compare is None else RunDirectory.read(state, compare)
+    questions = evaluation_questions(settings.evaluation, open_dataset(settings.data, state))
+    waiting = checkpoints_to_evaluate(directory, questions)
+    if waiting:
+        check_judge(settings.judge)
+    if waiting or (compare is None and power is None):
+        ended = evaluate_flow.evaluate(settings, run, state, return_state=True)
+        ended.result()  # raises what the flow raised
+        print(ended.message)
+    lines = comparison_lines(directory, other, difference) if other else evaluation_lines(directory, difference)
+    print(*lines, sep="\n")
+    print(f"results: {directory.path / 'results_summary.csv'}, {directory.checkpoint_tests}")
+
+
+def read_difference(text: str) -> float:
+    """Return the difference in pass@1 that `--power` names; raises SettingsError when it is not above 0 and below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise SettingsError(f"--power: got {text!r}, expected a difference in pass@1 between 0 and 1, such as 0.03")
+    return value
 
 
 def report(settings: Settings, run: str, compare: str | None, state: Path) -> None:

@@ -1,6 +1,7 @@
 """The evaluation flow: pass@1 of the untrained base and of every checkpoint, on questions training never sees."""
 
 from pathlib import Path
+from typing import NoReturn
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -9,15 +10,18 @@ from prefect.states import Completed, Failed
 from tqdm import tqdm
 
 from artifacts.checkpoint_tests import evaluation_json
+from artifacts.checkpoints import Checkpoint
 from artifacts.run import RunDirectory
+from duel.datasets import Dataset
 from duel.errors import DuelError
 from duel.settings import Settings
 from duel.types import Completion, Grade, Question
+from flows.progress import progress_bar
 from flows.state import state_directory
-from tasks.evaluating import answer_questions, evaluation_questions, grade_answers
+from tasks.evaluating import answer_questions, development_figures, evaluation_questions, grade_answers
 from tasks.places import Examination, open_examination
 from tasks.preparing import open_dataset
-from tasks.recording import checkpoints_to_evaluate, record_answers
+from tasks.recording import checkpoints_to_evaluate, record_answers, record_results
 
 
 def flow_run_name() -> str:
@@ -53,19 +57,31 @@ def evaluate_run(settings: Settings | None, run: str, state: Path) -> int:
     dataset = open_dataset(directory.settings.data, state)
     questions = evaluation_questions(directory.settings.evaluation, dataset)
     waiting = checkpoints_to_evaluate(directory, questions)
-    if not waiting:
-        return 0
-    with open_examination(directory, dataset, state) as examination:
-        for checkpoint in tqdm(waiting, desc=f"{run}: questions to checkpoints"):
-            examination.players["base"].load(checkpoint.weights("base"))
-            answers, grades = question_base(examination, checkpoint.rounds_done, questions)
-            result = evaluation_json(checkpoint.name, questions, answers, grades)
-            record_answers(directory, checkpoint, questions, result)
+    if waiting:
+        examine(directory, dataset, questions, waiting, state)
+    record_results(directory)
     return len(waiting)
 
 
+def examine(
+    run: RunDirectory, dataset: Dataset, questions: list[Question], waiting: list[Checkpoint], state: Path
+) -> None:
+    """Put the questions to each of the checkpoints, and record what it answered; the bar counts answers."""
+    apart = development_figures(run.settings.evaluation, dataset)
+    answers_wanted = len(waiting) * len(questions) * run.settings.evaluation.completions
+    with (
+        open_examination(run, dataset, state) as examination,
+        progress_bar(answers_wanted, f"{run.name}: {len(waiting)} checkpoints answer", "answers") as bar,
+    ):
+        for checkpoint in waiting:
+            examination.players["base"].load(checkpoint.weights("base"))
+            answers, grades = question_base(examination, checkpoint.rounds_done, questions, bar)
+            result = evaluation_json(checkpoint.name, questions, answers, grades, apart)
+            record_answers(run, checkpoint, questions, result)
+
+
 def question_base(
-    examination: Examination, rounds: int, questions: list[Question]
+    examination: Examination, rounds: int, questions: list[Question], bar: "tqdm[NoReturn]"
 ) -> tuple[list[list[Completion]], list[list[Grade]]]:
     """Put all questions to the base as it is now, `questions_at_once` in a batch; return answers and grades."""
     size = examination.settings.evaluation.questions_at_once
@@ -76,6 +92,7 @@ def question_base(
         given = answer_questions(examination, rounds, batch)
         answers += given
         grades += grade_answers(examination, rounds, batch, given)
+        bar.update(sum(len(row) for row in given))
     return answers, grades
 
 

@@ -4,12 +4,16 @@ from pathlib import Path
 
 from prefect import flow
 
+from artifacts.run import RunDirectory
 from duel.settings import Settings
 from flows.state import state_directory
+from tasks.recording import record_results
 from tasks.reporting import write_run_report
 
 
 @flow(name="report", flow_run_name="{run}")
 def report(settings: Settings | None, run: str, compare: str | None = None, state: Path | None = None) -> str:
     """Draw the plots of a run, alone or against another run, and write its report; return where it lies."""
-    return str(write_run_report(settings, run, compare, state_directory(state)))
+    folder = state_directory(state)
+    record_results(RunDirectory.read(folder, run, settings))
+    return str(write_run_report(settings, run, compare, folder))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from duel.charxiv import of_kind
-from duel.datasets import Dataset, first_charts
+from duel.datasets import Dataset, first_charts, set_aside
 from duel.randomness import derive_seed
 from duel.schedule import sample_seeds
 from duel.settings import EvaluationSettings
@@ -88,8 +88,17 @@ def grade_answers(
 
 
 def evaluation_questions(settings: EvaluationSettings, dataset: Dataset) -> list[Question]:
-    """Return the fixed questions of an evaluation."""
-    return of_kind(first_charts(dataset.questions, settings.charts), settings.questions)
+    """Return the fixed questions of an evaluation: those of the final number, then those set aside for choosing.
+
+    Raises DataError when more charts are set aside than there are.
+    """
+    final, apart = set_aside(dataset.questions, settings.development_charts)
+    return of_kind([*first_charts(final, settings.charts), *apart], settings.questions)
+
+
+def development_figures(settings: EvaluationSettings, dataset: Dataset) -> set[str]:
+    """Return the figure ids of the charts set aside for choosing a checkpoint."""
+    return {question.figure_id for question in set_aside(dataset.questions, settings.development_charts)[1]}
 
 
 def _go_around(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from artifacts import checkpoints, files
+from artifacts.checkpoint_tests import asked_how
 from artifacts.checkpoints import Checkpoint, list_checkpoints
 from artifacts.metrics import append_metrics, append_timings, has_metrics
 from artifacts.records import write_round
+from artifacts.results import write_results
 from artifacts.run import RunDirectory
 from duel.settings import Settings
 from duel.types import ProxyMeasured, Question, RoundRecord
@@ -62,7 +64,13 @@ def record_answers(
 ) -> None:
     """Write what `checkpoint` answered and how that was graded."""
     path = run.checkpoint_tests / f"{checkpoint.name}.json"
-    files.write_json(path, {**result, "asked": question_digest(run.settings, questions)})
+    how = asked_how(run.settings)
+    files.write_json(path, {**result, "how": how, "asked": question_digest(run.settings, questions)})
+
+
+def record_results(run: RunDirectory) -> None:
+    """Write all evaluations of the run as tables, `results.csv` and `results_summary.csv`, both also as Parquet."""
+    write_results(run)
 
 
 def question_digest(settings: Settings, questions: Sequence[Question]) -> str:

@@ -7,13 +7,15 @@ import io
 import json
 import math
 import random
+import shutil
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from artifacts import files
 from artifacts.metrics import round_metrics
-from artifacts.records import write_round
+from artifacts.records import _attempt_json, _round_json, write_round
 from artifacts.run import RunDirectory
 from duel.settings import Settings, read_settings
 from duel.types import Attempt, Completion, Drawing, DrawnImage, Group, Player, RoundRecord, UpdateReport
@@ -24,13 +26,15 @@ PROMPTS = [
     "a line chart of temperature over twelve months with a legend at the top right",
     "a pie chart of market shares with five slices, red, green, gold, blue and grey",
 ]
+WORDS = "the bars show rising values across categories with labels legend axis ticks in muted colours".split()
 
 
 class Images:
-    """An image store in memory."""
+    """An image store in memory; of fake drawings it holds `distinct` at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, distinct: int = 10**9) -> None:
         self.held: dict[str, DrawnImage] = {}
+        self.distinct = distinct
 
     def add(self, data: bytes, media_type: str = "image/png") -> str:
         key = hashlib.sha256(data).hexdigest()
@@ -41,6 +45,7 @@ class Images:
         return self.held[drawing.key or ""]
 
 
+@cache
 def picture(seed: int, side: int = 160) -> bytes:
     """Return a small bar chart as PNG."""
     chance = random.Random(seed)
@@ -68,21 +73,34 @@ def update(loss: float = 0.25, gradient_norm: float | None = 0.5, groups: int = 
 
 
 def fake_record(
-    index: int, images: Images | None, player: Player | None = None, groups: int = 1, size: int = 8, rounds: int = 60
+    index: int,
+    images: Images | None,
+    player: Player | None = None,
+    groups: int = 1,
+    size: int = 8,
+    rounds: int = 60,
+    more_words: int = 0,
 ) -> RoundRecord:
     """Return a round that looks like one: similarity rises with `index`, with noise."""
     player = player or ("base" if index % 2 == 0 else "adversary")
     chance = random.Random(index)
-    made = [_group(index, number, size, player, images, chance, rounds) for number in range(groups)]
+    made = [_group(index, number, size, player, images, chance, rounds, more_words) for number in range(groups)]
     asked = len({a.original for g in made for a in g.attempts} | {a.reconstruction for g in made for a in g.attempts})
     return RoundRecord(index, player, made, update(chance.gauss(0, 0.1), chance.random(), groups), asked)
 
 
 def _group(
-    index: int, number: int, size: int, player: Player, images: Images | None, chance: random.Random, rounds: int
+    index: int,
+    number: int,
+    size: int,
+    player: Player,
+    images: Images | None,
+    chance: random.Random,
+    rounds: int,
+    more_words: int,
 ) -> Group:
     def drawing(text: str, seed: int) -> Drawing:
-        key = f"{seed:064x}" if images is None else images.add(picture(seed))
+        key = f"{seed:064x}" if images is None else images.add(picture(seed % images.distinct))
         return Drawing(text, seed, key)
 
     prompt = chance.choice(PROMPTS)
@@ -93,6 +111,7 @@ def _group(
         text = f"A chart with {place + 3} bars on a white background; the title reads chart {place}. " * chance.randint(
             1, 3
         )
+        text += " ".join(chance.choices(WORDS, k=more_words))
         similarity = similarity_at(index, rounds, chance)
         reward = similarity if player == "base" else 1 - similarity
         attempts.append(Attempt(original, drawing(text, index * 1000 + place + 100), similarity, reward))
@@ -143,6 +162,48 @@ def _write_logs(run: RunDirectory, rounds: int, adversary: bool, recorded: int) 
         timings.append(json.dumps({"round": index, "draws_made": record.draws_asked - 1, "seconds": seconds}))
     run.metrics.write_text("\n".join(metrics) + "\n")
     run.timings.write_text("\n".join(timings) + "\n")
+
+
+def write_long_run(
+    state: Path, rounds: int, name: str = "long", distinct: int = 60, groups: int = 1, **settings: object
+) -> RunDirectory:
+    """Return a finished run with all its rounds recorded, quickly: `distinct` images at most, linked, and no PDFs."""
+    run = fake_run(state, name, rounds, max(rounds // 10, 1), recorded=0, **settings)
+    images = Images(distinct)
+    pool = state / "pool"
+    pool.mkdir(exist_ok=True)
+    for index in range(rounds):
+        directory = run.round_directory(index)
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        record = fake_record(index, images, groups=groups, rounds=rounds, more_words=120)
+        linked = [_link_group(directory, number, group, images, pool) for number, group in enumerate(record.groups)]
+        (directory / "record.json").write_text(json.dumps(_round_json(record, linked)))
+    return run
+
+
+def _link_group(directory: Path, number: int, group: Group, images: Images, pool: Path) -> dict[str, object]:
+    def link(drawing: Drawing, name: str) -> str:
+        assert drawing.key is not None
+        source = pool / f"{drawing.key}.png"
+        if not source.exists():
+            source.write_bytes(images.read(drawing.key).data)
+        if not (directory / name).exists():
+            (directory / name).hardlink_to(source)
+        return name
+
+    shared = len({attempt.original for attempt in group.attempts}) == 1
+    return {
+        "attempts": [
+            _attempt_json(
+                made,
+                attempt,
+                link(attempt.original, f"group-{number}-drawing" + ("" if shared else f"-{place}") + ".png"),
+                link(attempt.reconstruction, f"group-{number}-reconstruction-{place}.png"),
+            )
+            for place, (made, attempt) in enumerate(zip(group.completions, group.attempts, strict=True))
+        ]
+    }
 
 
 def write_evaluation(run: RunDirectory, done: int, rounds: int, adversary: bool = True, held_out: int = 25) -> None:

@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from duel.datasets import check_image, first_charts, open_folder, open_layout, read_questions
+from duel.datasets import check_image, first_charts, open_folder, open_layout, read_questions, set_aside
 from duel.errors import DataError
 from duel.types import Question
 
@@ -69,3 +69,23 @@ def test_first_charts_keeps_all_questions_of_each_chart():
     questions = [Question(figure, "i.png", q, "a", 1) for figure, q in [("b", "1"), ("a", "2"), ("b", "3"), ("c", "4")]]
     assert [q.question for q in first_charts(questions, 2)] == ["1", "2", "3"]
     assert first_charts(questions, None) == questions
+
+
+def ask(*figures):
+    return [Question(figure, f"{figure}.png", "?", "1", 1) for figure in figures]
+
+
+def test_the_last_charts_are_set_aside_with_all_their_questions():
+    others, apart = set_aside(ask("1", "2", "2", "3", "3"), 1)
+    assert [question.figure_id for question in others] == ["1", "2", "2"]
+    assert [question.figure_id for question in apart] == ["3", "3"]
+
+
+def test_setting_no_chart_aside_leaves_all():
+    assert set_aside(ask("1", "2"), 0) == (ask("1", "2"), [])
+    assert set_aside([], 0) == ([], [])
+
+
+def test_setting_all_charts_aside_is_refused():
+    with pytest.raises(DataError, match="about 2 charts, expected more than the 2"):
+        set_aside(ask("1", "2"), 2)

@@ -11,9 +11,10 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from artifacts import plots
+from artifacts import plot_drawing
 from artifacts.evaluations import interval, read_checkpoint_tests, read_proxy_evaluations
-from artifacts.plots import Curve, Plot, draw_plot, moving_average, plots_of, write_plots
+from artifacts.plot_drawing import Curve, Plot, draw_plot, moving_average, window_intervals
+from artifacts.plots import plots_of, write_plots
 from artifacts.run import RunDirectory
 from artifacts.themes import CHRISTMAS, LINES, PLAIN, THEMES
 from duel.errors import RunError
@@ -62,7 +63,7 @@ def drawn(plot: Plot, monkeypatch: pytest.MonkeyPatch, theme: str = "christmas")
             super().__init__(*arguments, **named)  # type: ignore[arg-type]
             figures.append(self)
 
-    monkeypatch.setattr(plots, "Figure", Kept)
+    monkeypatch.setattr(plot_drawing, "Figure", Kept)
     draw_plot(plot, THEMES[theme], 10)
     return figures[0]
 
@@ -79,7 +80,7 @@ def boxes_of_text(figure: Figure) -> list[tuple[str, Bbox]]:
     return [(text.get_text(), text.get_window_extent(renderer)) for text in found]
 
 
-@pytest.mark.parametrize(("rounds", "every"), [(3, 1), (1000, 25)])
+@pytest.mark.parametrize(("rounds", "every"), [(3, 1), (60, 10), (1000, 25)])
 def test_no_text_overlaps_text_or_data_and_all_is_on_the_page(
     tmp_path: Path, rounds: int, every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,11 +138,21 @@ def test_the_garland_and_the_snow_keep_to_the_margins(monkeypatch: pytest.Monkey
     assert len(ornament("plain", monkeypatch).axes) == 1
 
 
+def linear(colour: str) -> np.ndarray:
+    channels = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
 def lightness(colour: str) -> float:
     """Return the relative luminance of sRGB (WCAG 2), 0 black to 1 white."""
-    channels = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
+    return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
+
+
+def lab(linear_rgb: np.ndarray) -> np.ndarray:
+    """Return CIE L*a*b* under D65."""
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear_rgb
+    x, y, z = np.array([f ** (1 / 3) if f > 0.008856 else 7.787 * f + 16 / 116 for f in xyz / [0.9505, 1, 1.089]])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 @pytest.mark.parametrize("theme", [CHRISTMAS, PLAIN])
@@ -152,6 +163,23 @@ def test_lines_differ_without_colour_and_stand_out_from_the_paper(theme: object)
     assert 1.05 / (light + 0.05) > 2.5
     assert LINES[0].dashes != LINES[1].dashes
     assert LINES[0].marker != LINES[1].marker
+    assert LINES[0].hatch != LINES[1].hatch
+
+
+# How the colours of a screen (linear RGB) look to an eye without the cones for red, and for green (Machado 2009).
+BLIND = {
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+@pytest.mark.parametrize("theme", [CHRISTMAS, PLAIN])
+@pytest.mark.parametrize("blindness", list(BLIND))
+def test_the_two_colours_differ_to_the_colour_blind(theme: object, blindness: str) -> None:
+    assert isinstance(theme, type(PLAIN))
+    seen = [lab(np.clip(np.array(BLIND[blindness]) @ linear(colour), 0, 1)) for colour in theme.colours]
+    assert np.linalg.norm(seen[0] - seen[1]) > 20  # CIE 1976; 2 can just be told apart, side by side
 
 
 def test_equal_plots_are_equal_bytes(tmp_path: Path) -> None:
@@ -165,6 +193,18 @@ def test_the_moving_average_by_hand() -> None:
     assert moving_average([1, 2, 6, 3], 3) == [1.5, 3.0, 11 / 3, 4.5]
     assert moving_average([1, 2, 6], 1) == [1, 2, 6]
     assert moving_average([], 10) == []
+
+
+def test_a_moving_average_has_its_interval_where_enough_rounds_lie() -> None:
+    values = [0.5, 0.6, 0.4, 0.55, 0.45, 0.5]
+    found = window_intervals(values, 5)
+    assert [place for place, _ in found] == [2, 3]  # elsewhere the window has fewer than five rounds
+    for place, bounds in found:
+        assert bounds.mean == pytest.approx(moving_average(values, 5)[place])
+        assert bounds.low < bounds.mean < bounds.high
+    means = moving_average(list(np.arange(40.0)), 10)
+    even = window_intervals(list(np.arange(40.0) / 40), 10)
+    assert all(bounds.mean * 40 == pytest.approx(means[place]) for place, bounds in even)
 
 
 def test_evaluations_are_read_in_order_of_rounds(tmp_path: Path) -> None:

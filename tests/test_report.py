@@ -1,40 +1,67 @@
 """The report: self-contained, escaped, right in its five numbers, for any run at any stage."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_run import Images, fake_record, fake_run
 from test_round_pdf import HOSTILE, hostile_record
 
 from artifacts import files
-from artifacts.gallery import choose
+from artifacts.evaluation_table import evaluation_table
+from artifacts.gallery import read_gallery
 from artifacts.metrics import append_metrics, append_timings
-from artifacts.records import write_round
+from artifacts.records import read_round, write_round
 from artifacts.report import write_report
-from artifacts.report_content import evaluation_rows, setting_rows
+from artifacts.report_content import Spending, setting_rows
 from artifacts.run import RunDirectory
 from artifacts.summary import summary, summary_lines
-from duel.settings import Settings
+from duel.settings import Settings, read_settings
 
 
 class Page(HTMLParser):
-    """Collects what an HTML page asks for and says."""
+    """Collects what an HTML page asks for and says; `text` is what stands outside of its scripts."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.tags: list[str] = []
         self.addresses: list[str] = []
         self.text = ""
+        self.data = ""
+        self.within = ""
+        self.headings: list[str] = []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.within = tag
         self.addresses += [value or "" for name, value in attributes if name in ("src", "href", "srcset", "data")]
 
+    def handle_endtag(self, tag: str) -> None:
+        self.within = ""
+
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.within == "script":
+            self.data += data
+        elif self.within != "style":
+            self.text += data
+        if self.within in ("h2", "h3") and data.strip():
+            self.headings.append(data)
+
+
+SECTIONS = (
+    "Curves", "Evaluations", "Against alone", "Hardest prompts", "Best and worst cases",
+    "Gallery of rounds", "What was run", "Settings", "Versions", "Cost",
+    "Seconds a round, by stage",
+)  # fmt: skip
+
+
+def gallery_of(page: Page) -> dict[str, Any]:
+    """Return what the page's script reads."""
+    return json.loads(page.data[: page.data.index('"use strict"')])
 
 
 @pytest.mark.parametrize(("rounds", "every"), [(3, 1), (1000, 100)])
@@ -44,15 +71,27 @@ def test_a_duels_report_is_self_contained(tmp_path: Path, rounds: int, every: in
     html = write_report(run, alone)
     assert html == run.path / "report.html"
     page = Page(html)
-    assert page.addresses
-    assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    small = {address for address in page.addresses if not address.startswith(("data:", "#"))}
+    assert small
+    assert all(re.fullmatch(r"report_files/[0-9a-f]{20}\.webp", address) for address in small)
+    assert all((run.path / address).exists() for address in small)
+    assert not {"iframe", "object"} & set(page.tags)
+    assert page.tags.count("link") == 1  # the empty icon, so that none is asked for
     assert "url(" not in re.sub(r"url\(#\w+\)", "", html.read_text(encoding="utf-8"))
-    for heading in ("Curves", "Evaluations", "Best and worst cases", "First and last rounds", "Against alone"):
-        assert heading in page.text
+    assert [heading for heading in page.headings if heading in SECTIONS] == list(SECTIONS)
+    assert page.text.index("pass@1 of ckpt") < page.text.index("images asked for → drawn")
     assert sum(address.startswith("data:image/png") for address in page.addresses) == 7
     assert html.stat().st_size < 5e6
     assert (run.path / "report.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_everything_is_in_the_page_with_embed(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, "duel", 4, 2, recorded=1, report={"embed": True})
+    page = Page(write_report(run))
+    assert all(address.startswith(("data:", "#")) for address in page.addresses if address)
+    data = gallery_of(page)
+    assert not data["originals"]
+    assert all(address.startswith("data:image/webp;base64,") for address in data["pictures"])
 
 
 def test_a_run_without_adversary_has_a_report_too(tmp_path: Path) -> None:
@@ -63,6 +102,7 @@ def test_a_run_without_adversary_has_a_report_too(tmp_path: Path) -> None:
     assert "not measured" in page.text
     assert sum(address.startswith("data:image/png") for address in page.addresses) == 3
     assert "svg" not in page.tags
+    assert "Hardest prompts" not in page.text
 
 
 def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
@@ -73,17 +113,68 @@ def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
     assert (run.path / "report.pdf").exists()
 
 
-def test_what_models_wrote_is_escaped(tmp_path: Path) -> None:
-    with RunDirectory.open(tmp_path, "hostile", Settings()) as run:
+def write_hostile_run(state: Path) -> RunDirectory:
+    with RunDirectory.open(state, "hostile", Settings()) as run:
         images = Images()
         write_round(run, hostile_record(images, "adversary"), images.read)
-        html = write_report(run)
+    return run
+
+
+def test_what_models_wrote_is_escaped(tmp_path: Path) -> None:
+    html = write_report(write_hostile_run(tmp_path))
     page = Page(html)
-    assert not {"script", "b>bold", "para"} & set(page.tags)
+    assert page.tags.count("script") == 2
+    assert not {"b>bold", "para"} & set(page.tags)
     assert HOSTILE[1] in page.text
     assert HOSTILE[4] in page.text  # right-to-left, in reading order
     assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", html.read_text(encoding="utf-8"))
     assert "x" * 500 not in page.text
+    assert "<" not in page.data[: page.data.index('"use strict"')]
+    texts = gallery_of(page)["texts"]
+    assert HOSTILE[1] in texts
+    assert HOSTILE[6] in texts  # emoji whole, joined as they were
+    assert "x" * 3999 + "…" in texts
+    assert "reversed by an override" in texts
+
+
+def test_the_gallery_holds_every_attempt_of_every_recorded_round(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, "duel", 6, 3, recorded=4)
+    data = gallery_of(Page(write_report(run)))
+    assert [group[:3] for group in data["groups"]] == [[n, "adversary" if n % 2 else "base", 0] for n in range(6)]
+    record = read_round(run, 3)["groups"][0]["attempts"]
+    for row in data["groups"][3][3]:
+        shown = dict(zip(data["fields"], row, strict=True))
+        attempt = record[shown["place"]]
+        assert data["texts"][shown["prompt"]] == attempt["prompt"]
+        assert data["texts"][shown["description"]] == attempt["description"].strip()
+        assert shown["similarity"] == pytest.approx(attempt["similarity"], abs=1e-4)
+        assert data["texts"][shown["reconstructionFile"]] == attempt["reconstruction"]["file"]
+        assert (run.path / data["pictures"][shown["drawing"]]).exists()
+
+
+def test_what_was_paid_stands_in_the_report(tmp_path: Path) -> None:
+    def said(name: str, service: str, spending: Spending | None) -> str:
+        with RunDirectory.open(tmp_path, name, read_settings({"generator": {"service": service}})) as run:
+            return Page(write_report(run, spending=spending)).text
+
+    paid = said("paid", "replicate", Spending(1.23, 410, {"drawn": 400, "refused": 10}))
+    assert "$1.23 for 410 images (400 drawn, 10 refused), as the ledger has it." in paid
+    assert "Nothing: the ledger knows of no image that was bought" in said("found", "replicate", None)
+    assert "Nothing: all images were drawn on this machine" in said("free", "offline", None)
+
+
+def test_a_run_that_cannot_be_compared_yet_is_reported_all_the_same(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, "duel", 3, 1, recorded=1)
+    with RunDirectory.open(tmp_path, "begun", Settings()) as begun:
+        page = Page(write_report(run, begun))
+    assert "Not compared: pass@1: run begun has no evaluation yet; run `duel evaluate --run begun` first" in page.text
+    assert "Not compared: held-out similarity: one of the two runs has no such evaluation yet" in page.text
+
+
+def answered(number: int, score: float | None) -> dict[str, object]:
+    """A question of ckpt-N.json with one answer."""
+    question = {"figure_id": str(number), "question": "How many bars?", "ground_truth": "4"}
+    return {**question, "completions": ["4"], "scores": [score], "pass_at_1": score}
 
 
 def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
@@ -105,7 +196,7 @@ def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
                 "checkpoint_name": f"ckpt-{done}",
                 "overall_pass_at_1": overall,
                 "total_questions": 2,
-                "per_chart_results": [{"pass_at_1": score} for score in scores],
+                "per_chart_results": [answered(number, score) for number, score in enumerate(scores)],
             }
             files.write_json(run.checkpoint_tests / f"ckpt-{done}.json", content)
 
@@ -127,12 +218,9 @@ def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
         assert "54 → 14" in lines[3]
         assert "0.250 → 0.500" in lines[4]
 
-        rows = evaluation_rows(run)
+        rows = evaluation_table(run)
         assert [row.rounds_done for row in rows] == [0, 2, 3]
-        assert rows[1].pass_at_1 is None
         assert rows[2].similarity is None
-        assert rows[1].similarity is not None
-        assert rows[1].similarity.mean == pytest.approx(0.8)
 
 
 def test_best_and_worst_cases_come_from_all_rounds_one_a_drawing(tmp_path: Path) -> None:
@@ -140,12 +228,12 @@ def test_best_and_worst_cases_come_from_all_rounds_one_a_drawing(tmp_path: Path)
         images = Images()
         for index in range(12):
             write_round(run, fake_record(index, images, size=3), images.read)
-        gallery = choose(run)
-    assert [shown.round for shown in gallery.rounds] == [0, 1, 6, 7, 8, 9, 10, 11]
+        gallery = read_gallery(run)
+    assert [shown.round for shown in gallery.ends] == [0, 1, 6, 7, 8, 9, 10, 11]
     for cases, sign in ((gallery.best, -1), (gallery.worst, 1)):
         similarities = [case.attempt["similarity"] for case in cases]
         assert similarities == sorted(similarities, key=lambda similarity: sign * similarity)
-        assert len({case.attempt["drawing"]["key"] for case in cases}) == len(cases) == 6
+        assert len({case.attempt["drawing"]["key"] for case in cases}) == len(cases) == 8
     assert any(case.round not in (0, 1, 6, 7, 8, 9, 10, 11) for case in gallery.best + gallery.worst)
 
 

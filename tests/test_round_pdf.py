@@ -12,10 +12,11 @@ from PIL import Image
 from reportlab.pdfbase import pdfmetrics
 
 from artifacts import pdf
+from artifacts.pictures import shrink
 from artifacts.records import read_round, write_round
 from artifacts.round_pdf import write_round_pdf
 from artifacts.run import RunDirectory
-from artifacts.text import decimals, printable, visual_order, wrap
+from artifacts.text import decimals, joined, legible, printable, shorten, visual_order, wrap
 from duel.errors import RunError
 from duel.settings import Settings
 from duel.types import Attempt, Drawing, Group, RoundRecord
@@ -153,10 +154,9 @@ def test_bytes_that_are_no_image_do_not_stop_the_page(run: RunDirectory) -> None
 
 def test_transparent_images_lie_on_white(tmp_path: Path) -> None:
     Image.new("RGBA", (400, 100), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    data, size = pdf.jpeg(tmp_path / "clear.png", 200)
-    assert size == (200, 50)
-    with Image.open(io.BytesIO(data)) as image:
-        assert image.getpixel((100, 25)) == (255, 255, 255)
+    shrunk = shrink(tmp_path / "clear.png", 200)
+    assert shrunk.size == (200, 50)
+    assert shrunk.getpixel((100, 25)) == (255, 255, 255)
 
 
 def width(text: str) -> float:
@@ -196,3 +196,22 @@ def test_right_to_left_text_reads_from_the_right() -> None:
     assert visual_order("אב 12 גד") == "דג 12 בא"
     assert visual_order("title אב גד end") == "title דג בא end"
     assert visual_order("אב (גד)") == "(דג) בא"
+
+
+def test_arabic_letters_are_joined_and_read_from_the_right() -> None:
+    # meem, teh: the initial form of meem, the final form of teh; set from the right
+    assert visual_order(joined("\u0645\u062a")) == "\ufe96\ufee3"
+    assert joined("plain text") == "plain text"
+
+
+def test_what_the_font_lacks_is_said_in_words_or_as_a_box() -> None:
+    glyphs = pdf.glyphs(pdf.REGULAR)
+    assert printable("a 🎄 and 😀", glyphs) == "a [christmas tree] and 😀"
+    assert printable("🎅🏽\ufe0f", glyphs) == "[father christmas]"
+    assert printable("柱状", glyphs) == "□□"
+
+
+def test_text_for_a_page_keeps_its_lines_and_loses_what_could_turn_the_page() -> None:
+    assert legible("a\x00b\r\nc\u202ed\ud83d👩‍👧 <b>") == "a b\ncd□👩‍👧 <b>"
+    assert shorten("abcdef", 4) == "abc…"
+    assert shorten("abcd", 4) == "abcd"

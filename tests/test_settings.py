@@ -83,3 +83,15 @@ def test_a_profile_that_is_not_toml_is_named(tmp_path):
     path.write_text("rounds = ")
     with pytest.raises(SettingsError, match=r"cannot read the profile .*mine\.toml"):
         read_profile(path)
+
+
+def test_the_best_checkpoint_needs_charts_to_choose_by_and_the_last_needs_none():
+    for values in ({"report": "best"}, {"development_charts": 5}):
+        with pytest.raises(SettingsError, match="expected charts to choose by for best, and none for last"):
+            read_settings({"evaluation": values})
+
+
+def test_the_rule_for_the_reported_checkpoint_defines_a_run():
+    best = read_settings({"evaluation": {"report": "best", "development_charts": 5}})
+    changed = [line.split(":")[0] for line in defining_differences(read_settings({}), best)]
+    assert changed == ["evaluation.report", "evaluation.development_charts"]

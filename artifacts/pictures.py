@@ -1,0 +1,33 @@
+"""Image files made smaller for pages and reports."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+ENCODING: dict[str, dict[str, Any]] = {"JPEG": {"subsampling": 0}, "WEBP": {"method": 2}}
+
+
+def shrink(path: Path, side: int) -> Image.Image:
+    """Return an image file in RGB, no larger than `side` pixels either way; what is transparent is white.
+
+    Raises OSError when the bytes are no image.
+    """
+    with Image.open(path) as image:
+        image.draft("RGB", (side, side))
+        image.thumbnail((side, side), reducing_gap=2.0)
+        if not image.has_transparency_data:
+            return image.convert("RGB")
+        opaque = Image.new("RGB", image.size, "white")
+        opaque.paste(image, mask=image.convert("RGBA").getchannel("A"))
+        return opaque
+
+
+def encode(image: Image.Image, kind: Literal["JPEG", "WEBP"], quality: int) -> bytes:
+    """Return the bytes of an image file; equal images are equal bytes."""
+    encoded = io.BytesIO()
+    image.save(encoded, kind, quality=quality, **ENCODING[kind])
+    return encoded.getvalue()

@@ -1,0 +1,83 @@
+"""How long a report takes: to write, to write again, and to be painted by a browser.
+
+The run is made up: every round recorded, texts of some 700 characters, images of 160 pixels that all differ.
+Run: python -m benchmarks.report --rounds 60 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+from artifacts.report import write_report
+from artifacts.report_content import BESIDE
+from artifacts.run import RunDirectory
+from tests.browser import open_page
+from tests.fake_run import write_long_run
+
+OPENINGS = 5
+PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, nargs="+", default=[60, 1000])
+    parser.add_argument("--groups", type=int, default=1, help="groups of 8 in a round")
+    options = parser.parse_args()
+    print(f"machine: {platform.machine()}, {os.cpu_count()} cores")
+    print(
+        f"command: python -m benchmarks.report --rounds {' '.join(map(str, options.rounds))} --groups {options.groups}"
+    )
+    print("| rounds | attempts | write | write again | page | small pictures | first paint | loaded |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for rounds in options.rounds:
+        with tempfile.TemporaryDirectory() as state:
+            measure(write_long_run(Path(state), rounds, distinct=10**9, groups=options.groups), options.groups)
+
+
+def measure(run: RunDirectory, groups: int) -> None:
+    """Print the row of one run; paint and load are the median and the slowest of some openings of a fresh browser."""
+    seconds = []
+    for _ in range(2):
+        began = time.perf_counter()
+        html = write_report(run)
+        seconds.append(time.perf_counter() - began)
+    small = [path.stat().st_size for path in (run.path / BESIDE).iterdir()]
+    times = sorted(opening(html) for _ in range(OPENINGS))
+    paint, loaded = zip(*times, strict=True)
+    rounds = len(run.rounds_recorded())
+    cells = [
+        str(rounds),
+        str(rounds * groups * 8),
+        *(f"{second:.1f} s" for second in seconds),
+        f"{html.stat().st_size / 1e6:.1f} MB",
+        f"{len(small)}, {sum(small) / 1e6:.1f} MB",
+        _milliseconds(paint),
+        _milliseconds(loaded),
+    ]
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def opening(html: Path) -> tuple[float, float]:
+    """Return after how many milliseconds a fresh browser paints something of the page, and has loaded it."""
+    with open_page() as opened:
+        opened.page.goto(html.as_uri())
+        opened.wait_until("performance.getEntriesByName('first-contentful-paint').length === 1")
+        assert opened.faults == []
+        paint, loaded = opened.page.evaluate(f"[{PAINT}, {LOADED}]")
+    return float(paint), float(loaded)
+
+
+def _milliseconds(times: tuple[float, ...]) -> str:
+    ordered = sorted(times)
+    return f"{ordered[len(ordered) // 2]:.0f} ms, at most {ordered[-1]:.0f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""What a report is told of the money: the ledger's sum for this run, and nothing where nothing was bought."""
+
+from pathlib import Path
+
+import pytest
+
+from artifacts.report_content import Spending
+from artifacts.run import RunDirectory
+from cache.ledger import SpendLedger
+from duel.settings import Settings
+from tasks.reporting import read_spending
+
+
+def test_a_run_is_told_what_it_bought_and_no_other(tmp_path: Path) -> None:
+    with (
+        RunDirectory.open(tmp_path, "ours", Settings()) as ours,
+        RunDirectory.open(tmp_path, "theirs", Settings()) as theirs,
+    ):
+        assert read_spending(ours) is None
+        assert not (tmp_path / "spend.sqlite").exists()  # looking makes no ledger
+        with SpendLedger(tmp_path / "spend.sqlite", "ours", dollars_per_image=0.003) as ledger:
+            ledger.settle(ledger.intend("a"), "drawn", images=1)
+            ledger.settle(ledger.intend("b"), "drawn", images=1)
+            ledger.settle(ledger.intend("c"), "refused", images=1, reason="NSFW")
+        assert read_spending(ours) == Spending(pytest.approx(0.009), 3, {"drawn": 2, "refused": 1})  # type: ignore[arg-type]
+        assert read_spending(theirs) is None
