@@ -27,6 +27,7 @@ from artifacts.metrics import read_metrics
 from artifacts.plots import write_plots
 from artifacts.records import read_round
 from artifacts.run import RunDirectory
+from artifacts.spending import Spending
 from artifacts.text import decimals, printable
 from duel.statistics import Interval
 
@@ -106,11 +107,12 @@ def show_evaluations(run: RunDirectory) -> None:
         )
 
 
-def show_spend(run: RunDirectory, spend: Mapping[str, Any]) -> None:
-    """Show what the run's images cost, as the spend ledger knows it."""
-    create_table_artifact(
-        [dict(spend)], key=artifact_key(run.name, "spend"), description=f"What the images of {run.name} cost"
-    )
+def show_spend(run: RunDirectory, spending: Spending | None) -> None:
+    """Show what the run's drawings cost; a run whose images are drawn on this machine cost nothing."""
+    row = {"service": run.settings.generator.service, "dollars": 0.0, "images billed": 0}
+    if spending is not None:
+        row |= {"dollars": spending.dollars, "images billed": spending.images, **spending.counts}
+    create_table_artifact([row], key=artifact_key(run.name, "spend"), description=f"What the images of {run.name} cost")
 
 
 def _round_markdown(run: RunDirectory, record: Mapping[str, Any]) -> str:

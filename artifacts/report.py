@@ -13,9 +13,10 @@ from markupsafe import Markup
 
 from artifacts import files, wording
 from artifacts.gallery_data import gallery_json
-from artifacts.report_content import BESIDE, ReportContent, Spending, gather
+from artifacts.report_content import BESIDE, ReportContent, gather
 from artifacts.report_pdf import write_report_pdf
 from artifacts.run import RunDirectory
+from artifacts.spending import Spending
 from artifacts.summary import summary_lines
 from artifacts.text import decimals, legible, shorten
 from artifacts.themes import DARK

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from artifacts.metrics import read_timings
 from artifacts.prompt_groups import PromptGroup, group_prompts
 from artifacts.reported import Reported, reported_checkpoint
 from artifacts.run import RunDirectory
+from artifacts.spending import Spending
 from artifacts.summary import Headline, headlines, summary
 from artifacts.themes import THEMES, Theme
 from artifacts.thumbnails import write_thumbnails
@@ -31,15 +31,6 @@ class SettingRow:
     name: str
     value: str
     changed: bool
-
-
-@dataclass(frozen=True)
-class Spending:
-    """What the drawing service billed for the run, from the ledger."""
-
-    dollars: float
-    images: int  # billed, refusals included
-    counts: Mapping[str, int]  # how requests ended: drawn, refused, failed, lost, unknown, under way
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,10 @@ def scenarios() -> list[list[Kill]]:
     single = [[Kill(place, chance.randint(1, most_of(place)))] for place in PLACES]
     clocks = [[Kill(AFTER_SECONDS, round(chance.uniform(1.0, 9.0), 2))] for _ in range(5)]
     early = [[Kill(IMPORT, seconds)] for seconds in (0.3, 1.5)]
-    several = [[Kill(place, chance.randint(1, 3)) for place in chance.sample(sorted(PLACES), 3)] for _ in range(6)]
+    several = [
+        [Kill(place, chance.randint(1, min(3, most_of(place)))) for place in chance.sample(sorted(PLACES), 3)]
+        for _ in range(6)
+    ]
     return [*single, *clocks, *early, *several]
 
 

@@ -81,10 +81,10 @@ def say_status(state: Path, run: str) -> None:
     """Print where a run stands; asks neither Prefect nor a service."""
     from artifacts.run import RunDirectory
     from artifacts.status import status_lines
-    from tasks.spending import spend_of
+    from tasks.spending import read_spending
 
     directory = RunDirectory.read(state, run)
-    print("\n".join(status_lines(directory, spend_of(directory))))
+    print("\n".join(status_lines(directory, read_spending(directory))))
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

@@ -2,7 +2,7 @@
 
 from artifacts import prefect_ui
 from tasks.places import Arena, Place
-from tasks.spending import spend_of
+from tasks.spending import read_spending
 from tasks.stages import stage
 
 UPDATES = 100  # of a run's progress bar, at most
@@ -22,4 +22,4 @@ def publish_run(place: Place, round: int) -> None:
     prefect_ui.show_images(place.run)
     prefect_ui.show_plots(place.run)
     prefect_ui.show_evaluations(place.run)
-    prefect_ui.show_spend(place.run, spend_of(place.run))
+    prefect_ui.show_spend(place.run, read_spending(place.run))

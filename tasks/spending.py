@@ -1,22 +1,24 @@
-"""What a run's images cost, as the spend ledger knows it."""
-
-import dataclasses
-from pathlib import Path
-from typing import Any
+"""What a run's drawings cost, read from the spend ledger of its state directory."""
 
 from artifacts.run import RunDirectory
+from artifacts.spending import Spending
 from cache.ledger import SpendLedger
 
 
-def spend_of(run: RunDirectory) -> dict[str, Any]:
-    """Return what the run's images cost; a run whose images are drawn on this machine has no ledger."""
-    path = ledger_of(run)
-    if run.settings.generator.service != "replicate" or not path.exists():
-        return {"service": run.settings.generator.service, "dollars": 0.0}
+def read_spending(run: RunDirectory) -> Spending | None:
+    """Return what a run's drawings cost; None when the ledger knows of nothing that it bought."""
+    path = run.path.parent.parent / "spend.sqlite"
+    if not path.exists():
+        return None
     with SpendLedger(path) as ledger:
-        return {"service": run.settings.generator.service, **dataclasses.asdict(ledger.spend(run.name))}
-
-
-def ledger_of(run: RunDirectory) -> Path:
-    """Return where the spend ledger of the run's state directory lies."""
-    return run.path.parent.parent / "spend.sqlite"
+        spend = ledger.spend(run.name)
+    counts = {
+        "drawn": spend.drawn,
+        "refused": spend.refused,
+        "failed": spend.failed,
+        "paid for but lost": spend.lost,
+        "unknown whether paid": spend.unknown,
+        "under way": spend.under_way,
+    }
+    counts = {outcome: count for outcome, count in counts.items() if count}
+    return Spending(spend.dollars, spend.images, counts) if counts else None

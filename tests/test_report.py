@@ -16,8 +16,9 @@ from artifacts.gallery import read_gallery
 from artifacts.metrics import append_metrics, append_timings
 from artifacts.records import read_round, write_round
 from artifacts.report import write_report
-from artifacts.report_content import Spending, setting_rows
+from artifacts.report_content import setting_rows
 from artifacts.run import RunDirectory
+from artifacts.spending import Spending
 from artifacts.summary import summary, summary_lines
 from duel.settings import Settings, read_settings
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.report_content import Spending
 from artifacts.run import RunDirectory
+from artifacts.spending import Spending
 from cache.ledger import SpendLedger
 from duel.settings import Settings
-from tasks.reporting import read_spending
+from tasks.spending import read_spending
 
 
 def test_a_run_is_told_what_it_bought_and_no_other(tmp_path: Path) -> None:

@@ -5,14 +5,13 @@ from fake_run import fake_run
 
 from artifacts.run import RunDirectory
 from artifacts.sessions import begin_session, end_session, read_sessions
+from artifacts.spending import Spending
 from artifacts.status import status_lines
 from duel.settings import Settings
 from flows.cli import main
 
-FREE = {"service": "offline", "dollars": 0.0}
 
-
-def said(run: RunDirectory, spend: dict[str, object] = FREE) -> dict[str, str]:
+def said(run: RunDirectory, spend: Spending | None = None) -> dict[str, str]:
     lines = [line.split("  ", 1) for line in status_lines(run, spend)]
     return {name.strip(): text.strip() for name, text in lines}
 
@@ -53,12 +52,9 @@ def test_a_process_that_was_killed_died_without_a_word(tmp_path: Path) -> None:
 
 
 def test_what_a_paid_run_cost(tmp_path: Path) -> None:
-    spend = {
-        "service": "replicate", "predictions": 12, "drawn": 9, "refused": 2, "failed": 1, "lost": 0, "unknown": 0,
-        "under_way": 0, "images": 11, "dollars": 0.033,
-    }  # fmt: skip
-    found = said(fake_run(tmp_path, rounds=4), spend)
-    assert found["cost"] == "0.03 dollars for 11 images (2 refused, 1 failed, 0 lost, 0 under way)"
+    spending = Spending(0.033, 11, {"drawn": 9, "refused": 2, "failed": 1})
+    found = said(fake_run(tmp_path, rounds=4), spending)
+    assert found["cost"] == "0.03 dollars for 11 images (9 drawn, 2 refused, 1 failed)"
 
 
 def test_the_command_prints_the_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
