@@ -63,7 +63,7 @@ def reported_line(reported: Reported, rows: list[EvaluationRow], change: Compari
     measured = "no answer could be graded" if result is None or result.pass_at_1 is None else _share(result.pass_at_1)
     line = f"reported: {reported.test.name} ({how}, named beforehand): pass@1 {measured}"
     if change is not None:
-        line += f", against {change.before}: {_difference(change.difference)}, p = {_p(change)}"
+        line += f", against {change.before}: {_difference(change.difference)}, p {_p(change)}"
     if reported.waiting:
         line += f"; not settled, still to be evaluated: {', '.join(reported.waiting)}"
     return line
@@ -106,7 +106,7 @@ def _group_lines(name: str, groups: list[GroupResult]) -> list[str]:
 def _result_line(name: str, result: GroupResult) -> str:
     share = _share(result.pass_at_1) if result.pass_at_1 else "none graded"
     change = result.against_first
-    difference, p = (_difference(change.difference), _p(change)) if change else ("", "")
+    difference, p = (_difference(change.difference), _p(change).removeprefix("= ")) if change else ("", "")
     return f"{name:<19} {share:<22}{difference:<28}{p:<9}{result.questions:>10}{result.invalid:>9}{result.ungraded:>10}"
 
 
@@ -120,7 +120,7 @@ def _change_line(found: Comparison) -> str:
     left_out = f", {found.left_out} of one side left out" if found.left_out else ""
     return (
         f"{found.measure}: {found.before_mean:.3f} ({found.before}) -> {found.after_mean:.3f} ({found.after}), "
-        f"difference {_difference(found.difference)}, p = {_p(found)} ({found.n} {found.units}{left_out})"
+        f"difference {_difference(found.difference)}, p {_p(found)} ({found.n} {found.units}{left_out})"
     )
 
 
@@ -133,4 +133,4 @@ def _difference(found: Interval) -> str:
 
 
 def _p(found: Comparison) -> str:
-    return "< 0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}"
+    return "< 0.001" if found.p_value < 0.001 else f"= {found.p_value:.3f}"

@@ -18,6 +18,7 @@ from scipy.stats import beta, norm, t
 RESAMPLES = 5000
 SIGN_FLIPS = 9999  # at random, where there are too many to try all
 ENUMERATED = 16  # differences other than 0 whose signs are all tried, 2^16 ways
+LEAST_ERROR = 0.25  # of a resample, in standard errors of the sample
 FEW = 10  # values; resamples of fewer often hold one value alone, which has no standard error
 
 Array = npt.NDArray[np.float64]
@@ -136,8 +137,9 @@ def _studentised_quantiles(sample: Array) -> tuple[float, float]:
     counts = _resample_counts(n).astype(float)  # (RESAMPLES, n)
     means = counts @ centred / n
     errors = np.sqrt(np.maximum(counts @ centred**2 / n - means**2, 0) / (n - 1))
-    usable = errors > 1e-6 * _standard_error(sample)  # a resample of one value alone has no error to divide by
-    low, high = np.quantile(means[usable] / errors[usable], [0.025, 0.975])
+    # A resample without the one outlier has next to no error, and dividing by that would say that nothing is known.
+    errors = np.maximum(errors, LEAST_ERROR * _standard_error(sample))
+    low, high = np.quantile(means / errors, [0.025, 0.975])
     return float(low), float(high)
 
 
