@@ -18,67 +18,27 @@ import os
 import platform
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from benchmarks.kills import AFTER_SECONDS, IMPORT, PLACES, Kill, die, most_of, put
+from benchmarks.prefect_site import PrefectServer
 from duel.offline.dataset import write_dataset
 from duel.offline.generator import ChartGenerator
 from duel.settings import Settings, read_settings
 from duel.testing.replicate import ReplicateServer
 
 ROUNDS = 12
-STAGES = (
-    "write_prompts", "draw", "describe_drawings", "score", "learn", "record_round",
-    "evaluate_players", "save_checkpoint", "publish_run",
-)  # fmt: skip
-IMPORT = "import"
-AFTER_SECONDS = "after seconds"
-
-# Where a kill can be put, as (module or class that holds the function, its name, before | after | torn).
-PLACES: dict[str, tuple[str, str, str]] = {
-    **{f"before {name}": ("flows.train", name, "before") for name in STAGES},
-    **{f"after {name}": ("flows.train", name, "after") for name in STAGES},
-    "image drawn, not stored": ("cache.images:ImageStore", "put", "before"),
-    "image stored": ("cache.images:ImageStore", "put", "after"),
-    "prediction about to be created": ("cache.ledger:SpendLedger", "intend", "after"),
-    "prediction created": ("cache.ledger:SpendLedger", "created", "after"),
-    "result about to be written": ("prefect.filesystems:LocalFileSystem", "write_path", "before"),
-    "result half written": ("prefect.filesystems:LocalFileSystem", "write_path", "torn"),
-    "result written": ("prefect.filesystems:LocalFileSystem", "write_path", "after"),
-    "checkpoint about to be renamed": ("artifacts.files", "_put_in_place", "before"),
-    "checkpoint renamed": ("artifacts.files", "_put_in_place", "after"),
-    "old training state removed": ("artifacts.files", "remove_directory", "after"),
-    "one player saved": ("duel.policy:LocalPolicy", "save_training_state", "after"),
-    "half of the gradient": ("duel.update", "_rows_loss", "after"),
-    "step taken": ("duel.optimizer:PlayerOptimizer", "end_round", "after"),
-    "line of metrics": ("artifacts.tables", "append_row", "torn"),
-    "round written, no metrics": ("artifacts.tables", "append_row", "before"),
-    "session begun": ("artifacts.sessions", "begin_session", "after"),
-}
-
-
-@dataclass(frozen=True)
-class Kill:
-    """The n-th time that `place` is reached; `import` and `after seconds` count seconds from the start."""
-
-    place: str
-    nth: float
-
-    def __str__(self) -> str:
-        return f"{self.place} ({self.nth:g})"
 
 
 def scenarios() -> list[list[Kill]]:
@@ -92,13 +52,6 @@ def scenarios() -> list[list[Kill]]:
         for _ in range(6)
     ]
     return [*single, *clocks, *early, *several]
-
-
-def most_of(place: str) -> int:
-    """Return up to which occurrence a kill is put: every place is reached so often in twelve rounds."""
-    if "publish_run" in place or "session" in place:
-        return 1
-    return {"checkpoint": 4, "evaluate_players": 4, "save_checkpoint": 4, "removed": 2}.get(place.split()[-1], 8)
 
 
 def settings_of(data: Path) -> Settings:
@@ -131,54 +84,6 @@ def play(settings: Settings, state: Path, kill: Kill | None, replicate: dict[str
     from flows.train import train
 
     train(settings, "run", state)
-
-
-def put(kill: Kill) -> None:
-    """Wrap the function at the kill's place."""
-    holder, name, when = PLACES[kill.place]
-    module, _, owner = holder.partition(":")
-    target: Any = __import__(module, fromlist=["*"])
-    target = getattr(target, owner) if owner else target
-    setattr(target, name, deadly(getattr(target, name), when, int(kill.nth)))
-
-
-def deadly(function: Callable[..., Any], when: str, nth: int) -> Callable[..., Any]:
-    """Return `function`, whose n-th call kills the process before it, after it, or half way through a write."""
-    calls = [0]
-    lock = threading.Lock()
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        with lock:
-            calls[0] += 1
-            now = calls[0] == nth
-        if now and when == "before":
-            die()
-        if now and when == "torn":
-            tear(*arguments, **options)
-        result = function(*arguments, **options)
-        if now:
-            die()
-        return result
-
-    return call
-
-
-def tear(*arguments: Any, **options: Any) -> None:
-    """Write half of what the call would have written, then die."""
-    if isinstance(arguments[-1], bytes) or "content" in options:  # LocalFileSystem.write_path(path, content)
-        path, content = options.get("path", arguments[1] if len(arguments) > 1 else None), options.get("content")
-        content = arguments[-1] if content is None else content
-        Path(str(path)).parent.mkdir(parents=True, exist_ok=True)
-        Path(str(path)).write_bytes(content[: len(content) // 2])
-    else:  # append_row(path, row)
-        with arguments[0].open("a") as file:
-            file.write(json.dumps(arguments[1])[:40])
-    die()
-
-
-def die() -> None:
-    """Kill this process as the kernel would."""
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def bear(folder: Path, data: Path, kills: Sequence[Kill]) -> dict[str, Any]:
@@ -255,46 +160,6 @@ def verdict(whole: dict[str, Any], borne: dict[str, Any]) -> list[str]:
     return wrong
 
 
-@contextmanager
-def prefect_server(folder: Path) -> Iterator[dict[str, str]]:
-    """Run a Prefect server of its own until the block ends; yield the variables that point a process at it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    variables = {
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_SERVER_API_PORT": port,  # else the UI would call 4200
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-    }
-    log = folder / "server.txt"
-    with log.open("wb") as said:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--port", port],
-            env=os.environ | variables, stdout=said, stderr=said, start_new_session=True,
-        )  # fmt: skip
-    try:
-        wait_for_server(server, variables["PREFECT_API_URL"], log)
-        yield variables
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
-
-
-def wait_for_server(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    """Return when the server answers; raises RuntimeError when it ends or is silent for two minutes."""
-    for _ in range(240):
-        if server.poll() is not None:
-            break
-        try:
-            if httpx.get(f"{url}/health").is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.5)
-    raise RuntimeError(f"no Prefect server at {url}: {log.read_text()[-2000:]}")
-
-
 def flow_runs_that_never_end(url: str) -> int:
     """Count the flow runs of the server that are in no terminal state."""
     query = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "SCHEDULED"]}}}}
@@ -322,8 +187,8 @@ def storm(folder: Path, chosen: Sequence[Sequence[Kill]], at_once: int) -> int:
     """Play the whole run and all others; print one line for each; return how many went wrong."""
     write_dataset(folder / "data", 0)
     wrong = 0
-    with prefect_server(folder) as variables:
-        os.environ |= variables | {"PREFECT_LOGGING_LEVEL": "WARNING", "OMP_NUM_THREADS": "1"}
+    with PrefectServer(folder) as server:
+        os.environ |= server.variables | {"PREFECT_LOGGING_LEVEL": "WARNING", "OMP_NUM_THREADS": "1"}
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["flows.train", "duel.players", "duel.embedder", "duel.replicate"])
         whole = bear(folder / "whole", folder / "data", [])
@@ -341,7 +206,7 @@ def storm(folder: Path, chosen: Sequence[Sequence[Kill]], at_once: int) -> int:
                     faults.append("was never killed")
                 wrong += bool(faults)
                 print(f"{'; '.join(map(str, kills))}: {faults or 'equal'}", flush=True)
-        left = flow_runs_that_never_end(variables["PREFECT_API_URL"])
+        left = flow_runs_that_never_end(server.url)
         print(f"flow runs left in no terminal state: {left}")
     return wrong + bool(left)
 

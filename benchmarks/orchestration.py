@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.chaos import prefect_server
+from benchmarks.prefect_site import PrefectServer
 from duel.offline.dataset import write_dataset
 from duel.randomness import stream
 from duel.settings import Settings, override, read_profile, read_settings
@@ -174,10 +174,11 @@ def main() -> None:
         quiet = {"PREFECT_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": "1", "PREFECT_HOME": str(folder / "ephemeral")}
         bare = measure("none", options, folder, quiet)
         show("none", bare, bare, options.rounds, 0.0)
-        with prefect_server(folder) as variables:
-            [server] = [found for found in psutil.Process().children() if "server" in found.cmdline()]
+        with PrefectServer(folder) as prefect:
+            assert prefect.process is not None
+            server = psutil.Process(prefect.process.pid)
             before = memory_of(server)
-            found = measure("server", options, folder, quiet | variables)
+            found = measure("server", options, folder, quiet | prefect.variables)
             show("server", found, bare, options.rounds, memory_of(server) - before)
         show("ephemeral", measure("ephemeral", options, folder, quiet), bare, options.rounds, 0.0)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos import PLACES, Kill, most_of, scenarios, verdict
+from benchmarks.chaos import scenarios, verdict
+from benchmarks.kills import PLACES, Kill, most_of
 
 ROOT = Path(__file__).parent.parent
 

@@ -18,7 +18,8 @@ import pytest
 from browser import open_page
 
 from artifacts.lock import owner_of
-from benchmarks.chaos import fingerprint, prefect_server
+from benchmarks.chaos import fingerprint
+from benchmarks.prefect_site import PrefectServer
 from duel.offline.generator import ChartGenerator
 from duel.testing.faults import Faults
 from duel.testing.replicate import ReplicateServer
@@ -48,12 +49,13 @@ TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 class Site:
     """A server with everything deployed on it, and a worker."""
 
-    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
+    def __init__(self, folder: Path, server: PrefectServer) -> None:
+        self.server = server
         self.state = folder / "state"
         self.log = folder / "worker.txt"
-        self.api = httpx.Client(base_url=variables["PREFECT_API_URL"])
+        self.api = httpx.Client(base_url=server.url)
         more = {"DUEL_STATE": str(self.state), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        self.environment = os.environ | variables | more
+        self.environment = os.environ | server.variables | more
         self.worker: subprocess.Popen[bytes] | None = None
 
     def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -134,8 +136,8 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
-    with prefect_server(folder) as variables:
-        site = Site(folder, variables)
+    with PrefectServer(folder) as server:
+        site = Site(folder, server)
         for command in SET_UP:
             done = site.prefect(*command.split())
             assert done.returncode == 0, done.stdout + done.stderr
@@ -312,3 +314,17 @@ def test_of_two_runs_at_once_both_work_and_a_second_process_in_one_is_refused(si
     assert f"in use by process {site.process_of('left')} on host" in again.stderr
     site.until(lambda: {site.state_of("left"), site.state_of("right")} == {"COMPLETED"}, 240)
     assert site.files("left") == site.files("right")
+
+
+def test_a_server_that_ends_and_comes_back_finds_its_run_ended_and_resumable(site, whole):
+    site.train("unheard", rounds=30)
+    site.until(lambda: site.rounds("unheard") >= 2, 120)
+    site.server.stop()
+    time.sleep(5)
+    site.server.start()
+    site.until(lambda: site.state_of("unheard") in TERMINAL, 240)
+    if site.state_of("unheard") != "COMPLETED":  # it gave up before the server was back, or the worker did
+        site.stop_worker()
+        site.start_worker()
+        assert site.retry("unheard") == "COMPLETED"
+    assert site.rounds("unheard") == 30

@@ -1,0 +1,108 @@
+"""Kills by name: where in a training the process can be made to die, and how that is put there."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STAGES = (
+    "write_prompts", "draw", "describe_drawings", "score", "learn", "record_round",
+    "evaluate_players", "save_checkpoint", "publish_run",
+)  # fmt: skip
+IMPORT = "import"
+AFTER_SECONDS = "after seconds"
+
+# Where a kill can be put, as (module or class that holds the function, its name, before | after | torn).
+PLACES: dict[str, tuple[str, str, str]] = {
+    **{f"before {name}": ("flows.train", name, "before") for name in STAGES},
+    **{f"after {name}": ("flows.train", name, "after") for name in STAGES},
+    "image drawn, not stored": ("cache.images:ImageStore", "put", "before"),
+    "image stored": ("cache.images:ImageStore", "put", "after"),
+    "prediction about to be created": ("cache.ledger:SpendLedger", "intend", "after"),
+    "prediction created": ("cache.ledger:SpendLedger", "created", "after"),
+    "result about to be written": ("prefect.filesystems:LocalFileSystem", "write_path", "before"),
+    "result half written": ("prefect.filesystems:LocalFileSystem", "write_path", "torn"),
+    "result written": ("prefect.filesystems:LocalFileSystem", "write_path", "after"),
+    "checkpoint about to be renamed": ("artifacts.files", "_put_in_place", "before"),
+    "checkpoint renamed": ("artifacts.files", "_put_in_place", "after"),
+    "old training state removed": ("artifacts.files", "remove_directory", "after"),
+    "one player saved": ("duel.policy:LocalPolicy", "save_training_state", "after"),
+    "half of the gradient": ("duel.update", "_rows_loss", "after"),
+    "step taken": ("duel.optimizer:PlayerOptimizer", "end_round", "after"),
+    "line of metrics": ("artifacts.tables", "append_row", "torn"),
+    "round written, no metrics": ("artifacts.tables", "append_row", "before"),
+    "session begun": ("tasks.sessions", "begin_session", "after"),
+}
+
+
+@dataclass(frozen=True)
+class Kill:
+    """The n-th time that `place` is reached; `import` and `after seconds` count seconds from the start."""
+
+    place: str
+    nth: float
+
+    def __str__(self) -> str:
+        return f"{self.place} ({self.nth:g})"
+
+
+def most_of(place: str) -> int:
+    """Return up to which occurrence a kill is put: every place is reached so often in twelve rounds."""
+    if "publish_run" in place or "session" in place:
+        return 1
+    return {"checkpoint": 4, "evaluate_players": 4, "save_checkpoint": 4, "removed": 2}.get(place.split()[-1], 8)
+
+
+def put(kill: Kill) -> None:
+    """Wrap the function at the kill's place."""
+    holder, name, when = PLACES[kill.place]
+    module, _, owner = holder.partition(":")
+    target: Any = importlib.import_module(module)
+    target = getattr(target, owner) if owner else target
+    setattr(target, name, deadly(getattr(target, name), when, int(kill.nth)))
+
+
+def deadly(function: Callable[..., Any], when: str, nth: int) -> Callable[..., Any]:
+    """Return `function`, whose n-th call kills the process before it, after it, or half way through a write."""
+    calls = [0]
+    lock = threading.Lock()
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        with lock:
+            calls[0] += 1
+            now = calls[0] == nth
+        if now and when == "before":
+            die()
+        if now and when == "torn":
+            tear(*arguments, **options)
+        result = function(*arguments, **options)
+        if now:
+            die()
+        return result
+
+    return call
+
+
+def tear(*arguments: Any, **options: Any) -> None:
+    """Write half of what the call would have written, then die."""
+    if isinstance(arguments[-1], bytes) or "content" in options:  # LocalFileSystem.write_path(path, content)
+        path, content = options.get("path", arguments[1] if len(arguments) > 1 else None), options.get("content")
+        content = arguments[-1] if content is None else content
+        Path(str(path)).parent.mkdir(parents=True, exist_ok=True)
+        Path(str(path)).write_bytes(content[: len(content) // 2])
+    else:  # append_row(path, row)
+        with arguments[0].open("a") as file:
+            file.write(json.dumps(arguments[1])[:40])
+    die()
+
+
+def die() -> None:
+    """Kill this process as the kernel would."""
+    os.kill(os.getpid(), signal.SIGKILL)
