@@ -6,7 +6,6 @@ The one module of `artifacts` that knows Prefect. Images travel inside the text,
 from __future__ import annotations
 
 import base64
-import html
 import io
 import re
 from collections.abc import Mapping
@@ -123,22 +122,20 @@ def _round_markdown(run: RunDirectory, record: Mapping[str, Any]) -> str:
     if len(attempts) > ATTEMPTS:
         attempts = attempts[: ATTEMPTS // 2] + attempts[-ATTEMPTS // 2 :]
     directory = run.round_directory(record["round"])
-    lines = [
-        f"## Round {record['round']}, {record['player']}",
-        "",
-        "| drawing | reconstruction | similarity | prompt | description |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    lines += [_attempt_row(directory, attempt) for attempt in attempts]
-    return "\n".join(lines)
+    shown = [_attempt_markdown(directory, attempt) for attempt in attempts]
+    return "\n\n".join([f"## Round {record['round']}, {record['player']}", *shown])
 
 
-def _attempt_row(directory: Path, attempt: Mapping[str, Any]) -> str:
+def _attempt_markdown(directory: Path, attempt: Mapping[str, Any]) -> str:
+    """Return the two images side by side, and the two texts below, which would be cut off beside them."""
     drawing, redrawn = (
         f"![{what}]({_jpeg(directory / attempt[what]['file'])})" for what in ("drawing", "reconstruction")
     )
-    texts = " | ".join(_escape(attempt[what]) for what in ("prompt", "description"))
-    return f"| {drawing} | {redrawn} | {decimals(attempt['similarity'])} | {texts} |"
+    return (
+        f"| drawing | reconstruction: similarity {decimals(attempt['similarity'])} |\n| --- | --- |\n"
+        f"| {drawing} | {redrawn} |\n\n"
+        f"**Prompt:** {_escape(attempt['prompt'])}\n\n**Description:** {_escape(attempt['description'])}"
+    )
 
 
 def _markdown(run: RunDirectory, what: str, text: str) -> None:
@@ -146,9 +143,9 @@ def _markdown(run: RunDirectory, what: str, text: str) -> None:
 
 
 def _escape(text: str) -> str:
-    """Return what a model wrote as Markdown that shows it: no markup, no table cell ends in it."""
+    """Return what a model wrote as Markdown that shows it: no markup and no link in it."""
     shown = printable(text[: TEXT * 4])[:TEXT]
-    return re.sub(r"([\\`*_{}\[\]()#+.!|~-])", lambda found: f"&#{ord(found[0])};", html.escape(shown))
+    return re.sub(r"([\\`*_{}\[\]()#+.!|<>&~:@-])", r"\\\1", shown)
 
 
 def _cell(value: Any) -> Any:
