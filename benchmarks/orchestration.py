@@ -108,7 +108,10 @@ def nothing(*_: Any) -> None:
 
 def settings_of(models: str, rounds: int, data: Path) -> Settings:
     """Return the offline profile; stub models get small rounds and an evaluation every 25."""
-    small = {"images_per_round": 1, "evaluation.every": 25, "evaluation.adversary_prompts": 2, "data.test_images": 2}
+    small = {
+        "images_per_round": 1, "sampling.group_size": 2, "evaluation.every": 25, "evaluation.adversary_prompts": 2,
+        "data.test_images": 2,
+    }  # fmt: skip
     chosen: dict[str, Any] = {"rounds": rounds, "data.path": str(data), **(small if models == "stub" else {})}
     return read_settings(override(read_profile(profile_path("offline")), chosen))
 

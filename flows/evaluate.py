@@ -21,6 +21,7 @@ from flows.state import state_directory
 from tasks.evaluating import answer_questions, development_figures, evaluation_questions, grade_answers
 from tasks.places import Examination, open_examination
 from tasks.preparing import open_dataset
+from tasks.publishing import publish_evaluations
 from tasks.recording import checkpoints_to_evaluate, record_answers, record_results
 
 
@@ -78,6 +79,7 @@ def examine(
             answers, grades = question_base(examination, checkpoint.rounds_done, questions, bar)
             result = evaluation_json(checkpoint.name, questions, answers, grades, apart)
             record_answers(run, checkpoint, questions, result)
+        publish_evaluations(examination, waiting[-1].rounds_done)
 
 
 def question_base(

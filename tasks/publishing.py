@@ -1,7 +1,7 @@
 """Showing a run in the Prefect UI while it goes on."""
 
 from artifacts import prefect_ui
-from tasks.places import Arena, Place
+from tasks.places import Arena, Examination
 from tasks.spending import read_spending
 from tasks.stages import stage
 
@@ -16,10 +16,17 @@ def publish_progress(arena: Arena, done: int) -> None:
 
 
 @stage("publish_run", cached=False, title="after {round:04d} rounds {label}")
-def publish_run(place: Place, round: int) -> None:
+def publish_run(arena: Arena, round: int) -> None:
     """Show the run as it is after `round` rounds: last rounds, images, plots, evaluations, spend."""
-    prefect_ui.show_rounds(place.run)
-    prefect_ui.show_images(place.run)
-    prefect_ui.show_plots(place.run)
-    prefect_ui.show_evaluations(place.run)
-    prefect_ui.show_spend(place.run, read_spending(place.run))
+    prefect_ui.show_rounds(arena.run)
+    prefect_ui.show_images(arena.run)
+    prefect_ui.show_plots(arena.run)
+    prefect_ui.show_evaluations(arena.run)
+    prefect_ui.show_spend(arena.run, read_spending(arena.run))
+
+
+@stage("publish_evaluations", cached=False, title="after {round:04d} rounds {label}")
+def publish_evaluations(examination: Examination, round: int) -> None:
+    """Show what the questions found up to the checkpoint of `round` rounds: evaluations and plots."""
+    prefect_ui.show_plots(examination.run)
+    prefect_ui.show_evaluations(examination.run)
