@@ -2,7 +2,8 @@
 
 Each run is a process of its own: `none` calls every stage as a plain function, `ephemeral` lets Prefect start its own
 server, `server` talks to one that was started before. `stub` models answer at once, so that 1000 rounds take minutes;
-drawing and recording are real. Prints seconds, milliseconds a round above `none`, memory and database growth.
+drawing and recording are real. Prints seconds to the first round and of all rounds, milliseconds a round above `none`
+(publishing included), memory and database growth.
 
     python -m benchmarks.orchestration --models stub --rounds 1000
     python -m benchmarks.orchestration --models offline --rounds 60
@@ -92,17 +93,17 @@ class PlainTask:
         return self.function(*arguments, **options)
 
 
-def stub_policies(*_: Any) -> dict[Player, StubPolicy]:
+def stub_policies(*_: Any, **__: Any) -> dict[Player, StubPolicy]:
     """Return two players that answer at once."""
     return {player: StubPolicy(player) for player in ("base", "adversary")}
 
 
-def stub_embedder(*_: Any) -> StubEmbedder:
+def stub_embedder(*_: Any, **__: Any) -> StubEmbedder:
     """Return an embedder that answers at once."""
     return StubEmbedder()
 
 
-def nothing(*_: Any) -> None:
+def nothing(*_: Any, **__: Any) -> None:
     """Publish nothing."""
 
 
@@ -134,11 +135,14 @@ def play(kind: str, models: str, rounds: int, folder: Path) -> None:
         flows.train.play_chapter = flows.train.play_chapter.fn  # type: ignore[assignment]
         flows.train.publish_run = flows.train.publish_progress = nothing  # type: ignore[assignment]
     train: Any = flows.train.train.fn if kind == "none" else flows.train.train
+    began: list[float] = []
+    chapters = flows.train.chapters
+    flows.train.chapters = lambda *bounds: began.append(time.perf_counter()) or chapters(*bounds)  # type: ignore[assignment, func-returns-value]
     process = psutil.Process()
     started, before = time.perf_counter(), process.memory_info().rss
     train(settings, f"{models}-{kind}", folder / f"state-{kind}")
-    grown = process.memory_info().rss - before
-    print(json.dumps({"seconds": time.perf_counter() - started, "client_mib": grown / 2**20}))
+    ended, grown = time.perf_counter(), process.memory_info().rss - before
+    print(json.dumps({"start": began[0] - started, "rounds": ended - began[0], "client_mib": grown / 2**20}))
 
 
 def measure(kind: str, options: argparse.Namespace, folder: Path, variables: Mapping[str, str]) -> dict[str, float]:
@@ -193,9 +197,9 @@ def memory_of(server: psutil.Process) -> float:
 
 def show(kind: str, found: dict[str, float], bare: dict[str, float], rounds: int, server_mib: float) -> None:
     """Print one line."""
-    cost = 1000 * (found["seconds"] - bare["seconds"]) / rounds
+    cost = 1000 * (found["rounds"] - bare["rounds"]) / rounds
     print(
-        f"{kind:10} {found['seconds']:7.1f} s  {cost:+6.0f} ms a round  memory {found['client_mib']:+5.0f} MiB"
+        f"{kind:10} start {found['start']:5.1f} s  rounds {found['rounds']:7.1f} s  {cost:+6.0f} ms a round  memory {found['client_mib']:+5.0f} MiB"
         f"  server {server_mib:+5.0f} MiB  database {found['database_mib']:+6.1f} MiB",
         flush=True,
     )
