@@ -199,8 +199,9 @@ def show(kind: str, found: dict[str, float], bare: dict[str, float], rounds: int
     """Print one line."""
     cost = 1000 * (found["rounds"] - bare["rounds"]) / rounds
     print(
-        f"{kind:10} start {found['start']:5.1f} s  rounds {found['rounds']:7.1f} s  {cost:+6.0f} ms a round  memory {found['client_mib']:+5.0f} MiB"
-        f"  server {server_mib:+5.0f} MiB  database {found['database_mib']:+6.1f} MiB",
+        f"{kind:10} start {found['start']:5.1f} s  rounds {found['rounds']:7.1f} s  {cost:+6.0f} ms a round"
+        f"  memory {found['client_mib']:+5.0f} MiB  server {server_mib:+5.0f} MiB"
+        f"  database {found['database_mib']:+6.1f} MiB",
         flush=True,
     )
 

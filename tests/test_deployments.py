@@ -257,7 +257,7 @@ def test_a_cancelled_run_ends_within_seconds_and_can_be_retried(site, whole):
     site.until(lambda: site.rounds("cancelled") >= 2, 120)
     site.set_state("cancelled", type="CANCELLING")
     site.until(lambda: owner_of(site.state / "runs" / "cancelled" / "lock") is None, 10)
-    site.until(lambda: site.state_of("cancelled") == "CANCELLED", 40)  # the worker imports the flow for its hooks first
+    site.until(lambda: site.state_of("cancelled") == "CANCELLED", 60)  # the worker imports the flow for its hooks first
     assert site.retry("cancelled") == "COMPLETED"
     assert site.files("cancelled") == whole
 
