@@ -19,7 +19,8 @@ from artifacts.summary import Headline, headlines, summary
 from artifacts.themes import THEMES, Theme
 from artifacts.thumbnails import write_thumbnails
 from duel.errors import RunError
-from duel.settings import Settings, flatten
+from duel.profile import flatten
+from duel.settings import Settings
 
 BESIDE = "report_files"  # the folder of small pictures
 

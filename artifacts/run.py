@@ -13,7 +13,8 @@ from typing import Self
 from artifacts import files, tables
 from artifacts.lock import RunLock
 from duel.errors import RunError, SettingsError
-from duel.settings import Settings, defining_differences, read_settings
+from duel.profile import defining_differences, read_settings
+from duel.settings import Settings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LIBRARIES = ("torch", "transformers", "peft", "prefect", "diskcache", "numpy", "pillow")

@@ -35,7 +35,8 @@ from benchmarks.kills import AFTER_SECONDS, IMPORT, PLACES, Kill, die, most_of, 
 from benchmarks.prefect_site import PrefectServer
 from duel.offline.dataset import write_dataset
 from duel.offline.generator import ChartGenerator
-from duel.settings import Settings, read_settings
+from duel.profile import read_settings
+from duel.settings import Settings
 from duel.testing.replicate import ReplicateServer
 
 ROUNDS = 12

@@ -27,7 +27,8 @@ from duel.embedder import Embedder
 from duel.models import Model, choose_device
 from duel.players import add_lora, assemble_policy
 from duel.policy import LocalPolicy
-from duel.settings import Settings, read_settings
+from duel.profile import read_settings
+from duel.settings import Settings
 from duel.tuning import FullTuning
 from duel.types import Completion, Group, ModelInput, Player
 from tests import tiny

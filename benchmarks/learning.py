@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.run import RunDirectory
-from duel.settings import Settings, override, read_profile, read_settings
+from duel.profile import override, read_profile, read_settings
+from duel.settings import Settings
 from duel.statistics import Interval, mean_interval, paired_interval
 from flows.cli import PREFECT_DEFAULTS
 from flows.profiles import profile_path

@@ -30,8 +30,9 @@ from duel.instructions import DESCRIBE
 from duel.models import Model, assemble, choose_device, load_processor
 from duel.players import add_lora, assemble_policy
 from duel.policy import LocalPolicy
+from duel.profile import read_settings
 from duel.prompts import build_prompts
-from duel.settings import Settings, read_settings
+from duel.settings import Settings
 from duel.types import ModelInput
 from tests import tiny
 

@@ -5,16 +5,12 @@ A field marked `operational` may differ when a run is opened again; every other 
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from duel import instructions
-from duel.errors import SettingsError
 from duel.types import Player, Scalar
 
 OPERATIONAL: dict[str, Any] = {"operational": True}
@@ -294,78 +290,3 @@ class Settings(Section):
         if "adversary" in self.order and self.originals == "dataset":
             raise ValueError("originals = dataset leaves the adversary nothing to do; set order = ['base']")
         return self
-
-
-def read_settings(values: Mapping[str, Any]) -> Settings:
-    """Return the settings of a nested mapping; raises SettingsError with one line that names every fault."""
-    try:
-        return Settings.model_validate(dict(values))
-    except ValidationError as error:
-        faults = "; ".join(_explain(dict(fault)) for fault in error.errors())
-        raise SettingsError(f"bad settings: {faults}") from None
-
-
-def read_profile(path: Path) -> dict[str, Any]:
-    """Return the nested values of a TOML profile; raises SettingsError when it is not readable TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"cannot read the profile {path}: {error}; expected a TOML file") from None
-
-
-def override(values: Mapping[str, Any], dotted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of nested `values` with `section.key` entries replaced."""
-    merged: dict[str, Any] = {
-        key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()
-    }
-    for name, value in dotted.items():
-        *sections, key = name.split(".")
-        place = merged
-        for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise SettingsError(f"bad settings: {name}: {section} is a value, not a section")
-        place[key] = value
-    return merged
-
-
-def fields_of(section: type[Section] = Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every setting as (dotted name, pydantic field), sections opened."""
-    for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from fields_of(field.annotation, f"{prefix}{name}.")
-        else:
-            yield prefix + name, field
-
-
-def flatten(settings: Settings) -> dict[str, Any]:
-    """Return all settings by dotted name, as JSON values."""
-    dumped = settings.model_dump(mode="json")
-    flat = {}
-    for name, _ in fields_of():
-        value: Any = dumped
-        for part in name.split("."):
-            value = value[part]
-        flat[name] = value
-    return flat
-
-
-def defining_differences(before: Settings, now: Settings) -> list[str]:
-    """Return one line for each setting that defines the result and differs."""
-    operational = {name for name, field in fields_of() if (field.json_schema_extra or {}).get("operational")}
-    old, new = flatten(before), flatten(now)
-    return [
-        f"{name}: {old[name]!r} then, {new[name]!r} now"
-        for name in old
-        if name not in operational and old[name] != new[name]
-    ]
-
-
-def _explain(fault: dict[str, Any]) -> str:
-    place = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(place, [name for name, _ in fields_of()], n=1, cutoff=0.5)
-        return f"{place} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
-    message = fault["msg"].removeprefix("Value error, ")
-    got = f"got {fault['input']!r}: " if not isinstance(fault["input"], dict | Section) else ""
-    return f"{place}: {got}{message}" if place else message

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from duel.errors import DuelError, SettingsError, UserError
-from duel.settings import Settings, fields_of, override, read_profile, read_settings
+from duel.profile import fields_of, override, read_profile, read_settings
+from duel.settings import Settings
 from flows.profiles import profile_names, profile_path
 from flows.state import state_directory
 from flows.stopping import SAID, stoppable

@@ -7,7 +7,8 @@ from artifacts.evaluation_text import DIFFERENCE, comparison_lines, evaluation_l
 from artifacts.report import summary_lines
 from artifacts.run import RunDirectory
 from duel.errors import SettingsError
-from duel.settings import Settings, read_profile, read_settings
+from duel.profile import read_profile, read_settings
+from duel.settings import Settings
 from flows import evaluate as evaluate_flow
 from flows import prepare as prepare_flow
 from flows import report as report_flow

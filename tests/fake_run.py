@@ -17,7 +17,8 @@ from artifacts import files
 from artifacts.metrics import round_metrics
 from artifacts.records import _attempt_json, _round_json, write_round
 from artifacts.run import RunDirectory
-from duel.settings import Settings, read_settings
+from duel.profile import read_settings
+from duel.settings import Settings
 from duel.types import Attempt, Completion, Drawing, DrawnImage, Group, Player, RoundRecord, UpdateReport
 
 PROMPTS = [

@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from duel.settings import fields_of
+from duel.profile import fields_of
 from flows.cli import build_parser, main, parse_value
 
 

@@ -15,7 +15,7 @@ from artifacts.reported import reported_checkpoint
 from artifacts.results import write_results
 from artifacts.run import RunDirectory
 from duel.errors import RunError
-from duel.settings import read_settings
+from duel.profile import read_settings
 from duel.types import Completion, Grade, Question
 
 CHARTS = [

@@ -10,7 +10,7 @@ from artifacts.comparison import compare_runs, compare_tests
 from artifacts.evaluations import read_checkpoint_tests
 from artifacts.reported import reported_checkpoint
 from artifacts.run import RunDirectory
-from duel.settings import override, read_profile, read_settings
+from duel.profile import override, read_profile, read_settings
 from flows import progress
 from flows.cli import main
 from flows.evaluate import evaluate

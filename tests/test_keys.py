@@ -13,7 +13,8 @@ from replicate_fixtures import TOKEN, is_right
 
 from cache.ledger import SpendLedger
 from duel.errors import SettingsError, UserError
-from duel.settings import Settings, read_settings
+from duel.profile import read_settings
+from duel.settings import Settings
 from flows.commands import train
 from tasks.judging import judge_key
 from tasks.keys import HUB, OPENAI, REPLICATE, find_hub_token, find_key

@@ -8,7 +8,7 @@ import pytest
 from artifacts.run import RunDirectory
 from cache.ledger import SpendLedger
 from duel.offline.generator import ChartGenerator
-from duel.settings import override, read_profile, read_settings
+from duel.profile import override, read_profile, read_settings
 from duel.testing.replicate import ReplicateServer
 from duel.types import Refusal
 from flows.prepare import prepare

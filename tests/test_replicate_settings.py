@@ -3,8 +3,8 @@
 import pytest
 
 from duel.errors import SettingsError
+from duel.profile import defining_differences, flatten, override, read_profile, read_settings
 from duel.replicate import FLUX_SCHNELL
-from duel.settings import defining_differences, flatten, override, read_profile, read_settings
 from flows.profiles import profile_path
 
 

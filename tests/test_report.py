@@ -20,7 +20,8 @@ from artifacts.report_content import setting_rows
 from artifacts.run import RunDirectory
 from artifacts.spending import Spending
 from artifacts.summary import summary, summary_lines
-from duel.settings import Settings, read_settings
+from duel.profile import read_settings
+from duel.settings import Settings
 
 
 class Page(HTMLParser):

@@ -21,7 +21,8 @@ from artifacts.metrics import append_metrics, append_timings, has_metrics
 from artifacts.records import write_round
 from artifacts.run import RunDirectory
 from duel.errors import RunError
-from duel.settings import Settings, read_settings
+from duel.profile import read_settings
+from duel.settings import Settings
 
 
 def open_run(state: Path, **settings: object) -> RunDirectory:

@@ -12,7 +12,7 @@ from artifacts.run import RunDirectory
 from duel.errors import GeneratorError, RunError
 from duel.optimizer import PlayerOptimizer
 from duel.policy import LocalPolicy
-from duel.settings import override, read_profile, read_settings
+from duel.profile import override, read_profile, read_settings
 from flows.evaluate import evaluate
 from flows.prepare import prepare
 from flows.profiles import profile_path

@@ -22,7 +22,8 @@ from transformers import (
 )
 
 from duel.models import Model, load_model
-from duel.settings import Settings, read_settings
+from duel.profile import read_settings
+from duel.settings import Settings
 from duel.types import Attempt, Completion, Drawing, Group
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"]
