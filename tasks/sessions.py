@@ -8,13 +8,22 @@ from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound, TerminationSignal
+from prefect.exceptions import TerminationSignal
 from prefect.states import Crashed
 
 from artifacts.run import RunDirectory
 from artifacts.sessions import begin_session, end_session, read_sessions
+
+UNENDED = [StateType.RUNNING, StateType.CANCELLING]  # what a process that is gone may leave behind
 
 
 @contextmanager
@@ -35,16 +44,17 @@ def keep_session(run: RunDirectory, command: str) -> Iterator[None]:
 def settle_dead_sessions(run: RunDirectory) -> None:
     """Close the trainings that died without a word, in the run's directory and in Prefect, where they still run.
 
-    Only who holds the run's lock may call this: then no other process trains the run.
+    Those that could not tell their end, because the server was gone, too. Only who holds the run's lock may call this:
+    then no other process trains the run.
     """
-    dead = [found for found in read_sessions(run) if found.command == "train" and found.outcome is None]
-    for session in dead:
-        end_session(run, session, "died", f"process {session.process} on {session.host} died without a word")
-    earlier = {session.flow_run for session in dead} - {""}
-    if earlier:
+    trainings = [session for session in read_sessions(run) if session.command == "train"]
+    for session in trainings:
+        if session.outcome is None:
+            end_session(run, session, "died", f"process {session.process} on {session.host} died without a word")
+    ended = {UUID(session.flow_run) for session in trainings if session.flow_run and session.outcome != "completed"}
+    if ended:
         with get_client(sync_client=True) as client:
-            for flow_run in sorted(earlier):
-                _settle(client, UUID(flow_run), run)
+            _settle(client, sorted(ended), run)
 
 
 def current_flow_run() -> str:
@@ -53,17 +63,13 @@ def current_flow_run() -> str:
     return str(context.flow_run.id) if context is not None and context.flow_run is not None else ""
 
 
-def _settle(client: SyncPrefectClient, flow_run: UUID, run: RunDirectory) -> None:
-    """Set a dead flow run and the chapters under it to Crashed; the flow run may be this one, which is retried."""
-    children = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[flow_run]))
-    left_over = client.read_flow_runs(flow_run_filter=children)
-    if str(flow_run) != current_flow_run():
-        try:
-            left_over.append(client.read_flow_run(flow_run))
-        except ObjectNotFound:  # of another server, or deleted
-            return
-    for found in left_over:
-        if found.state is None or not found.state.is_final():
+def _settle(client: SyncPrefectClient, ended: list[UUID], run: RunDirectory) -> None:
+    """Set flow runs whose process is gone, and the chapters under them, to Crashed; one may be this, retried."""
+    running = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNENDED))
+    chapters = FlowRunFilter(state=running, parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=ended))
+    own = FlowRunFilter(state=running, id=FlowRunFilterId(any_=ended))
+    for found in client.read_flow_runs(flow_run_filter=chapters) + client.read_flow_runs(flow_run_filter=own):
+        if str(found.id) != current_flow_run():
             get_run_logger().info("%s: %s died with its process; set to Crashed", run.name, found.name)
             client.set_flow_run_state(
                 found.id, Crashed(message="its process is gone; the run went on in another"), force=True

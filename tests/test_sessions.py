@@ -9,7 +9,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.states import Running
 
 from artifacts.run import RunDirectory
-from artifacts.sessions import begin_session, read_sessions
+from artifacts.sessions import begin_session, end_session, read_sessions
 from duel.errors import GeneratorError
 from tasks.sessions import current_flow_run, keep_session, settle_dead_sessions
 
@@ -73,6 +73,14 @@ def test_a_training_that_died_is_closed_and_its_flow_run_crashed(run: RunDirecto
     [session] = read_sessions(run)
     assert session.outcome == "died"
     assert session.ended is not None
+
+
+def test_a_training_that_could_not_tell_its_end_is_settled_too(run: RunDirectory) -> None:
+    unheard = dead_flow_run("unheard")
+    end_session(run, begin_session(run, "train", unheard), "failed", "ConnectError: the server was gone")
+    flow(lambda: settle_dead_sessions(run), name="resume")()
+    assert state_of(unheard) == "Crashed"
+    assert [session.outcome for session in read_sessions(run)] == ["failed"]
 
 
 def test_a_retried_flow_run_is_not_its_own_dead_one(run: RunDirectory) -> None:
