@@ -10,10 +10,11 @@ from artifacts.evaluations import (
     CheckpointTest,
     ProxyEvaluation,
     QuestionResult,
-    interval,
     pass_interval,
     read_checkpoint_tests,
     read_proxy_evaluations,
+    reward_interval,
+    similarity_interval,
 )
 from artifacts.reported import reported_checkpoint
 from artifacts.run import RunDirectory
@@ -71,9 +72,9 @@ def _with_proxies(row: EvaluationRow, first: ProxyEvaluation, found: ProxyEvalua
     changes = {} if found is first else {change.measure: change for change in compare_proxies(first, found)}
     return replace(
         row,
-        similarity=interval(found.similarities).within(-1, 1) if found.similarities else None,
+        similarity=similarity_interval(found.similarities) if found.similarities else None,
         similarity_change=changes.get("held-out similarity"),
-        adversary_reward=interval(found.adversary_rewards).within(0, 2) if found.adversary_rewards else None,
+        adversary_reward=reward_interval(found.adversary_rewards) if found.adversary_rewards else None,
         adversary_reward_change=changes.get("adversary's reward"),
     )
 

@@ -117,6 +117,16 @@ def interval(values: Sequence[float]) -> Interval:
     return _interval(tuple(values))
 
 
+def similarity_interval(values: Sequence[float]) -> Interval:
+    """Return the interval of a mean similarity, which lies in [-1, 1]."""
+    return interval(values).within(-1, 1)
+
+
+def reward_interval(values: Sequence[float]) -> Interval:
+    """Return the interval of the adversary's mean reward, 1 - similarity, which lies in [0, 2]."""
+    return interval(values).within(0, 2)
+
+
 def pass_interval(values: Sequence[float]) -> Interval:
     """Return `proportion_interval` of the questions' pass@1; computed once for equal ones."""
     return _pass_interval(tuple(values))

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from artifacts import files
-from artifacts.evaluations import interval, pass_interval, read_checkpoint_tests, read_proxy_evaluations
+from artifacts.evaluations import (
+    pass_interval,
+    read_checkpoint_tests,
+    read_proxy_evaluations,
+    reward_interval,
+    similarity_interval,
+)
 from artifacts.metrics import read_metrics
 from artifacts.plot_drawing import Curve, Plot, draw_plot, window_intervals
 from artifacts.run import RunDirectory
@@ -84,13 +90,17 @@ def _training(run: RunDirectory, player: Player, column: str) -> list[Curve]:
 
 def _held_out(run: RunDirectory) -> list[Curve]:
     found = [(e.rounds_done, e.similarities) for e in read_proxy_evaluations(run)]
-    return _measured("base", found)
+    return _measured("base", found, similarity_interval)
 
 
 def _fresh_prompts(run: RunDirectory) -> list[Curve]:
     evaluations = read_proxy_evaluations(run)
-    rewards = _measured("reward", [(e.rounds_done, e.adversary_rewards) for e in evaluations])
-    return rewards + _measured("similarity", [(e.rounds_done, e.adversary_similarities) for e in evaluations])
+    rewards = [(e.rounds_done, e.adversary_rewards) for e in evaluations]
+    similarities = [(e.rounds_done, e.adversary_similarities) for e in evaluations]
+    return [
+        *_measured("reward", rewards, reward_interval),
+        *_measured("similarity", similarities, similarity_interval),
+    ]
 
 
 def _pass_at_1(run: RunDirectory, label: str, of_base: bool = False) -> list[Curve]:
@@ -107,7 +117,7 @@ def _pass_at_1(run: RunDirectory, label: str, of_base: bool = False) -> list[Cur
 
 
 def _measured(
-    label: str, found: list[tuple[int, list[float]]], mean: Callable[[Sequence[float]], Interval] = interval
+    label: str, found: list[tuple[int, list[float]]], mean: Callable[[Sequence[float]], Interval]
 ) -> list[Curve]:
     """Return a curve of means with their intervals, if anything was measured."""
     kept = [(rounds, mean(values)) for rounds, values in found if values]

@@ -188,7 +188,7 @@ def _link_group(directory: Path, number: int, group: Group, images: Images, pool
         assert drawing.key is not None
         source = pool / f"{drawing.key}.png"
         if not source.exists():
-            source.write_bytes(images.read(drawing.key).data)
+            source.write_bytes(images.read(drawing).data)
         if not (directory / name).exists():
             (directory / name).hardlink_to(source)
         return name
