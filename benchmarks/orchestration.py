@@ -108,19 +108,19 @@ def nothing(*_: Any, **__: Any) -> None:
     """Publish nothing."""
 
 
-def settings_of(models: str, rounds: int, data: Path) -> Settings:
-    """Return the offline profile; stub models get small rounds and an evaluation every 25."""
-    small = {
-        "images_per_round": 1, "sampling.group_size": 2, "evaluation.every": 25, "evaluation.adversary_prompts": 2,
-        "data.test_images": 2,
-    }  # fmt: skip
-    chosen: dict[str, Any] = {"rounds": rounds, "data.path": str(data), **(small if models == "stub" else {})}
+def settings_of(models: str, rounds: int, images: int, group: int, data: Path) -> Settings:
+    """Return the offline profile with these rounds, which stub models make small."""
+    chosen: dict[str, Any] = {"rounds": rounds, "data.path": str(data)}
+    if models == "stub":
+        chosen |= {"images_per_round": images, "sampling.group_size": group, "evaluation.every": 25}
+        chosen |= {"evaluation.adversary_prompts": 2, "data.test_images": 2}
     return read_settings(override(read_profile(profile_path("offline")), chosen))
 
 
-def play(kind: str, models: str, rounds: int, folder: Path) -> None:
+def play(kind: str, options: argparse.Namespace) -> None:
     """Train in this process and print what it took, as JSON."""
-    settings = settings_of(models, rounds, folder / "data")
+    models, folder = options.models, options.folder
+    settings = settings_of(models, options.rounds, options.images, options.group, folder / "data")
     if kind == "none":
         import tasks.stages
 
@@ -152,6 +152,7 @@ def measure(kind: str, options: argparse.Namespace, folder: Path, variables: Map
     before = database_mib(home)
     command = [sys.executable, "-m", "benchmarks.orchestration", "--play", kind, "--folder", str(folder)]
     command += ["--models", options.models, "--rounds", str(options.rounds)]
+    command += ["--images", str(options.images), "--group", str(options.group)]
     done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{kind}: {done.stderr[-3000:]}")
@@ -169,11 +170,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", choices=("stub", "offline"), default="stub")
     parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=1, help="groups in a round of stub models")
+    parser.add_argument("--group", type=int, default=2, help="completions in a group of stub models")
     parser.add_argument("--play", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.play:
-        play(options.play, options.models, options.rounds, options.folder)
+        play(options.play, options)
         return
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores; {options.models} models, {options.rounds} rounds")
     with tempfile.TemporaryDirectory(prefix="orchestration-") as name:
