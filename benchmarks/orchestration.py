@@ -3,7 +3,7 @@
 Each run is a process of its own: `none` calls every stage as a plain function, `ephemeral` lets Prefect start its own
 server, `server` talks to one that was started before. `stub` models answer at once, so that 1000 rounds take minutes;
 drawing and recording are real. Prints seconds to the first round and of all rounds, milliseconds a round above `none`
-(publishing included), memory and database growth.
+(publishing included), those of them that are spent outside the stages' own functions, in Prefect, memory and database.
 
     python -m benchmarks.orchestration --models stub --rounds 1000
     python -m benchmarks.orchestration --models offline --rounds 60
@@ -12,6 +12,7 @@ drawing and recording are real. Prints seconds to the first round and of all rou
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -94,6 +95,23 @@ class PlainTask:
         return self.function(*arguments, **options)
 
 
+def timed(task: Any, bodies: list[float]) -> Any:
+    """Return a task class whose functions add the seconds they take to `bodies`."""
+
+    def build(function: Any, **options: Any) -> Any:
+        @functools.wraps(function)
+        def body(*arguments: Any, **more: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return function(*arguments, **more)
+            finally:
+                bodies.append(time.perf_counter() - started)
+
+        return task(body, **options)
+
+    return build
+
+
 def stub_policies(*_: Any, **__: Any) -> dict[Player, StubPolicy]:
     """Return two players that answer at once."""
     return {player: StubPolicy(player) for player in ("base", "adversary")}
@@ -121,10 +139,10 @@ def play(kind: str, options: argparse.Namespace) -> None:
     """Train in this process and print what it took, as JSON."""
     models, folder = options.models, options.folder
     settings = settings_of(models, options.rounds, options.images, options.group, folder / "data")
-    if kind == "none":
-        import tasks.stages
+    import tasks.stages
 
-        tasks.stages.Task = PlainTask  # type: ignore[assignment, misc]
+    bodies: list[float] = []
+    tasks.stages.Task = timed(PlainTask if kind == "none" else tasks.stages.Task, bodies)  # type: ignore[assignment, misc]
     import duel.embedder
     import flows.train
     import tasks.places
@@ -143,7 +161,9 @@ def play(kind: str, options: argparse.Namespace) -> None:
     started, before = time.perf_counter(), process.memory_info().rss
     train(settings, f"{models}-{kind}", folder / f"state-{kind}")
     ended, grown = time.perf_counter(), process.memory_info().rss - before
-    print(json.dumps({"start": began[0] - started, "rounds": ended - began[0], "client_mib": grown / 2**20}))
+    took = ended - began[0]
+    found = {"start": began[0] - started, "rounds": took, "outside": took - sum(bodies), "client_mib": grown / 2**20}
+    print(json.dumps(found))
 
 
 def measure(kind: str, options: argparse.Namespace, folder: Path, variables: Mapping[str, str]) -> dict[str, float]:
@@ -201,9 +221,10 @@ def memory_of(server: psutil.Process) -> float:
 
 def show(kind: str, found: dict[str, float], bare: dict[str, float], rounds: int, server_mib: float) -> None:
     """Print one line."""
-    cost = 1000 * (found["rounds"] - bare["rounds"]) / rounds
+    cost, outside = (1000 * (found[name] - bare[name]) / rounds for name in ("rounds", "outside"))
     print(
-        f"{kind:10} start {found['start']:5.1f} s  rounds {found['rounds']:7.1f} s  {cost:+6.0f} ms a round"
+        f"{kind:10} start {found['start']:5.1f} s  rounds {found['rounds']:7.1f} s"
+        f"  {cost:+6.0f} ms a round, {outside:+4.0f} outside stages"
         f"  memory {found['client_mib']:+5.0f} MiB  server {server_mib:+5.0f} MiB"
         f"  database {found['database_mib']:+6.1f} MiB",
         flush=True,
