@@ -21,14 +21,14 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from artifacts.evaluation_table import evaluation_table
-from artifacts.metrics import read_metrics
-from artifacts.plots import write_plots
-from artifacts.records import read_round
-from artifacts.run import RunDirectory
-from artifacts.spending import Spending
+from artifacts.evaluation.table import evaluation_table
+from artifacts.plots.curves import write_plots
+from artifacts.run.directory import RunDirectory
+from artifacts.run.metrics import read_metrics
+from artifacts.run.rounds import read_round
 from artifacts.text import decimals, printable
 from duel.statistics import Interval
+from duel.types import Spend
 
 ROUNDS = 20  # in the table of the last rounds
 THUMBNAIL, PLOT = 144, 720  # pixels
@@ -106,11 +106,11 @@ def show_evaluations(run: RunDirectory) -> None:
         )
 
 
-def show_spend(run: RunDirectory, spending: Spending | None) -> None:
+def show_spend(run: RunDirectory, spend: Spend | None) -> None:
     """Show what the run's drawings cost; a run whose images are drawn on this machine cost nothing."""
     row = {"service": run.settings.generator.service, "dollars": 0.0, "images billed": 0}
-    if spending is not None:
-        row |= {"dollars": spending.dollars, "images billed": spending.images, **spending.counts}
+    if spend is not None:
+        row |= {"dollars": spend.dollars, "images billed": spend.images, **spend.outcomes}
     create_table_artifact([row], key=artifact_key(run.name, "spend"), description=f"What the images of {run.name} cost")
 
 

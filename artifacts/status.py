@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from artifacts.checkpoints import list_checkpoints
-from artifacts.evaluations import read_checkpoint_tests
-from artifacts.lock import owner_of
-from artifacts.run import RunDirectory
-from artifacts.sessions import Session, read_sessions
-from artifacts.spending import Spending
-from artifacts.tables import read_rows
+from artifacts.evaluation.read import read_checkpoint_tests
+from artifacts.run.checkpoints import list_checkpoints
+from artifacts.run.directory import RunDirectory
+from artifacts.run.jsonl import read_rows
+from artifacts.run.lock import owner_of
+from artifacts.run.sessions import Session, read_sessions
 from duel.schedule import player_of
+from duel.types import Spend
 
 
-def status_lines(run: RunDirectory, spending: Spending | None) -> list[str]:
-    """Return what `duel status` prints; `spending` is what the run's drawings cost, None when nothing was bought."""
+def status_lines(run: RunDirectory, spend: Spend | None) -> list[str]:
+    """Return what `duel status` prints; `spend` is what the run's drawings cost, None when nothing was bought."""
     rows = read_rows(run.metrics)
     done, rounds = len(rows), run.settings.rounds
     owner = owner_of(run.path / "lock")
@@ -26,7 +26,7 @@ def status_lines(run: RunDirectory, spending: Spending | None) -> list[str]:
         "process": f"training now: {owner}" if owner else "nobody trains it now",
         "checkpoints": _checkpoints(run, done),
         "questions": _questions(run),
-        "cost": _cost(run, spending),
+        "cost": _cost(run, spend),
         "last failure": _last_failure(sessions, owner),
         "to go on": _how_to_go_on(run, done >= rounds, owner),
     }
@@ -64,12 +64,12 @@ def _questions(run: RunDirectory) -> str:
     return f"{text}; {len(waiting)} not yet: {waiting[0]}{f' to {waiting[-1]}' if len(waiting) > 1 else ''}"
 
 
-def _cost(run: RunDirectory, spending: Spending | None) -> str:
-    if spending is None:
+def _cost(run: RunDirectory, spend: Spend | None) -> str:
+    if spend is None:
         local = run.settings.generator.service != "replicate"
         return "none: images are drawn on this machine" if local else "nothing was bought yet"
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in spending.counts.items())
-    return f"{spending.dollars:.2f} dollars for {spending.images} images ({counts})"
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in spend.outcomes.items())
+    return f"{spend.dollars:.2f} dollars for {spend.images} images ({counts})"
 
 
 def _last_failure(sessions: list[Session], owner: str | None) -> str:

@@ -191,7 +191,9 @@ def storm(folder: Path, chosen: Sequence[Sequence[Kill]], at_once: int) -> int:
     with PrefectServer(folder) as server:
         os.environ |= server.variables | {"PREFECT_LOGGING_LEVEL": "WARNING", "OMP_NUM_THREADS": "1"}
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["flows.train", "duel.players", "duel.embedder", "duel.replicate"])
+        context.set_forkserver_preload(
+            ["flows.train", "duel.policies.load", "duel.embedder", "duel.generators.replicate.generator"]
+        )
         whole = bear(folder / "whole", folder / "data", [])
         print(f"never killed: {whole['counts']['created']} images, {len(whole['found'])} things to compare", flush=True)
         with ThreadPoolExecutor(at_once) as pool:

@@ -22,16 +22,17 @@ from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
 from benchmarks.sampling import Stopwatch, build_model
-from duel.attention import GROUPED_SDPA
+from duel.devices import choose_device
 from duel.embedder import Embedder
-from duel.models import Model, choose_device
-from duel.players import add_lora, assemble_policy
-from duel.policy import LocalPolicy
+from duel.policies.attention import GROUPED_SDPA
+from duel.policies.load import add_lora, assemble_policy
+from duel.policies.models import Model
+from duel.policies.policy import LocalPolicy
+from duel.policies.tuning import FullTuning
 from duel.profile import read_settings
 from duel.settings import Settings
-from duel.tuning import FullTuning
 from duel.types import Completion, Group, ModelInput, Player
-from tests import tiny
+from tests.support import tiny
 
 GROUP, TOKENS = 8, 512  # the profile's
 PLAYERS: tuple[Player, Player] = ("base", "adversary")

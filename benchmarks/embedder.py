@@ -14,8 +14,8 @@ import torch
 from duel.offline.charts import Chart, changed_attributes, sample_chart, settle
 from duel.offline.generator import ChartGenerator
 from duel.offline.language import TEXTURE_PHRASES, write
-from duel.offline.measure import Embedder
-from duel.offline.models import EMBEDDER_FOLDER
+from duel.offline.pretraining.measure import Embedder
+from duel.offline.pretraining.models import EMBEDDER_FOLDER
 from duel.offline.reading import read
 from duel.offline.renderer import render
 from duel.randomness import stream

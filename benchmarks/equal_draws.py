@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from artifacts.comparison import Comparison, compare_held_out, compare_runs, compare_units
-from artifacts.evaluations import Unit, read_proxy_evaluations
-from artifacts.metrics import read_metrics
-from artifacts.reported import reported_checkpoint
-from artifacts.run import RunDirectory
+from artifacts.evaluation.comparison import Comparison, compare_held_out, compare_runs, compare_units
+from artifacts.evaluation.read import Unit, read_proxy_evaluations
+from artifacts.evaluation.selection import reported_checkpoint
+from artifacts.run.directory import RunDirectory
+from artifacts.run.metrics import read_metrics
 from benchmarks.learning import ARMS, machine, settings_of, train_run
 from duel.settings import Settings
 

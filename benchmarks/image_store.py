@@ -18,7 +18,7 @@ from pathlib import Path
 
 import diskcache
 
-from cache.images import ImageStore
+from cache.image_store import ImageStore
 from duel.types import DrawnImage
 
 

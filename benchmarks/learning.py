@@ -13,7 +13,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from artifacts.run import RunDirectory
+from artifacts.run.directory import RunDirectory
 from duel.profile import override, read_profile, read_settings
 from duel.settings import Settings
 from duel.statistics import Interval, mean_interval, paired_interval

@@ -145,10 +145,10 @@ def play(kind: str, options: argparse.Namespace) -> None:
     tasks.stages.Task = timed(PlainTask if kind == "none" else tasks.stages.Task, bodies)  # type: ignore[assignment, misc]
     import duel.embedder
     import flows.train
-    import tasks.places
+    import tasks.context
 
     if models == "stub":
-        tasks.places.load_policies = stub_policies  # type: ignore[assignment]
+        tasks.context.load_policies = stub_policies  # type: ignore[assignment]
         duel.embedder.load_embedder = stub_embedder  # type: ignore[assignment]
     if kind == "none":
         flows.train.play_chapter = flows.train.play_chapter.fn  # type: ignore[assignment]

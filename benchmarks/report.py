@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from artifacts.report import write_report
-from artifacts.report_content import BESIDE
-from artifacts.run import RunDirectory
-from tests.browser import open_page
-from tests.fake_run import write_long_run
+from artifacts.report.content import BESIDE
+from artifacts.report.html import write_report
+from artifacts.run.directory import RunDirectory
+from tests.support.browser import open_page
+from tests.support.fake_run import write_long_run
 
 OPENINGS = 5
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"

@@ -25,16 +25,17 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from duel.attention import GROUPED_SDPA
+from duel.devices import choose_device
 from duel.instructions import DESCRIBE
-from duel.models import Model, assemble, choose_device, load_processor
-from duel.players import add_lora, assemble_policy
-from duel.policy import LocalPolicy
+from duel.policies.attention import GROUPED_SDPA
+from duel.policies.inputs import build_prompts
+from duel.policies.load import add_lora, assemble_policy
+from duel.policies.models import Model, assemble, load_processor
+from duel.policies.policy import LocalPolicy
 from duel.profile import read_settings
-from duel.prompts import build_prompts
 from duel.settings import Settings
 from duel.types import ModelInput
-from tests import tiny
+from tests.support import tiny
 
 GROUP = 8
 COLOURS = ("red", "green", "blue", "orange", "purple", "black", "cyan", "pink")

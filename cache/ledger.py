@@ -11,13 +11,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from duel.closing import Closing
 from duel.errors import RunError
-from duel.journal import Outcome, Purchase
+from duel.generators.replicate.journal import Outcome, Purchase
+from duel.types import Spend
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS purchases (
@@ -36,21 +36,6 @@ CREATE INDEX IF NOT EXISTS purchases_of_key ON purchases (key, number);
 CREATE INDEX IF NOT EXISTS purchases_of_prediction ON purchases (prediction);
 """
 COLUMNS = "number, key, intended_at, prediction, outcome, reason"
-
-
-@dataclass(frozen=True)
-class Spend:
-    """What one run, or all of them, spent on images."""
-
-    predictions: int  # created at the service, as far as is known
-    drawn: int
-    refused: int
-    failed: int
-    lost: int  # paid for, but the image could not be had any more
-    unknown: int  # nobody can say whether they were paid: their answers were lost, and the service forgot
-    under_way: int  # not settled: being drawn now, or by a process that died and not asked for again
-    images: int  # billed, refusals included
-    dollars: float
 
 
 class SpendLedger(Closing):

@@ -17,9 +17,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel
 from transformers.models.auto.image_processing_auto import AutoImageProcessor  # the top-level name needs torchvision
 
+from duel.devices import choose_device, own_random_state
 from duel.errors import SettingsError
 from duel.images import decode_image
-from duel.models import choose_device, own_random_state, resolve
+from duel.offline.embedded import resolve
 from duel.settings import ModelSettings
 
 CHUNK = 8  # images in one pass, always: a fixed shape keeps an image's embedding free of its neighbours

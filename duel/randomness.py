@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+DRAW_SEEDS = 2**31  # image services take 31-bit seeds
+
 
 def derive_seed(seed: int, *names: int | str) -> int:
     """Return a 63-bit seed for the stream `names` of the run `seed`; equal names give equal seeds."""
@@ -29,3 +31,13 @@ def torch_stream(seed: int, *names: int | str) -> "torch.Generator":
     import torch  # seconds of import that drawing and storing images can do without
 
     return torch.Generator().manual_seed(derive_seed(seed, *names))
+
+
+def draw_seed(seed: int, *names: int | str) -> int:
+    """Return the seed of one draw."""
+    return derive_seed(seed, "draw", *names) % DRAW_SEEDS
+
+
+def sample_seeds(seed: int, inputs: int, completions: int, *names: int | str) -> list[list[int]]:
+    """Return one seed for every completion of every input, (I, G)."""
+    return [[derive_seed(seed, "sample", *names, i, g) for g in range(completions)] for i in range(inputs)]

@@ -1,15 +1,9 @@
-"""Who trains in which round, and which random streams a round uses.
-
-A reconstruction's seed never depends on its original's seed (an empty text would redraw the same chart),
-and is common to a group, so that equal texts are one draw.
-"""
+"""Which player trains in which round, and which images of the data set a round uses."""
 
 from collections.abc import Iterator, Sequence
 
-from duel.randomness import derive_seed, stream
+from duel.randomness import stream
 from duel.types import Player
-
-DRAW_SEEDS = 2**31  # image services take 31-bit seeds
 
 
 def player_of(order: Sequence[Player], round: int) -> Player:
@@ -34,16 +28,6 @@ def turns_of(player: Player, order: Sequence[Player], rounds: int) -> int:
     """Return how many of the first `rounds` rounds train `player`."""
     whole, rest = divmod(rounds, len(order))
     return whole * order.count(player) + list(order[:rest]).count(player)
-
-
-def draw_seed(seed: int, *names: int | str) -> int:
-    """Return the seed of one draw."""
-    return derive_seed(seed, "draw", *names) % DRAW_SEEDS
-
-
-def sample_seeds(seed: int, inputs: int, completions: int, *names: int | str) -> list[list[int]]:
-    """Return one seed for every completion of every input, (I, G)."""
-    return [[derive_seed(seed, "sample", *names, i, g) for g in range(completions)] for i in range(inputs)]
 
 
 def images_of_turn(seed: int, available: int, wanted: int, turn: int) -> list[int]:

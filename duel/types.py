@@ -178,3 +178,31 @@ class Grade:
 
     score: float | None
     extracted: str
+
+
+@dataclass(frozen=True)
+class Spend:
+    """What one run, or all of them, spent on images, from the spend ledger."""
+
+    predictions: int = 0  # created at the service, as far as is known
+    drawn: int = 0
+    refused: int = 0
+    failed: int = 0
+    lost: int = 0  # paid for, but the image could not be had any more
+    unknown: int = 0  # whether they were paid is not known: the answer was lost and the service forgot the prediction
+    under_way: int = 0  # not settled: being drawn now, or by a process that died and not asked for again
+    images: int = 0  # billed, refusals included
+    dollars: float = 0.0
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many requests ended in which way, in words; ways in which none ended are left out."""
+        counts = {
+            "drawn": self.drawn,
+            "refused": self.refused,
+            "failed": self.failed,
+            "paid for but lost": self.lost,
+            "unknown whether paid": self.unknown,
+            "under way": self.under_way,
+        }
+        return {outcome: count for outcome, count in counts.items() if count}

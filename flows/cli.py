@@ -19,8 +19,8 @@ from duel.errors import DuelError, SettingsError, UserError
 from duel.profile import fields_of, override, read_profile, read_settings
 from duel.settings import Settings
 from flows.profiles import profile_names, profile_path
+from flows.signals import SAID, stoppable
 from flows.state import state_directory
-from flows.stopping import SAID, stoppable
 
 # Read by Prefect when it is imported. The recorder's batches keep a process that ends from losing task runs.
 PREFECT_DEFAULTS = {
@@ -80,12 +80,12 @@ def run_command(options: argparse.Namespace) -> None:
 
 def say_status(state: Path, run: str) -> None:
     """Print where a run stands; asks neither Prefect nor a service."""
-    from artifacts.run import RunDirectory
+    from artifacts.run.directory import RunDirectory
     from artifacts.status import status_lines
-    from tasks.spending import read_spending
+    from tasks.services import read_spend
 
     directory = RunDirectory.read(state, run)
-    print("\n".join(status_lines(directory, read_spending(directory))))
+    print("\n".join(status_lines(directory, read_spend(directory))))
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
@@ -103,7 +103,7 @@ def stored_settings(options: argparse.Namespace) -> dict[str, Any] | None:
     """Return the settings of a run that exists, unless the command line names a profile; None if there is none."""
     if options.command == "prepare" or options.profile is not None:
         return None
-    from artifacts.run import RunDirectory
+    from artifacts.run.directory import RunDirectory
 
     if options.command == "train" and not RunDirectory.exists(options.state, options.run):
         return None

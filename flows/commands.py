@@ -3,9 +3,9 @@
 import math
 from pathlib import Path
 
-from artifacts.evaluation_text import DIFFERENCE, comparison_lines, evaluation_lines
-from artifacts.report import summary_lines
-from artifacts.run import RunDirectory
+from artifacts.evaluation.console import DIFFERENCE, comparison_lines, evaluation_lines
+from artifacts.report.html import summary_lines
+from artifacts.run.directory import RunDirectory
 from duel.errors import SettingsError
 from duel.profile import read_profile, read_settings
 from duel.settings import Settings
@@ -14,12 +14,11 @@ from flows import prepare as prepare_flow
 from flows import report as report_flow
 from flows import train as train_flow
 from flows.profiles import profile_path
+from tasks.credentials import find_hub_token, model_names, opened
 from tasks.evaluating import evaluation_questions
-from tasks.judging import check_judge
-from tasks.keys import find_hub_token, model_names, opened
 from tasks.preparing import open_dataset
 from tasks.recording import checkpoints_to_evaluate
-from tasks.services import check_generator
+from tasks.services import check_generator, check_judge
 
 DEMO, ARM = "demo", "demo-no-adversary"
 
@@ -42,7 +41,7 @@ def train(settings: Settings, run: str, state: Path) -> None:
 def check_models(settings: Settings) -> None:
     """Raise SettingsError when a model that the settings name is not there; reads no weights."""
     from duel.embedder import check_embedder  # eight seconds of import that no other command needs
-    from duel.models import check_model
+    from duel.policies.models import check_model
 
     hub_token = opened(find_hub_token(model_names(settings)))
     for name in {settings.models.base, settings.models.adversary} - {None}:

@@ -9,17 +9,17 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from tqdm import tqdm
 
-from artifacts.checkpoint_tests import evaluation_json
-from artifacts.checkpoints import Checkpoint
-from artifacts.run import RunDirectory
-from duel.datasets import Dataset
+from artifacts.evaluation.write import evaluation_json
+from artifacts.run.checkpoints import Checkpoint
+from artifacts.run.directory import RunDirectory
+from duel.data.dataset import Dataset
 from duel.errors import DuelError
 from duel.settings import Settings
 from duel.types import Completion, Grade, Question
 from flows.progress import progress_bar
 from flows.state import state_directory
+from tasks.context import Examination, open_examination
 from tasks.evaluating import answer_questions, development_figures, evaluation_questions, grade_answers
-from tasks.places import Examination, open_examination
 from tasks.preparing import open_dataset
 from tasks.publishing import publish_evaluations
 from tasks.recording import checkpoints_to_evaluate, record_answers, record_results

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from artifacts.run import RunDirectory
+from artifacts.run.directory import RunDirectory
 from duel.settings import Settings
 from flows.state import state_directory
 from tasks.recording import record_results

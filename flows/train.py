@@ -9,10 +9,10 @@ from duel.schedule import chapters, player_of
 from duel.settings import Settings
 from duel.types import Completion, Drawing, RoundRecord
 from flows.state import state_directory
+from tasks.context import Arena, open_arena
 from tasks.drawing import choose_originals, draw, draws_asked
 from tasks.evaluating import evaluate_players
 from tasks.learning import learn
-from tasks.places import Arena, open_arena
 from tasks.publishing import publish_progress, publish_run
 from tasks.recording import record_evaluation, record_round, save_checkpoint
 from tasks.scoring import score, to_groups

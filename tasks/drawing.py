@@ -1,8 +1,9 @@
 """The stages in which images come to be: the originals, and the reconstructions drawn from descriptions."""
 
-from duel.schedule import draw_seed, images_of_turn, turns_before
+from duel.randomness import draw_seed
+from duel.schedule import images_of_turn, turns_before
 from duel.types import Completion, Drawing
-from tasks.places import Arena
+from tasks.context import Arena
 from tasks.stages import stage
 from tasks.writing import NOTHING_TO_DESCRIBE
 

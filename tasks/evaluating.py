@@ -6,14 +6,12 @@ Both draw from their own random streams: evaluating changes no number of the tra
 from collections.abc import Sequence
 from typing import Any
 
-from duel.charxiv import of_kind
-from duel.datasets import Dataset, first_charts, set_aside
-from duel.randomness import derive_seed
-from duel.schedule import sample_seeds
+from duel.data.dataset import Dataset, first_charts, of_kind, set_aside
+from duel.randomness import derive_seed, sample_seeds
 from duel.settings import EvaluationSettings
 from duel.types import Attempt, Completion, Drawing, Grade, ModelInput, ProxyMeasured, Question
+from tasks.context import Arena, Examination
 from tasks.drawing import draw_groups, draws_asked
-from tasks.places import Arena, Examination
 from tasks.scoring import compare
 from tasks.stages import stage
 from tasks.writing import describe, invention, sample

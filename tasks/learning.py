@@ -4,7 +4,7 @@ import dataclasses
 
 from duel.schedule import turns_before
 from duel.types import Group, ModelInput, Player, UpdateReport
-from tasks.places import Arena
+from tasks.context import Arena
 from tasks.stages import stage
 from tasks.writing import description, invention
 

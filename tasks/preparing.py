@@ -5,12 +5,12 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from duel.charxiv import DATASET, open_charxiv, prepare_charxiv
-from duel.datasets import Dataset, open_folder, open_layout
+from duel.data.charxiv import DATASET, open_charxiv, prepare_charxiv
+from duel.data.dataset import Dataset, open_folder, open_layout
 from duel.errors import DataError
 from duel.offline.dataset import write_dataset
 from duel.settings import DataSettings
-from tasks.keys import find_hub_token, opened
+from tasks.credentials import find_hub_token, opened
 from tasks.retries import is_service_failure
 
 OFFLINE_SEED = 0  # the offline data set is one fixed set of charts, whatever the run's seed

@@ -1,8 +1,8 @@
 """Showing a run in the Prefect UI while it goes on."""
 
 from artifacts import prefect_ui
-from tasks.places import Arena, Examination
-from tasks.spending import read_spending
+from tasks.context import Arena, Examination
+from tasks.services import read_spend
 from tasks.stages import stage
 
 UPDATES = 100  # of a run's progress bar, at most
@@ -22,7 +22,7 @@ def publish_run(arena: Arena, round: int) -> None:
     prefect_ui.show_images(arena.run)
     prefect_ui.show_plots(arena.run)
     prefect_ui.show_evaluations(arena.run)
-    prefect_ui.show_spend(arena.run, read_spending(arena.run))
+    prefect_ui.show_spend(arena.run, read_spend(arena.run))
 
 
 @stage("publish_evaluations", cached=False, title="after {round:04d} rounds {label}")

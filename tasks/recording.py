@@ -5,16 +5,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from artifacts import checkpoints, files
-from artifacts.checkpoint_tests import asked_how
-from artifacts.checkpoints import Checkpoint, list_checkpoints
-from artifacts.metrics import append_metrics, append_timings, has_metrics
-from artifacts.records import write_round
-from artifacts.results import write_results
-from artifacts.run import RunDirectory
+from artifacts.evaluation.export import write_results
+from artifacts.evaluation.write import asked_how
+from artifacts.run import checkpoints, files
+from artifacts.run.checkpoints import Checkpoint, list_checkpoints
+from artifacts.run.directory import RunDirectory
+from artifacts.run.metrics import append_metrics, append_timings, has_metrics
+from artifacts.run.rounds import write_round
 from duel.settings import Settings
 from duel.types import ProxyMeasured, Question, RoundRecord
-from tasks.places import Arena
+from tasks.context import Arena
 from tasks.stages import digest, stage
 
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from artifacts.report import write_report
-from artifacts.run import RunDirectory
+from artifacts.report.html import write_report
+from artifacts.run.directory import RunDirectory
 from duel.settings import Settings
-from tasks.spending import read_spending
+from tasks.services import read_spend
 
 
 def write_run_report(settings: Settings | None, run: str, compare: str | None, state: Path) -> Path:
     """Write the plots and the report of a run, alone or against another; return the HTML file."""
     directory = RunDirectory.read(state, run, settings)
     other = RunDirectory.read(state, compare) if compare is not None else None
-    return write_report(directory, other, read_spending(directory))
+    return write_report(directory, other, read_spend(directory))

@@ -2,7 +2,7 @@
 
 from duel.rewards import adversary_reward, base_reward
 from duel.types import Attempt, Completion, Drawing, Group, Player
-from tasks.places import Arena
+from tasks.context import Arena
 from tasks.stages import stage
 
 

@@ -1,18 +1,24 @@
-"""Opening the drawing service that the settings name."""
+"""Opens the image generator and the judge that the settings name, and reads what the generator has billed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from artifacts.run.directory import RunDirectory
+from cache.answer_store import AnswerStore
 from cache.ledger import SpendLedger
-from duel.generators import ImageGenerator
+from duel.data.charxiv import open_rubrics
+from duel.generators.base import ImageGenerator
+from duel.judges.base import Judge
+from duel.judges.exact import ExactJudge
 from duel.offline.generator import ChartGenerator
-from duel.settings import GeneratorSettings, Settings
-from tasks.keys import REPLICATE, find_hub_token, find_key, opened
+from duel.settings import GeneratorSettings, JudgeSettings, Settings
+from duel.types import Spend
+from tasks.credentials import OPENAI, REPLICATE, find_hub_token, find_key, opened
 
 
 def check_generator(settings: GeneratorSettings) -> None:
@@ -23,7 +29,7 @@ def check_generator(settings: GeneratorSettings) -> None:
 
 def replicate_token() -> SecretStr:
     """Return a token in the form of one. Raises UserError when there is none; asks nothing of the service."""
-    from duel.replicate import check_ready  # needs the client library
+    from duel.generators.replicate.generator import check_ready  # needs the client library
 
     token = find_key(REPLICATE, "generator.service = 'replicate'")
     check_ready(token.get_secret_value())
@@ -40,8 +46,8 @@ def open_generator(settings: Settings, run: str, state: Path) -> Iterator[ImageG
     if chosen.service == "offline":
         yield ChartGenerator()
     elif chosen.service == "replicate":
-        from duel.pacing import Pace
-        from duel.replicate import ReplicateGenerator
+        from duel.generators.replicate.generator import ReplicateGenerator
+        from duel.generators.replicate.retries import Pace
 
         token = replicate_token()
         pace = Pace(requests_per_minute=chosen.requests_per_minute, deadline=chosen.deadline_seconds)
@@ -59,7 +65,7 @@ def open_generator(settings: Settings, run: str, state: Path) -> Iterator[ImageG
         ):
             yield replicate
     else:
-        from duel.diffusion import load_diffusion
+        from duel.generators.diffusion import load_diffusion
 
         with load_diffusion(
             chosen.model,
@@ -71,3 +77,54 @@ def open_generator(settings: Settings, run: str, state: Path) -> Iterator[ImageG
             hub_token=opened(find_hub_token([chosen.model])),
         ) as local:
             yield local
+
+
+def check_judge(settings: JudgeSettings) -> None:
+    """Raise SettingsError when the judge needs a key and there is none."""
+    if settings.service == "openai":
+        judge_key()
+
+
+def judge_key() -> SecretStr:
+    """Return the key of the paid judge. Raises SettingsError when there is none."""
+    return find_key(OPENAI, "judge.service = 'openai'")
+
+
+@contextmanager
+def open_judge(settings: JudgeSettings, dataset: Path, state: Path) -> Iterator[Judge]:
+    """Open the judge; a paid one remembers its answers under the state directory.
+
+    Raises SettingsError when it needs a key and there is none, DataError when `dataset` came without rubrics.
+    """
+    if settings.service == "exact":
+        yield ExactJudge()
+        return
+    from duel.judges.openai_judge import OpenAIJudge
+
+    key = judge_key()
+    rubrics = open_rubrics(dataset)
+    with (
+        AnswerStore(state / "answers") as store,
+        closing(
+            OpenAIJudge(
+                settings.model,
+                rubrics,
+                api_key=key.get_secret_value(),
+                answer_once=store.answer_once,
+                concurrency=settings.concurrency,
+                timeout_seconds=settings.timeout_seconds,
+                deadline_seconds=settings.deadline_seconds,
+            )
+        ) as judge,
+    ):
+        yield judge
+
+
+def read_spend(run: RunDirectory) -> Spend | None:
+    """Return what a run's drawings cost; None when the ledger has no purchase of this run."""
+    path = run.path.parent.parent / "spend.sqlite"
+    if not path.exists():
+        return None
+    with SpendLedger(path) as ledger:
+        spend = ledger.spend(run.name)
+    return spend if spend.outcomes else None

@@ -20,8 +20,8 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.states import Crashed
 
-from artifacts.run import RunDirectory
-from artifacts.sessions import begin_session, end_session, read_sessions
+from artifacts.run.directory import RunDirectory
+from artifacts.run.sessions import begin_session, end_session, read_sessions
 
 UNENDED = [StateType.RUNNING, StateType.CANCELLING]  # what a process that is gone may leave behind
 

@@ -24,7 +24,7 @@ from duel.settings import Section
 from tasks.retries import is_service_failure
 
 if TYPE_CHECKING:
-    from tasks.places import Place
+    from tasks.context import Place
 
 Where = TypeVar("Where", bound="Place", contravariant=True)
 Inputs = ParamSpec("Inputs")

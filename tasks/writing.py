@@ -1,8 +1,8 @@
 """The stages in which a model writes: prompts (adversary) and descriptions (base)."""
 
-from duel.schedule import sample_seeds
+from duel.randomness import sample_seeds
 from duel.types import Completion, Drawing, ModelInput, Player
-from tasks.places import Arena
+from tasks.context import Arena
 from tasks.stages import stage
 
 NOTHING_TO_DESCRIBE = Completion(text="", packed_tokens="", finished=False)

@@ -4,7 +4,7 @@ import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-pytest_plugins = ["replicate_fixtures"]
+pytest_plugins = ["tests.support.replicate_fixtures"]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from duel.types import DrawnImage, Scalar
 
 @dataclass(frozen=True)
 class ChartGenerator:
-    """Draws charts, as `duel.generators.ImageGenerator` asks; never refuses and needs no service.
+    """Draws charts, as `duel.generators.base.ImageGenerator` asks; never refuses and needs no service.
 
     Keeps nothing between draws, so that it may be called from several threads.
     """

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-from duel.charxiv import ARCHIVE, COMMIT, CONSTANTS, DATASET, PINS
-from duel.download import measure
+from duel.data.charxiv import ARCHIVE, COMMIT, CONSTANTS, DATASET, PINS
+from duel.data.download import measure
 from duel.offline.charts import Chart, sample_chart
 from duel.offline.questions import ask
 from duel.offline.renderer import render

@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from typing import Any, Self
 
-from duel.judge import normalise
+from duel.judges.exact import normalise
 from duel.testing.faults import Faults
 from duel.testing.serving import Handler, Server
 

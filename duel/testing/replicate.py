@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from PIL import Image
 
-from duel.generators import ImageGenerator
+from duel.generators.base import ImageGenerator
 from duel.randomness import derive_seed
 from duel.testing.faults import Faults
 from duel.testing.replicate_api import ApiHandler, FileHandler

@@ -1,0 +1,1 @@
+"""Evaluation results: written, read, compared, and put into tables and words."""

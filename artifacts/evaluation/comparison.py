@@ -1,0 +1,210 @@
+"""Two evaluations of the same units compared: two checkpoints of a run, or the reported ones of two runs.
+
+Units (questions, held-out images, prompt seeds) are paired by name, never by position; what only one of the two has
+is left out and counted. `artifacts.evaluation.table` gathers these comparisons for every checkpoint of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from artifacts.evaluation.read import (
+    CheckpointTest,
+    ProxyEvaluation,
+    Unit,
+    read_checkpoint_tests,
+    read_proxy_evaluations,
+)
+from artifacts.evaluation.selection import Reported, reported_checkpoint
+from artifacts.evaluation.write import asked_how
+from artifacts.run.directory import RunDirectory
+from duel.errors import RunError
+from duel.power import detectable, sampling_deviation, units_needed
+from duel.settings import Settings
+from duel.statistics import Interval, paired_differences, paired_interval, sign_flip_p
+
+Measure = Literal["pass@1", "held-out similarity", "adversary's reward"]
+UNITS: dict[Measure, str] = {
+    "pass@1": "questions",
+    "held-out similarity": "held-out images",
+    "adversary's reward": "prompt seeds",
+}
+# Settings that make similarities of two runs mean the same.
+SAME_SIMILARITY = (
+    "models.embedder", "models.embedder_size", "generator.service", "generator.model", "generator.version",
+    "generator.parameters", "data.source", "data.path", "data.test_images",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `after` has that `before` has not, in the mean over the units that both have."""
+
+    measure: Measure
+    before: str  # a checkpoint, or run and checkpoint
+    after: str
+    n: int  # units that both have
+    left_out: int  # units that one of the two lacks
+    before_mean: float  # over the common units
+    after_mean: float
+    difference: Interval  # after - before
+    p_value: float  # sign-flip permutation test, two-sided
+    deviation: float | None  # standard deviation of the differences over units; None for one unit
+    chance: float = 0.0  # of it, what sampling other answers from the same model would give; 0: not known
+
+    @property
+    def units(self) -> str:
+        """What was compared: questions, held-out images or prompt seeds."""
+        return UNITS[self.measure]
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation to plan with, None where it is unknown or 0.
+
+        Two checkpoints that hardly differ answer alike under equal seeds, and their differences spread less than
+        those of two that do differ ever can: chance in sampling is the least to reckon with.
+        """
+        return max(self.deviation or 0.0, self.chance) or None
+
+    def units_needed(self, difference: float) -> int | None:
+        """Return how many units show `difference` at 80 % power; None where the spread is unknown."""
+        return units_needed(self.spread, difference) if self.spread else None
+
+    def detectable(self) -> float | None:
+        """Return the difference that as many units show at 80 % power; None where the spread is unknown."""
+        return detectable(self.spread, self.n) if self.spread else None
+
+
+def compare_checkpoints(run: RunDirectory) -> Comparison | None:
+    """Return pass@1 of the reported checkpoint against the run's first one; None where there are no two to compare."""
+    tests = read_checkpoint_tests(run)
+    reported = reported_checkpoint(run, tests)
+    if reported is None or reported.test.rounds_done == tests[0].rounds_done:
+        return None
+    return compare_tests(tests[0], reported.test)
+
+
+def compare_tests(before: CheckpointTest, after: CheckpointTest) -> Comparison | None:
+    """Return the difference in pass@1 between two checkpoints of a run, question by question.
+
+    None where no question has grades from both, or the two were asked or graded in different ways: the next
+    `duel evaluate` asks both alike.
+    """
+    if _differences(before.how, after.how):
+        return None
+    return _compare_answers(before.name, before, after.name, after)
+
+
+def compare_runs(run: RunDirectory, other: RunDirectory) -> Comparison:
+    """Return pass@1 of the reported checkpoint of `run` against that of `other`, question by question.
+
+    Raises RunError when one is not evaluated, when the two were asked or graded in different ways, or when they have no
+    graded question in common.
+    """
+    ours, theirs = _reported_or_refuse(run).test, _reported_or_refuse(other).test
+    names = f"{other.name} {theirs.name}", f"{run.name} {ours.name}"
+    different = _differences(theirs.how or asked_how(other.settings), ours.how or asked_how(run.settings))
+    if different:
+        raise RunError(
+            f"{names[0]} and {names[1]} were not asked or graded alike: {'; '.join(different)}; "
+            "evaluate both with the same settings"
+        )
+    found = _compare_answers(names[0], theirs, names[1], ours)
+    if found is None:
+        raise RunError(
+            f"{names[0]} and {names[1]} have no graded question in common; "
+            "expected runs evaluated on the same data set (data.source, data.path)"
+        )
+    return found
+
+
+def compare_held_out(run: RunDirectory, other: RunDirectory) -> Comparison | None:
+    """Return held-out similarity after the last evaluation of `run` against that of `other`, image by image.
+
+    None where one has no such evaluation, no image is common, or similarities mean different things (another embedder
+    or generator): `differing_similarity` names what.
+    """
+    ours, theirs = read_proxy_evaluations(run), read_proxy_evaluations(other)
+    if not ours or not theirs or differing_similarity(run.settings, other.settings):
+        return None
+    names = (f"{found.name} after {last.rounds_done} rounds" for found, last in ((other, theirs[-1]), (run, ours[-1])))
+    before, after = names
+    return compare_units("held-out similarity", before, theirs[-1].similarity_of, after, ours[-1].similarity_of)
+
+
+def compare_proxies(before: ProxyEvaluation, after: ProxyEvaluation) -> list[Comparison]:
+    """Return what changed between two proxy evaluations of a run: held-out similarity, the adversary's reward.
+
+    Held-out images are the same ones, described and redrawn under the same seeds. Prompts share only their seeds:
+    another adversary writes another prompt, so that pairing removes little of the spread.
+    """
+    names = f"{before.rounds_done} rounds", f"{after.rounds_done} rounds"
+    found = [
+        compare_units("held-out similarity", names[0], before.similarity_of, names[1], after.similarity_of),
+        compare_units("adversary's reward", names[0], before.reward_of, names[1], after.reward_of),
+    ]
+    return [comparison for comparison in found if comparison is not None]
+
+
+def compare_units(
+    measure: Measure, before: str, earlier: Mapping[Unit, float], after: str, later: Mapping[Unit, float]
+) -> Comparison | None:
+    """Return the comparison of two evaluations over the units that both have; None where there are none."""
+    common = [unit for unit in earlier if unit in later]
+    if not common:
+        return None
+    left, right = tuple(earlier[unit] for unit in common), tuple(later[unit] for unit in common)
+    difference, p_value = _paired(left, right)
+    return Comparison(
+        measure=measure,
+        before=before,
+        after=after,
+        n=len(common),
+        left_out=len(earlier.keys() ^ later.keys()),
+        before_mean=fmean(left),
+        after_mean=fmean(right),
+        difference=difference.within(-1.0, 1.0) if measure == "pass@1" else difference.within(-2.0, 2.0),
+        p_value=p_value,
+        deviation=stdev(paired_differences(left, right)) if len(common) > 1 else None,
+    )
+
+
+def differing_similarity(ours: Settings, theirs: Settings) -> list[str]:
+    """Return the settings by which similarities of two runs are not the same measure."""
+    return [name for name in SAME_SIMILARITY if _setting(ours, name) != _setting(theirs, name)]
+
+
+@cache
+def _paired(before: tuple[float, ...], after: tuple[float, ...]) -> tuple[Interval, float]:
+    return paired_interval(before, after), sign_flip_p(paired_differences(before, after))
+
+
+def _compare_answers(before: str, earlier: CheckpointTest, after: str, later: CheckpointTest) -> Comparison | None:
+    found = compare_units("pass@1", before, _scores(earlier), after, _scores(later))
+    return found and replace(found, chance=sampling_deviation([result.scores for result in later.results]))
+
+
+def _scores(test: CheckpointTest) -> dict[Unit, float]:
+    return {result.unit: result.pass_at_1 for result in test.results if result.pass_at_1 is not None}
+
+
+def _reported_or_refuse(run: RunDirectory) -> Reported:
+    reported = reported_checkpoint(run)
+    if reported is None:
+        raise RunError(f"run {run.name} has no evaluation yet; run `duel evaluate --run {run.name}` first")
+    return reported
+
+
+def _differences(earlier: Mapping[str, Any] | None, later: Mapping[str, Any] | None) -> list[str]:
+    if earlier is None or later is None:  # written before results said how
+        return []
+    return [f"{name}: {earlier[name]!r} and {later[name]!r}" for name in earlier if earlier[name] != later[name]]
+
+
+def _setting(settings: Settings, name: str) -> Any:
+    section, key = name.split(".")
+    return getattr(getattr(settings, section), key)

@@ -1,0 +1,142 @@
+"""What an evaluation says on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from artifacts.evaluation.comparison import (
+    Comparison,
+    compare_checkpoints,
+    compare_held_out,
+    compare_runs,
+    differing_similarity,
+)
+from artifacts.evaluation.selection import Reported, reported_checkpoint
+from artifacts.evaluation.table import EvaluationRow, GroupResult, evaluation_table
+from artifacts.run.directory import RunDirectory
+from duel.power import detectable, sampling_deviation, units_needed
+from duel.statistics import Interval
+
+DIFFERENCE = 0.03  # in pass@1, whose price in questions is said with every evaluation
+
+
+def evaluation_lines(run: RunDirectory, difference: float = DIFFERENCE) -> list[str]:
+    """Return the table of checkpoints, then the reported one's result, then how many questions show `difference`."""
+    rows = evaluation_table(run)
+    reported = reported_checkpoint(run)
+    if reported is None:
+        return [f"{run.name}: no checkpoint has answered any question yet", *_proxy_lines(rows)]
+    lines = ["", *_checkpoint_lines(rows)]
+    for row in rows:
+        if row.reported:
+            lines += _group_lines(f"ckpt-{row.rounds_done}", [*row.by_kind, *row.by_category])
+    change = compare_checkpoints(run)
+    lines += ["", *_proxy_lines(rows), reported_line(reported, rows, change)]
+    return [*lines, *power_lines(reported, change, difference)]
+
+
+def comparison_lines(run: RunDirectory, other: RunDirectory, difference: float = DIFFERENCE) -> list[str]:
+    """Return what the reported checkpoint of `run` has that `other`'s has not; raises RunError as `compare_runs`.
+
+    Runs on a data set without questions are compared by their held-out images alone.
+    """
+    ours, theirs = reported_checkpoint(run), reported_checkpoint(other)
+    held_out = compare_held_out(run, other)
+    different = differing_similarity(run.settings, other.settings)
+    lines = ["", f"{run.name} against {other.name}, paired by question and by held-out image:"]
+    found = None
+    if ours is not None or theirs is not None or held_out is None:
+        found = compare_runs(run, other)
+        lines.append(_change_line(found))
+    if held_out is not None:
+        lines.append(_change_line(held_out))
+    elif different:
+        lines.append(f"held-out similarity is not compared, the runs differ in {', '.join(different)}")
+    for reported in (ours, theirs):
+        if reported is not None and reported.waiting:
+            lines.append(
+                f"not settled: {', '.join(reported.waiting)} still to be evaluated beside {reported.test.name}"
+            )
+    return lines if ours is None else [*lines, *power_lines(ours, found, difference)]
+
+
+def reported_line(reported: Reported, rows: list[EvaluationRow], change: Comparison | None) -> str:
+    """Return the run's result in one line."""
+    how = (
+        "last" if reported.rule == "last" else f"best on development charts, {reported.development_pass_at_1:.3f} there"
+    )
+    result = next(row.questions for row in rows if row.reported)
+    measured = "no answer could be graded" if result is None or result.pass_at_1 is None else _share(result.pass_at_1)
+    line = f"reported: {reported.test.name} ({how}, named beforehand): pass@1 {measured}"
+    if change is not None:
+        line += f", against {change.before}: {_difference(change.difference)}, p {_p(change)}"
+    if reported.waiting:
+        line += f"; not settled, still to be evaluated: {', '.join(reported.waiting)}"
+    return line
+
+
+def power_lines(reported: Reported, change: Comparison | None, difference: float) -> list[str]:
+    """Return what difference the questions at hand show with 80 % probability, and how many show `difference`."""
+    scores = [result.scores for result in reported.test.results if result.scores]
+    n, deviation = len(scores), sampling_deviation(scores) if scores else 0.0
+    source = f"between two samplings of {reported.test.name}'s answers, the least by which two models differ"
+    if change is not None and change.spread:
+        n, deviation = change.n, change.spread
+        if change.deviation == deviation:
+            source = f"of {change.after} - {change.before} over questions"
+    if deviation == 0:
+        return ["power: all graded answers to each question are alike; there is no spread to reckon with"]
+    return [
+        f"power: {n} questions show a difference of {detectable(deviation, n):.3f} with 80 % probability, "
+        f"{units_needed(deviation, difference)} would show {difference:g}",
+        f"       (two-sided 5 % level; standard deviation {deviation:.3f}, {source})",
+    ]
+
+
+def _checkpoint_lines(rows: list[EvaluationRow]) -> Iterator[str]:
+    counts = f"{'questions':>10}{'invalid':>9}{'ungraded':>10}"
+    yield f"{'checkpoint':<20}{'pass@1':<22}{'against the first':<28}{'p':<9}{counts}"
+    for row in rows:
+        if row.questions is not None:
+            yield _result_line(f"ckpt-{row.rounds_done}{' *' if row.reported else ''}", row.questions)
+
+
+def _group_lines(name: str, groups: list[GroupResult]) -> list[str]:
+    return (
+        ["", f"{name} by kind of question and of answer", *(_result_line(f"  {g.group}", g) for g in groups)]
+        if groups
+        else []
+    )
+
+
+def _result_line(name: str, result: GroupResult) -> str:
+    share = _share(result.pass_at_1) if result.pass_at_1 else "none graded"
+    change = result.against_first
+    difference, p = (_difference(change.difference), _p(change).removeprefix("= ")) if change else ("", "")
+    return f"{name:<19} {share:<22}{difference:<28}{p:<9}{result.questions:>10}{result.invalid:>9}{result.ungraded:>10}"
+
+
+def _proxy_lines(rows: list[EvaluationRow]) -> list[str]:
+    last = next((row for row in reversed(rows) if row.similarity or row.adversary_reward), None)
+    changes = [last.similarity_change, last.adversary_reward_change] if last else []
+    return [_change_line(change) for change in changes if change is not None]
+
+
+def _change_line(found: Comparison) -> str:
+    left_out = f", {found.left_out} of one side left out" if found.left_out else ""
+    return (
+        f"{found.measure}: {found.before_mean:.3f} ({found.before}) -> {found.after_mean:.3f} ({found.after}), "
+        f"difference {_difference(found.difference)}, p {_p(found)} ({found.n} {found.units}{left_out})"
+    )
+
+
+def _share(found: Interval) -> str:
+    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _difference(found: Interval) -> str:
+    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def _p(found: Comparison) -> str:
+    return "< 0.001" if found.p_value < 0.001 else f"= {found.p_value:.3f}"

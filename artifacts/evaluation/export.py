@@ -1,0 +1,140 @@
+"""The evaluations of a run as two tidy tables, for pandas and whatever else reads CSV or Parquet.
+
+results          one row for each checkpoint and question, held-out image or prompt seed
+results_summary  one row for each checkpoint and measure (and group of questions), with intervals and p-values
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from artifacts.evaluation.comparison import Comparison
+from artifacts.evaluation.read import QuestionResult, read_checkpoint_tests, read_proxy_evaluations
+from artifacts.evaluation.table import EvaluationRow, GroupResult, evaluation_table
+from artifacts.run import files
+from artifacts.run.directory import RunDirectory
+from duel.schedule import turns_of
+from duel.statistics import Interval
+
+RESULTS = {
+    "run": "string", "seed": "Int64", "rounds": "Int64", "base_rounds": "Int64", "measure": "string", "split": "string",
+    "unit": "string", "question": "string", "kind": "string", "answer_category": "Int64", "question_id": "Int64",
+    "value": "float64", "answers": "Int64", "graded": "Int64", "ungraded": "Int64", "invalid": "Int64",
+}  # fmt: skip
+SUMMARY = {
+    "run": "string", "seed": "Int64", "rounds": "Int64", "base_rounds": "Int64", "measure": "string", "group": "string",
+    "reported": "boolean", "units": "Int64", "mean": "float64", "low": "float64", "high": "float64",
+    "answers": "Int64", "ungraded": "Int64", "invalid": "Int64", "against": "string", "paired_units": "Int64",
+    "difference": "float64", "difference_low": "float64", "difference_high": "float64", "p_value": "float64",
+    "deviation": "float64",
+}  # fmt: skip
+
+
+def write_results(run: RunDirectory) -> None:
+    """Write both tables into the run's directory as CSV and Parquet; raises RunError when an evaluation is damaged."""
+    for name, frame in (("results", results_frame(run)), ("results_summary", summary_frame(run))):
+        files.write_bytes(run.path / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
+        files.write_with(run.path / f"{name}.parquet", partial(frame.to_parquet, index=False))
+
+
+def results_frame(run: RunDirectory) -> pd.DataFrame:
+    """Return one row for each checkpoint and unit; `value` is pass@1 of a question, a similarity or a reward."""
+    rows = [{**_run(run, row["rounds"]), **row} for row in (*_questions(run), *_proxies(run))]
+    return _frame(rows, RESULTS)
+
+
+def summary_frame(run: RunDirectory) -> pd.DataFrame:
+    """Return one row for each checkpoint, measure and group: the numbers that reports show."""
+    rows = [
+        {**_run(run, row.rounds_done), "rounds": row.rounds_done, **found}
+        for row in evaluation_table(run)
+        for found in _summary(row)
+    ]
+    return _frame(rows, SUMMARY)
+
+
+def _questions(run: RunDirectory) -> Iterator[dict[str, Any]]:
+    for test in read_checkpoint_tests(run):
+        for split, results in (("final", test.results), ("development", test.development)):
+            yield from ({"rounds": test.rounds_done, "split": split, **_question(result)} for result in results)
+
+
+def _question(result: QuestionResult) -> dict[str, Any]:
+    return {
+        "measure": "pass@1",
+        "unit": result.figure_id,
+        "question": result.question.encode("utf-8", "replace").decode(),  # half a surrogate pair is no UTF-8
+        "kind": result.kind,
+        "answer_category": result.answer_category,
+        "question_id": result.question_id,
+        "value": result.pass_at_1,
+        "answers": result.answers,
+        "graded": len(result.scores),
+        "ungraded": result.ungraded,
+        "invalid": result.invalid,
+    }
+
+
+def _proxies(run: RunDirectory) -> Iterator[dict[str, Any]]:
+    for found in read_proxy_evaluations(run):
+        for measure, values in (("similarity", found.similarity_of), ("adversary_reward", found.reward_of)):
+            for unit, value in values.items():
+                split = "held-out" if measure == "similarity" else "fresh prompts"
+                yield {
+                    "rounds": found.rounds_done, "measure": measure, "split": split, "unit": str(unit[0]),
+                    "value": value,
+                }  # fmt: skip
+
+
+def _summary(row: EvaluationRow) -> Iterator[dict[str, Any]]:
+    if row.questions is not None:
+        for result in (row.questions, *row.by_kind, *row.by_category):
+            yield {"reported": row.reported, **_group(result)}
+    for measure, interval, change in (
+        ("similarity", row.similarity, row.similarity_change),
+        ("adversary_reward", row.adversary_reward, row.adversary_reward_change),
+    ):
+        if interval is not None:
+            yield {"measure": measure, "group": "all", **_interval(interval), **_change(change)}
+
+
+def _group(result: GroupResult) -> dict[str, Any]:
+    counts = {
+        "units": result.questions, "answers": result.answers, "ungraded": result.ungraded, "invalid": result.invalid,
+    }  # fmt: skip
+    found = {} if result.pass_at_1 is None else _interval(result.pass_at_1)
+    return {"measure": "pass@1", "group": result.group, **counts, **found, **_change(result.against_first)}
+
+
+def _interval(found: Interval) -> dict[str, float]:
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def _change(found: Comparison | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        "against": found.before,
+        "paired_units": found.n,
+        "difference": found.difference.mean,
+        "difference_low": found.difference.low,
+        "difference_high": found.difference.high,
+        "p_value": found.p_value,
+        "deviation": found.deviation,
+    }
+
+
+def _run(run: RunDirectory, rounds: int) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "seed": run.settings.seed,
+        "base_rounds": turns_of("base", run.settings.order, rounds),
+    }
+
+
+def _frame(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)

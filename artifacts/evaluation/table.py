@@ -1,0 +1,124 @@
+"""Every evaluation of a run in one table: what each checkpoint scored, how surely, and against the run's first one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from artifacts.evaluation.comparison import Comparison, compare_proxies, compare_tests
+from artifacts.evaluation.read import (
+    CheckpointTest,
+    ProxyEvaluation,
+    QuestionResult,
+    pass_interval,
+    read_checkpoint_tests,
+    read_proxy_evaluations,
+    reward_interval,
+    similarity_interval,
+)
+from artifacts.evaluation.selection import reported_checkpoint
+from artifacts.run.directory import RunDirectory
+from duel.statistics import Interval
+
+CATEGORIES = {1: "text in chart", 2: "text in general", 3: "number in chart", 4: "number in general"}
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """pass@1 of a checkpoint over a group of questions."""
+
+    group: str  # all questions, a kind of question, or an answer category
+    questions: int
+    pass_at_1: Interval | None  # None: no answer could be graded
+    answers: int
+    invalid: int  # empty, or cut at the token limit; graded all the same
+    ungraded: int  # without a usable verdict; in no mean
+    against_first: Comparison | None  # None for the first checkpoint
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """What was measured after so many rounds; None where nothing was."""
+
+    rounds_done: int
+    reported: bool  # this checkpoint's pass@1 is the run's result
+    questions: GroupResult | None
+    by_kind: list[GroupResult]  # reasoning, descriptive; empty where only one of them was put
+    by_category: list[GroupResult]  # of the answers to reasoning questions; empty where there is only one
+    similarity: Interval | None
+    similarity_change: Comparison | None  # against the run's first evaluation, as the next ones
+    adversary_reward: Interval | None
+    adversary_reward_change: Comparison | None
+
+
+def evaluation_table(run: RunDirectory) -> list[EvaluationRow]:
+    """Return one row for each number of rounds at which anything was evaluated; raises RunError for a damaged file."""
+    proxies = {found.rounds_done: found for found in read_proxy_evaluations(run)}
+    tests = {found.rounds_done: found for found in read_checkpoint_tests(run)}
+    reported = reported_checkpoint(run, list(tests.values()))
+    rows = []
+    for done in sorted(proxies.keys() | tests.keys()):
+        row = EvaluationRow(done, False, None, [], [], None, None, None, None)
+        if done in proxies:
+            row = _with_proxies(row, next(iter(proxies.values())), proxies[done])
+        if done in tests:
+            is_reported = reported is not None and reported.test.rounds_done == done
+            row = replace(_with_questions(row, next(iter(tests.values())), tests[done]), reported=is_reported)
+        rows.append(row)
+    return rows
+
+
+def _with_proxies(row: EvaluationRow, first: ProxyEvaluation, found: ProxyEvaluation) -> EvaluationRow:
+    changes = {} if found is first else {change.measure: change for change in compare_proxies(first, found)}
+    return replace(
+        row,
+        similarity=similarity_interval(found.similarities) if found.similarities else None,
+        similarity_change=changes.get("held-out similarity"),
+        adversary_reward=reward_interval(found.adversary_rewards) if found.adversary_rewards else None,
+        adversary_reward_change=changes.get("adversary's reward"),
+    )
+
+
+def _with_questions(row: EvaluationRow, first: CheckpointTest, found: CheckpointTest) -> EvaluationRow:
+    kinds = list(dict.fromkeys(result.kind for result in found.results))
+    categories = sorted({result.answer_category for result in found.results if result.answer_category})
+    return replace(
+        row,
+        questions=_group("all", first, found, lambda _: True),
+        by_kind=[_group(kind, first, found, _of_kind(kind)) for kind in kinds] if len(kinds) > 1 else [],
+        by_category=[
+            _group(CATEGORIES.get(category, f"category {category}"), first, found, _of_category(category))
+            for category in categories
+        ]
+        if len(categories) > 1
+        else [],
+    )
+
+
+def _group(
+    name: str, first: CheckpointTest, found: CheckpointTest, chosen: Callable[[QuestionResult], bool]
+) -> GroupResult:
+    results = [result for result in found.results if chosen(result)]
+    start = replace(first, results=[result for result in first.results if chosen(result)])
+    known = _known(results)
+    return GroupResult(
+        group=name,
+        questions=len(results),
+        pass_at_1=pass_interval(known) if known else None,
+        answers=sum(result.answers for result in results),
+        invalid=sum(result.invalid for result in results),
+        ungraded=sum(result.ungraded for result in results),
+        against_first=None if found is first else compare_tests(start, replace(found, results=results)),
+    )
+
+
+def _known(results: Sequence[QuestionResult]) -> list[float]:
+    return [result.pass_at_1 for result in results if result.pass_at_1 is not None]
+
+
+def _of_kind(kind: str) -> Callable[[QuestionResult], bool]:
+    return lambda result: result.kind == kind
+
+
+def _of_category(category: int) -> Callable[[QuestionResult], bool]:
+    return lambda result: result.answer_category == category

@@ -1,0 +1,1 @@
+"""PDF pages, and the PDF of a recorded round."""

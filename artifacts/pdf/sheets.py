@@ -1,0 +1,83 @@
+"""Pages of a report in PDF, filled from the top: titles, paragraphs, rows of a table, blocks side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reportlab.lib.colors import HexColor
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.units import mm
+
+from artifacts.pdf.canvas import BOLD, FAINT, INK, REGULAR, RULE, draw_text, open_canvas, text_lines
+from artifacts.themes import Theme
+
+MARGIN = 16 * mm
+WIDTH, TOP, BOTTOM = A4[0] - 2 * MARGIN, A4[1] - 20 * mm, 18 * mm
+
+
+class Sheets:
+    """Fills pages from the top; what does not fit begins the next one. Sizes in points, y upwards."""
+
+    def __init__(self, path: Path, title: str, foot: str, theme: Theme) -> None:
+        self.accents = [HexColor(colour) for colour in theme.colours]
+        self.canvas = open_canvas(path, A4, title)
+        self.foot = foot
+        self.page = 0
+        self.top = TOP
+        self.begin_page()
+
+    def title(self, text: str, needed: float) -> None:
+        """Begin a section, on this page if `needed` points of it fit there, and name it in the file's outline."""
+        self.make_room(needed + 14 * mm)
+        self.top -= 6 * mm
+        key = f"{self.page} {self.top:.0f}"
+        self.canvas.bookmarkHorizontal(key, 0, self.top + 4 * mm)
+        self.canvas.addOutlineEntry(text, key)
+        self.top -= draw_text(self.canvas, text, MARGIN, self.top, WIDTH, size=12, font=BOLD, colour=self.accents[0])
+        self.top -= 2.5 * mm
+
+    def paragraph(self, text: str, size: float = 7.5, lines: int = 8, faint: bool = True, font: str = REGULAR) -> None:
+        """Set a text over the whole width."""
+        self.make_room(len(text_lines(text, WIDTH, lines, size, font)) * size * 1.28)
+        colour = FAINT if faint else INK
+        self.top -= draw_text(self.canvas, text, MARGIN, self.top, WIDTH, lines, size, font, colour) + 1.6 * mm
+
+    def row(
+        self, cells: Sequence[str], widths: Sequence[float], bold: bool = False, lines: int = 1, size: float = 7
+    ) -> None:
+        """Set a row of a table, its cells of at most `lines` lines, with a rule under it."""
+        font = BOLD if bold else REGULAR
+        tallest = max(
+            len(text_lines(cell, width - 6, lines, size, font)) for cell, width in zip(cells, widths, strict=True)
+        )
+        height = max(tallest, 1) * size * 1.28 + 3.4
+        self.make_room(height)
+        left = MARGIN
+        for cell, width in zip(cells, widths, strict=True):
+            draw_text(self.canvas, cell, left, self.top, width - 6, lines, size, font)
+            left += width
+        self.canvas.setStrokeColor(RULE)
+        self.canvas.setLineWidth(0.3)
+        self.canvas.line(MARGIN, self.top - height + 1.4, MARGIN + sum(widths), self.top - height + 1.4)
+        self.top -= height
+
+    def make_room(self, height: float) -> None:
+        """Begin the next page when less than `height` is left of this one."""
+        if self.top - height < BOTTOM and self.top < TOP:
+            self.begin_page()
+
+    def begin_page(self) -> None:
+        """Turn to a new page, with its coloured head and its foot."""
+        if self.page:
+            self.canvas.showPage()
+        self.page += 1
+        self.top = TOP
+        for place, accent in enumerate(self.accents):
+            self.canvas.setFillColor(accent)
+            self.canvas.rect(0, A4[1] - (1 + place) * 1.6 * mm, A4[0], 1.6 * mm, stroke=0, fill=1)
+        draw_text(self.canvas, f"{self.foot}  ·  page {self.page}", MARGIN, 11 * mm, WIDTH, size=6.5, colour=FAINT)
+
+    def save(self) -> None:
+        """Write the file."""
+        self.canvas.save()

@@ -1,0 +1,85 @@
+"""The report of a run: one self-contained HTML page, and the same as PDF."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from artifacts.evaluation.summary import summary_lines
+from artifacts.report import wording
+from artifacts.report.content import BESIDE, ReportContent, gather
+from artifacts.report.gallery_json import gallery_json
+from artifacts.report.pdf import write_report_pdf
+from artifacts.report.thumbnails import data_uri
+from artifacts.run import files
+from artifacts.run.directory import RunDirectory
+from artifacts.text import decimals, legible, shorten
+from artifacts.themes import DARK
+from duel.types import Spend
+
+__all__ = ["render_html", "summary_lines", "write_report"]
+
+TEXT = 420  # characters of a text in the parts of the page that are not the gallery
+SCRIPTS = ("gallery.js", "detail.js")
+
+
+def write_report(run: RunDirectory, compare: RunDirectory | None = None, spend: Spend | None = None) -> Path:
+    """Draw the plots, write `report.html` and `report.pdf` into the run's directory, and return the HTML file.
+
+    The page's small pictures lie in `report_files/` beside it, or in it with `report.embed`.
+    """
+    content = gather(run, compare, spend)
+    html, paper = run.path / "report.html", run.path / "report.pdf"
+    files.write_bytes(html, render_html(content).encode())
+    files.write_with(paper, lambda path: write_report_pdf(path, content))
+    return html
+
+
+def render_html(content: ReportContent) -> str:
+    """Return the page; it asks for nothing but files beside it, and everything models wrote is escaped."""
+    embed = content.run.settings.report.embed
+    pictures = {key: data_uri(path) if embed else f"{BESIDE}/{path.name}" for key, path in content.thumbnails.items()}
+    script = "\n".join(_resource(name) for name in SCRIPTS)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            content=content,
+            dark=DARK[content.theme.name],
+            pictures=pictures,
+            wording=wording,
+            style=Markup(_resource("report.css")),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            data=Markup(gallery_json(content.gallery, pictures, originals=not embed)),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("artifacts.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"png": data_uri, "shown": _shown, "decimals": decimals}
+    return environment
+
+
+@cache
+def _resource(name: str) -> str:
+    return resources.files("artifacts.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _shown(text: str) -> str:
+    """Return what a page shows of a text: nothing that turns or breaks it, and no more than fits."""
+    return shorten(" ".join(legible(text[: TEXT * 4]).split()), TEXT)

@@ -1,0 +1,206 @@
+"""The run directory: where one run keeps its settings, logs, checkpoints, plots and stage results."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from artifacts.run import files, jsonl
+from artifacts.run.lock import RunLock
+from duel.errors import RunError, SettingsError
+from duel.profile import defining_differences, read_settings
+from duel.settings import Settings
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+LIBRARIES = ("torch", "transformers", "peft", "prefect", "diskcache", "numpy", "pillow")
+
+
+class RunDirectory:
+    """One run's directory, `<state>/runs/<name>`.
+
+    `RunDirectory.open` creates or continues a run and locks it against other processes until `close`;
+    `RunDirectory.read` looks at one, and may write evaluations and plots beside a running training.
+    """
+
+    def __init__(self, path: Path, settings: Settings, lock: RunLock | None = None) -> None:
+        self.path = path
+        self.name = path.name
+        self.settings = settings
+        self._lock = lock
+        self.training_logs = path / "training_logs"
+        self.eval_logs = path / "eval_logs"
+        self.checkpoints = path / "ckpts"
+        self.checkpoint_tests = path / "ckpt_tests"
+        self.plots = path / "plots"
+        self.results = path / "results"  # finished stages, so that a resumed round repeats none
+        self.sessions = path / "sessions"  # who worked on the run, when, and how it ended
+        self.metrics = self.training_logs / "metrics.jsonl"
+        self.timings = self.training_logs / "timings.jsonl"
+
+    @classmethod
+    def open(cls, state: Path, name: str, settings: Settings) -> RunDirectory:
+        """Create the run, or open it again to continue.
+
+        Raises RunError when the name or the place will not do, when another process has the run open, or
+        when a setting that defines the result differs from the run's own (each one is named).
+        """
+        path = _path(state, name)
+        try:
+            _check_free(path)
+            path.mkdir(parents=True, exist_ok=True)
+            lock = RunLock(path / "lock")
+        except OSError as error:
+            raise RunError(
+                f"cannot open run {name} in {path.parent}: {error}; expected a directory that can be written"
+            ) from None
+        try:
+            run = cls(path, settings, lock)
+            run._write_settings()
+        except BaseException:
+            lock.release()
+            raise
+        return run
+
+    @classmethod
+    def exists(cls, state: Path, name: str) -> bool:
+        """Return whether there is such a run; raises RunError when the name will not do."""
+        return (_path(state, name) / "settings.json").is_file()
+
+    @classmethod
+    def names(cls, state: Path) -> list[str]:
+        """Return the names of all runs."""
+        return sorted(found.parent.name for found in (state / "runs").glob("*/settings.json"))
+
+    @classmethod
+    def read(cls, state: Path, name: str, settings: Settings | None = None) -> RunDirectory:
+        """Look at an existing run, with the settings it was started with, or with these; takes no lock.
+
+        Raises RunError when there is no such run, or when `settings` differ in what defines its result.
+        """
+        path = _path(state, name)
+        if not cls.exists(state, name):
+            known = cls.names(state)
+            runs = f"runs there: {', '.join(known)}" if known else "there are no runs there yet"
+            raise RunError(f"no run {name} in {path.parent}; {runs}")
+        own = _read_settings(path)
+        if settings is not None:
+            _check_settings(name, own, settings)
+        return cls(path, settings or own)
+
+    def round_directory(self, index: int) -> Path:
+        """Return where the images, texts and PDF of round `index` lie."""
+        return self.training_logs / f"round-{index:04d}"
+
+    def rounds_recorded(self) -> list[int]:
+        """Return the rounds that have a directory, in order."""
+        found = self.training_logs.glob("round-[0-9]*")
+        return sorted(int(path.name.removeprefix("round-")) for path in found)
+
+    def mend(self) -> None:
+        """Remove what a kill left: half-written files and torn lines. What was recorded whole stays."""
+        files.clean_leftovers(self.training_logs)
+        files.clean_leftovers(self.eval_logs)
+        jsonl.keep_rows(self.metrics)
+        jsonl.keep_rows(self.timings)
+
+    def close(self) -> None:
+        """Let other processes open the run."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_settings(self) -> None:
+        differences = defining_differences(_read_settings(self.path), self.settings)
+        if differences:
+            raise RunError(
+                f"run {self.name} was started with other settings: {'; '.join(differences)}; "
+                "use the same ones, or another run name"
+            )
+
+    def _write_settings(self) -> None:
+        if (self.path / "settings.json").exists():
+            self._check_settings()
+        folders = (
+            self.training_logs,
+            self.eval_logs,
+            self.checkpoints,
+            self.checkpoint_tests,
+            self.plots,
+            self.results,
+            self.sessions,
+        )
+        try:
+            for directory in folders:
+                directory.mkdir(exist_ok=True)
+            files.clean_leftovers(self.path, "*.json")
+            files.write_json(self.path / "versions.json", _versions())
+            files.write_json(self.path / "settings.json", self.settings.model_dump(mode="json"))
+        except OSError as error:
+            raise RunError(f"cannot write run {self.name}: {error}; expected a directory that can be written") from None
+
+
+def _path(state: Path, name: str) -> Path:
+    if not NAME.fullmatch(name):
+        raise RunError(
+            f"bad run name {name!r}: expected letters, digits, dots, dashes and underscores, a letter or digit first"
+        )
+    return state.absolute() / "runs" / name
+
+
+def _check_free(path: Path) -> None:
+    """Refuse a directory of someone else's: a run has settings, or was killed before it wrote them."""
+    if not path.is_dir() or (path / "settings.json").exists():
+        return
+    ours = {
+        "lock",
+        "versions.json",
+        "training_logs",
+        "eval_logs",
+        "ckpts",
+        "ckpt_tests",
+        "plots",
+        "results",
+        "sessions",
+    }
+    foreign = [found.name for found in path.iterdir() if found.name not in ours and found.name[0] != "."]
+    if foreign:
+        raise RunError(f"{path} is no run of Duel: it holds {foreign[0]} and no settings.json; use another run name")
+
+
+def _read_settings(path: Path) -> Settings:
+    file = path / "settings.json"
+    try:
+        return read_settings(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, SettingsError) as error:
+        raise RunError(f"cannot read {file}: {error}; expected the settings of a run, as Duel writes them") from None
+
+
+def _check_settings(name: str, own: Settings, now: Settings) -> None:
+    differences = defining_differences(own, now)
+    if differences:
+        raise RunError(
+            f"run {name} was started with other settings: {'; '.join(differences)}; "
+            "use the same ones, or another run name"
+        )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,59 @@
+"""Tables that grow by one JSON line a round, and survive a kill in the middle of a line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from artifacts.run import files
+from duel.errors import RunError
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one line, whole and on disk when this returns; raises ValueError for NaN and infinity."""
+    line = json.dumps(dict(row), allow_nan=False).encode() + b"\n"
+    with path.open("ab") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return all rows; a last line torn by a kill is passed over, a missing file has none.
+
+    Raises RunError naming the line when another one is damaged.
+    """
+    rows = []
+    for number, line in enumerate(_whole_lines(path), start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise RunError(f"{path}, line {number}, is damaged: {error}; remove or mend that line") from None
+    return rows
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """Return all rows as a table with one row a line; null is NaN."""
+    return pd.DataFrame(read_rows(path))
+
+
+def keep_rows(path: Path, before: int | None = None) -> None:
+    """Drop a torn last line, and with `before` the rows whose `round` is not below it; other bytes stay."""
+    if not path.exists():
+        return
+    lines = _whole_lines(path)
+    if before is not None:
+        lines = [line for line, row in zip(lines, read_rows(path), strict=True) if row["round"] < before]
+    kept = b"".join(line + b"\n" for line in lines)
+    if kept != path.read_bytes():
+        files.write_bytes(path, kept)
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    # What follows the last newline is a torn line, or nothing.
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []

@@ -1,0 +1,86 @@
+"""metrics.jsonl, one line a round and equal for equal runs; timings.jsonl beside it for what may differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from artifacts.run import jsonl
+from artifacts.run.directory import RunDirectory
+from duel.types import RoundRecord
+
+
+def round_metrics(record: RoundRecord) -> dict[str, Any]:
+    """Return the line of one round; None where there is nothing to average.
+
+    `reward_std` is the standard deviation (divisor n) over all rewards of the round; `refused` counts the
+    attempts whose drawing or reconstruction was refused; `finished` is the share of completions that the
+    model ended itself; `completion_tokens_mean` counts the end token.
+    """
+    attempts = [attempt for group in record.groups for attempt in group.attempts]
+    completions = [completion for group in record.groups for completion in group.completions]
+    rewards = [attempt.reward for attempt in attempts if attempt.reward is not None]
+    similarities = [attempt.similarity for attempt in attempts if attempt.similarity is not None]
+    refused = sum(
+        attempt.original.refusal is not None or attempt.reconstruction.refusal is not None for attempt in attempts
+    )
+    return {
+        "round": record.round,
+        "player": record.player,
+        "reward_mean": _mean(rewards),
+        "reward_std": _std(rewards),
+        "similarity_mean": _mean(similarities),
+        "loss": record.update.loss,
+        "gradient_norm": record.update.gradient_norm,
+        "completion_tokens_mean": _mean([float(len(completion.tokens)) for completion in completions]),
+        "finished": _mean([float(completion.finished) for completion in completions]),
+        "groups": record.update.groups,
+        "skipped_groups": record.update.skipped_groups,
+        "refused": refused,
+        "draws_asked": record.draws_asked,
+        "optimizer_steps": record.update.optimizer_steps,
+    }
+
+
+def has_metrics(run: RunDirectory, record: RoundRecord) -> bool:
+    """Return whether the round's line is there already and says the same: a round replayed after a kill."""
+    return round_metrics(record) in jsonl.read_rows(run.metrics)
+
+
+def append_metrics(run: RunDirectory, record: RoundRecord) -> None:
+    """Add the round's line; when the round has another one already, replace it and what follows."""
+    jsonl.keep_rows(run.metrics, before=record.round)
+    jsonl.append_row(run.metrics, round_metrics(record))
+
+
+def append_timings(run: RunDirectory, index: int, seconds: Mapping[str, float], draws_made: int) -> None:
+    """Add one line about round `index`: seconds by stage, and images drawn now rather than found.
+
+    A round that is done again after a kill has two lines; both were spent.
+    """
+    row = {"round": index, "draws_made": draws_made, "seconds": dict(seconds)}
+    jsonl.append_row(run.timings, row)
+
+
+def read_metrics(run: RunDirectory) -> pd.DataFrame:
+    """Return metrics.jsonl, one row a round."""
+    return jsonl.read_frame(run.metrics)
+
+
+def read_timings(run: RunDirectory) -> pd.DataFrame:
+    """Return timings.jsonl with one column `seconds.<stage>` for each stage."""
+    return pd.json_normalize(jsonl.read_rows(run.timings))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def _std(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))

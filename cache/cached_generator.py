@@ -1,0 +1,107 @@
+"""The studio: draws what a stage asks for, concurrently, each distinct image once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from cache.image_store import ImageStore
+from duel.errors import DataError, GeneratorError, ServiceError
+from duel.generators.base import ImageGenerator, request_of
+from duel.types import Drawing, DrawnImage, DrawRequest, Refusal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DrawBatch:
+    """The drawings of one call, in the order asked for."""
+
+    drawings: list[Drawing]
+    asked: int  # distinct requests
+    made: int  # of these, drawn now; the others were in the store
+
+
+class Studio:
+    """An image generator behind an image store; at most `concurrency` draws are under way at once."""
+
+    def __init__(self, generator: ImageGenerator, store: ImageStore, concurrency: int) -> None:
+        self.generator = generator
+        self.store = store
+        self.concurrency = concurrency
+
+    def draw(self, texts: Sequence[str], seeds: Sequence[int]) -> DrawBatch:
+        """Draw each text with the seed beside it; equal requests are one draw.
+
+        When some draws fail, the others are finished and stored first, so that a retry draws only what is
+        missing. Raises GeneratorError saying how many are missing, or the first error of another kind.
+        """
+        requests = [request_of(self.generator, text, seed) for text, seed in zip(texts, seeds, strict=True)]
+        distinct = {request.key: request for request in requests}
+        with ThreadPoolExecutor(self.concurrency, thread_name_prefix="draw") as pool:
+            futures = {key: pool.submit(self._draw_once, key, request) for key, request in distinct.items()}
+            _finish(futures.values())
+        results = {key: future.result() for key, future in futures.items()}
+        drawings = [_drawing(request, results[request.key][0]) for request in requests]
+        return DrawBatch(drawings, asked=len(distinct), made=sum(made for _, made in results.values()))
+
+    def read(self, drawing: Drawing) -> DrawnImage:
+        """Return the image of a drawing that was not refused; one that the store lost, or holds damaged, is redrawn.
+
+        Raises DataError when this generator cannot draw it again, or refuses it now.
+        """
+        assert drawing.key is not None
+        found = self.store.get(drawing.key)
+        return found if isinstance(found, DrawnImage) else self._redraw(drawing, drawing.key)
+
+    def image(self, drawing: Drawing) -> bytes:
+        """Return the bytes of that image."""
+        return self.read(drawing).data
+
+    def add(self, data: bytes, media_type: str) -> str:
+        """Store an image that nobody drew, such as a data set's, and return its key: its own SHA-256."""
+        key = hashlib.sha256(data).hexdigest()
+        self.store.draw_once(key, lambda: DrawnImage(data, media_type))
+        return key
+
+    def _redraw(self, drawing: Drawing, key: str) -> DrawnImage:
+        lost = f"image {key} is not in the store {self.store.directory}, or is damaged there"
+        request = request_of(self.generator, drawing.text, drawing.seed)
+        if request.key != key:
+            raise DataError(f"{lost}, and {self.generator.name} did not draw it; start a run of another name")
+        log.warning("%s; it is drawn again", lost)
+        redrawn, _ = self._draw_once(key, request)
+        if isinstance(redrawn, Refusal):
+            raise DataError(f"{lost}, and {self.generator.name} refuses it now; start a run of another name")
+        return redrawn
+
+    def _draw_once(self, key: str, request: DrawRequest) -> tuple[DrawnImage | Refusal, bool]:
+        return self.store.draw_once(key, lambda: self.generator.draw(request.text, request.seed))
+
+
+def _finish(futures: Iterable[Future[tuple[DrawnImage | Refusal, bool]]]) -> None:
+    asked = list(futures)
+    try:
+        wait(asked)
+    except BaseException:  # interrupted: start no further draw, what is under way still reaches the store
+        for future in asked:
+            future.cancel()
+        raise
+    errors = [error for error in (future.exception() for future in asked) if error is not None]
+    # An error that trying again cannot mend comes first.
+    for error in errors:
+        if not isinstance(error, ServiceError):
+            raise error
+    if errors:
+        raise GeneratorError(
+            f"{len(errors)} of {len(asked)} images are missing, the others are stored; first error: {errors[0]}"
+        ) from errors[0]
+
+
+def _drawing(request: DrawRequest, result: DrawnImage | Refusal) -> Drawing:
+    if isinstance(result, Refusal):
+        return Drawing(request.text, request.seed, key=None, refusal=result.reason)
+    return Drawing(request.text, request.seed, key=request.key)

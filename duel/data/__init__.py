@@ -1,0 +1,1 @@
+"""Data sets: their layout on disk, and CharXiv with its download, provenance and grading rubrics."""

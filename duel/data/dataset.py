@@ -1,0 +1,118 @@
+"""Data sets: folders in CharXiv's layout (`train_images/`, `test_images/`, `test_data/test_set.json`) or any images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from random import Random
+
+from PIL import Image, UnidentifiedImageError
+
+from duel.errors import DataError
+from duel.types import Question
+
+SUFFIXES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+}
+SPLIT_SEED = 7111994  # the reference's
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Image files to train on, held-out image files, and questions about the held-out charts."""
+
+    root: Path
+    train_images: list[Path]
+    test_images: list[Path]
+    questions: list[Question]
+
+
+def open_layout(root: Path, train_images: int, test_images: int) -> Dataset:
+    """Open a prepared data set in CharXiv's layout. Raises DataError naming what is missing or broken."""
+    train = list_images(root / "train_images")
+    test = list_images(root / "test_images")
+    _check_enough(root / "train_images", len(train), train_images, "data.train_images")
+    _check_enough(root / "test_images", len(test), test_images, "data.test_images")
+    return Dataset(root, train[:train_images], test[:test_images], read_questions(root / "test_data" / "test_set.json"))
+
+
+def open_folder(root: Path, train_images: int, test_images: int) -> Dataset:
+    """Open any folder of images: a fixed random sample, first the training images, last the held-out ones.
+
+    Raises DataError when the folder is missing, holds too few images, or an image in it cannot be read.
+    """
+    found = list_images(root)
+    wanted = train_images + test_images
+    _check_enough(root, len(found), wanted, "data.train_images and data.test_images")
+    sample = Random(SPLIT_SEED).sample(found, wanted)
+    for path in sample:
+        check_image(path)
+    return Dataset(root, sample[:train_images], sample[train_images:], [])
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the image files of a folder, sorted by name."""
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}: expected a folder of images; check data.path or run `duel prepare`")
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def check_image(path: Path) -> None:
+    """Decode an image whole; raises DataError naming the file when it cannot be."""
+    try:
+        with Image.open(path) as image:
+            image.convert("RGB")
+    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"broken image {path}: {error}; remove or replace it") from None
+
+
+def read_questions(path: Path) -> list[Question]:
+    """Read a test set; raises DataError when it is missing or not a list of questions."""
+    names = [field.name for field in fields(Question)]
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [Question(**{name: row[name] for name in names if name in row}) for row in rows]
+    except FileNotFoundError:
+        raise DataError(f"no test set {path}: run `duel prepare` again") from None
+    except (json.JSONDecodeError, TypeError, KeyError) as error:
+        raise DataError(f"bad test set {path}: {error!r}; expected a list of objects with {', '.join(names)}") from None
+
+
+def first_charts(questions: Sequence[Question], charts: int | None) -> list[Question]:
+    """Return the questions of the first `charts` charts in the order of the test set; None: of all."""
+    figures = list(dict.fromkeys(question.figure_id for question in questions))[:charts]
+    return [question for question in questions if question.figure_id in set(figures)]
+
+
+def set_aside(questions: Sequence[Question], charts: int) -> tuple[list[Question], list[Question]]:
+    """Return the questions of all but the last `charts` charts of the test set, and those of the last ones.
+
+    Raises DataError when that leaves no chart for the others.
+    """
+    figures = list(dict.fromkeys(question.figure_id for question in questions))
+    if charts and charts >= len(figures):
+        raise DataError(
+            f"the test set has questions about {len(figures)} charts, expected more than the {charts} that "
+            "evaluation.development_charts sets aside"
+        )
+    apart = set(figures[len(figures) - charts :])
+    others = [question for question in questions if question.figure_id not in apart]
+    return others, [question for question in questions if question.figure_id in apart]
+
+
+def _check_enough(folder: Path, found: int, wanted: int, setting: str) -> None:
+    if found < wanted:
+        raise DataError(f"{folder} holds {found} images, expected at least {wanted}; add images or lower {setting}")
+
+
+def of_kind(questions: Sequence[Question], wanted: str) -> list[Question]:
+    """Return the `reasoning` questions, the `descriptive` ones, or `both`, in their order."""
+    return [question for question in questions if wanted in (question.kind, "both")]

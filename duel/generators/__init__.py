@@ -1,0 +1,1 @@
+"""Image generators: the interface, the paid service and local diffusion."""

@@ -1,0 +1,126 @@
+"""Replicate's HTTP API as one draw uses it: through the vendor's client, asked until an answer comes or time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import httpx
+from replicate.client import Client
+from replicate.helpers import FileOutput
+from replicate.prediction import Prediction
+
+from duel.errors import UserError
+from duel.generators.replicate.journal import Purchase
+from duel.generators.replicate.retries import Pace, Patience
+from duel.generators.replicate.transport import HTTPFailure
+
+OFFICIAL = "official"  # the version of a model that is called by name
+UNANSWERED = (httpx.HTTPError, ValueError)  # no answer, or one that is not what the API promises
+FIRST_PAGE = "/v1/predictions"
+
+Answer = TypeVar("Answer")
+
+
+class Account:
+    """One draw's connection to the service.
+
+    Every method but `create` waits out what may pass, and raises GeneratorError when the draw's patience ends, or
+    UserError when the same question would get the same answer.
+    """
+
+    def __init__(self, client: Client, model: str, version: str, patience: Patience, pace: Pace) -> None:
+        self.model = model
+        self.version = version
+        self._client = client
+        self._patience = patience
+        self._pace = pace
+
+    def create(self, input: dict[str, Any]) -> str:
+        """Create a prediction and return its id: by version where one is pinned, else by an official model's name.
+
+        It is tried once. Raises HTTPFailure, or one of UNANSWERED.
+        """
+        if self.version != OFFICIAL:
+            return self._client.predictions.create(version=self.version, input=input).id
+        owner, _, name = self.model.partition("/")
+        return self._client.models.predictions.create(model=(owner, name), input=input).id
+
+    def get(self, purchase: Purchase) -> Prediction | None:
+        """Return the state of a prediction; None when the service does not know it, though it had time to."""
+        return self._patiently(partial(self._get, purchase))
+
+    def page(self, address: str = FIRST_PAGE) -> dict[str, Any]:
+        """Return a page of the account's predictions, newest first, unparsed.
+
+        The client's `predictions.list` refuses a page when one prediction on it has a status that the client does
+        not know, such as the service's newer `aborted`.
+        """
+        return self._patiently(partial(self._page, address))
+
+    def file(self, url: str, purchase: Purchase) -> bytes | None:
+        """Return a file's bytes; None when it is gone for good. A new file may need a moment to be there."""
+        return self._patiently(partial(self._file, url, purchase))
+
+    def is_mine(self, prediction: dict[str, Any], input: dict[str, Any]) -> bool:
+        """Tell whether a listed prediction is of this model and has this input, whatever else it has."""
+        there = prediction["input"] or {}
+        same_model = prediction.get("model") == self.model or prediction.get("version") == self.version
+        return same_model and all(there.get(name) == value for name, value in input.items())
+
+    def explain(self, failure: HTTPFailure) -> UserError:
+        """Return the error for an answer that will be the same next time, with what to do about it."""
+        todo = {
+            401: "the API token is not accepted; make one at https://replicate.com/account/api-tokens",
+            402: "add credit at https://replicate.com/account/billing, then run the same command again",
+            403: f"the account of the API token may not use {self.model}",
+            404: f"no official model is called {self.model}; check generator.model, and for a community model pin "
+            "generator.version",
+            422: f"{self.model} does not take this; check generator.parameters and generator.version",
+        }
+        advice = todo.get(failure.status, f"the service does not take this request to {self.model}")
+        return UserError(f"Replicate answered {failure}: {advice}")
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        while True:
+            try:
+                return ask()
+            except HTTPFailure as failure:
+                if not failure.may_pass:
+                    raise self.explain(failure) from None
+                self._patience.back_off(str(failure), failure.retry_after or 0.0)
+            except UNANSWERED as error:
+                self._patience.back_off(describe(error))
+
+    def _get(self, purchase: Purchase) -> Prediction | None:
+        try:
+            return self._client.predictions.get(str(purchase.prediction))
+        except HTTPFailure as failure:
+            if failure.status != 404:
+                raise
+            if time.time() - purchase.intended_at > self._pace.listing:
+                return None
+            raise httpx.ReadError(str(failure)) from None  # waited for
+
+    def _page(self, address: str) -> dict[str, Any]:
+        page = self._client._request("GET", address).json()
+        if not isinstance(page, dict) or not isinstance(page.get("results"), list):
+            raise ValueError(f"the account's list is {str(page)[:80]!r}, expected a page of predictions")
+        return page
+
+    def _file(self, url: str, purchase: Purchase) -> bytes | None:
+        try:
+            return FileOutput(url, self._client).read()
+        except HTTPFailure as failure:
+            if failure.status not in (403, 404, 410):
+                raise
+            if time.time() - purchase.intended_at > 0.9 * self._pace.memory:
+                return None
+            raise httpx.ReadError(str(failure)) from None  # waited for
+
+
+def describe(error: Exception) -> str:
+    """Return one line about a lost answer."""
+    return f"{type(error).__name__}: {error}".strip(": ")[:300]

@@ -1,0 +1,49 @@
+"""The judge that needs no service: the same text, or the same number within a tolerance."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from duel.types import Grade, Question
+
+NUMBER_WORDS = {
+    word: str(number)
+    for number, word in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    )
+}
+
+
+class ExactJudge:
+    """Correct is the same text, or the same number within a relative tolerance; case and punctuation do not count."""
+
+    def __init__(self, tolerance: float = 0.01) -> None:
+        self.tolerance = tolerance
+
+    def grade(self, question: Question, answers: Sequence[str]) -> list[Grade]:
+        """Grade every answer 0 or 1; no answer is left ungraded."""
+        return [Grade(float(self._equal(question.ground_truth, answer)), answer.strip()) for answer in answers]
+
+    def grade_all(self, questions: Sequence[Question], answers: Sequence[Sequence[str]]) -> list[list[Grade]]:
+        """Grade every answer to every question, (questions, answers)."""
+        return [self.grade(question, row) for question, row in zip(questions, answers, strict=True)]
+
+    def _equal(self, truth: str, answer: str) -> bool:
+        expected, given = as_number(truth), as_number(answer)
+        if expected is not None and given is not None:
+            return abs(expected - given) <= self.tolerance * abs(expected)
+        return normalise(truth) == normalise(answer)
+
+
+def normalise(text: str) -> str:
+    """Return the words of a text in lower case, without punctuation and articles."""
+    words = re.findall(r"[\w.+-]*\w", text.casefold())
+    return " ".join(NUMBER_WORDS.get(word, word) for word in words if word not in ("a", "an", "the"))
+
+
+def as_number(text: str) -> float | None:
+    """Return the number that a text consists of (`3.`, `1,200`, `12 %`, `three`), or None."""
+    bare = text.strip().casefold().rstrip(".%").strip().replace(",", "")
+    bare = NUMBER_WORDS.get(bare, bare)
+    return float(bare) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", bare) else None

@@ -1,0 +1,1 @@
+"""Trains and measures the models that ship with the offline world."""

@@ -1,0 +1,1 @@
+"""A player's language model: loading, sampling, log-probabilities, GRPO updates, saving."""

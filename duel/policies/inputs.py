@@ -1,0 +1,102 @@
+"""From model inputs to tensors, by the model's own chat template, processor and position ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from duel.errors import SettingsError
+from duel.images import decode_image
+from duel.policies.models import Model
+from duel.types import ModelInput
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A batch of distinct prompts, left-padded to P tokens."""
+
+    input_ids_IP: Tensor  # (I, P)
+    attention_mask_IP: Tensor  # (I, P) 0 on padding
+    position_ids: Tensor  # (I, P), or (3, I, P) where the model places image tokens in a grid
+    images: Mapping[str, Tensor]  # what the processor made of the images, by the model's argument names
+
+    @property
+    def next_position_I(self) -> Tensor:
+        """The position of each prompt's first completion token, (I,)."""
+        last = self.position_ids.amax(-1)
+        return (last if last.ndim == 1 else last.amax(0)) + 1
+
+
+def distinct(inputs: Sequence[ModelInput]) -> tuple[list[ModelInput], list[int]]:
+    """Return the distinct inputs in order of appearance, and which of them each input is."""
+    index: dict[ModelInput, int] = {}
+    places = [index.setdefault(given, len(index)) for given in inputs]
+    return list(index), places
+
+
+def build_prompts(model: Model, inputs: Sequence[ModelInput]) -> Prompts:
+    """Encode inputs as a batch.
+
+    Raises DataError for bytes that are no image, SettingsError for an image given to a text-only model.
+    """
+    encoded = _tokenize_with_images(model, inputs) if model.processor is not None else _tokenize(model, inputs)
+    tensors = {name: tensor.to(model.device) for name, tensor in encoded.items()}
+    input_ids_IP, attention_mask_IP = tensors.pop("input_ids"), tensors.pop("attention_mask")
+    position_ids = _positions(model, input_ids_IP, attention_mask_IP, tensors)
+    return Prompts(input_ids_IP, attention_mask_IP, position_ids, tensors)
+
+
+def _tokenize(model: Model, inputs: Sequence[ModelInput]) -> dict[str, Tensor]:
+    if any(given.image is not None for given in inputs):
+        raise SettingsError("an image was given to a text-only model; expected a vision-language model as the base")
+    chats = [[{"role": "user", "content": given.instruction}] for given in inputs]
+    texts = model.tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
+    return _encode(model.tokenizer, texts)
+
+
+def _tokenize_with_images(model: Model, inputs: Sequence[ModelInput]) -> dict[str, Tensor]:
+    assert model.processor is not None
+    chats = [[{"role": "user", "content": _content(given)}] for given in inputs]
+    texts = model.processor.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
+    images = [[] if given.image is None else [decode_image(given.image)] for given in inputs]  # each prompt's own
+    if not any(images):
+        return _encode(model.tokenizer, texts)
+    encoded: dict[str, Tensor] = dict(
+        model.processor(
+            text=texts, images=images, padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt"
+        )
+    )
+    return encoded
+
+
+def _content(given: ModelInput) -> list[dict[str, str]]:
+    image = [{"type": "image"}] if given.image is not None else []
+    return [*image, {"type": "text", "text": given.instruction}]
+
+
+def _encode(tokenizer: Any, texts: list[str]) -> dict[str, Tensor]:
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # what is padded is masked, so any token will do
+    encoded = tokenizer(texts, padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt")
+    return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+
+
+def _positions(model: Model, input_ids: Tensor, attention_mask: Tensor, images: Mapping[str, Tensor]) -> Tensor:
+    # Given to every forward pass: left to itself, Qwen2.5-VL falls back on the offsets of an earlier batch.
+    place = getattr(model.network.base_model, "get_rope_index", None)
+    if place is not None and images:
+        grids = {name: images[name] for name in ("mm_token_type_ids", "image_grid_thw") if name in images}
+        position_ids: Tensor = place(input_ids, attention_mask=attention_mask, **grids)[0]
+        return position_ids
+    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+
+
+def repeat_positions(next_position_B: Tensor, length: int, axes: int) -> Tensor:
+    """Return the positions of `length` completion tokens, (B, length), or (axes, B, length) for several axes."""
+    steps = torch.arange(length, device=next_position_B.device)
+    positions = next_position_B[:, None] + steps  # (B, length)
+    return positions if axes == 1 else positions.expand(axes, -1, -1)

@@ -1,0 +1,110 @@
+"""Both players of a run, as its settings describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from peft import PeftModel
+
+from duel.devices import choose_device
+from duel.policies.models import Model, load_model
+from duel.policies.optimizer import PlayerOptimizer
+from duel.policies.policy import LocalPolicy, Policy
+from duel.policies.tuning import FullTuning, LoraTuning, Tuning, add_adapter
+from duel.policies.update import LearningSettings
+from duel.randomness import derive_seed
+from duel.settings import Settings
+from duel.types import Player
+
+
+def load_players(
+    settings: Settings, players: Sequence[Player] | None = None, hub_token: str | None = None
+) -> Mapping[Player, Policy]:
+    """Load the players that a run needs: the base, and the adversary where it writes the originals.
+
+    With LoRA, players of one checkpoint share one frozen backbone.
+
+    Args:
+        settings: Of the run.
+        players: Only these; None: all that the run needs.
+        hub_token: For models that the hub gives to some accounts only; None: the hub library's own.
+
+    Raises:
+        SettingsError: A model cannot be loaded, or the device is not there.
+    """
+    needed: tuple[Player, ...] = ("base", "adversary") if settings.originals == "adversary" else ("base",)
+    names: dict[Player, str] = {
+        "base": settings.models.base,
+        "adversary": settings.models.adversary or settings.models.base,
+    }
+    if settings.models.tuning == "lora":
+        tunings = _load_lora(settings, {player: names[player] for player in players or needed}, hub_token)
+    else:
+        tunings = {player: _load_full(settings, names[player], hub_token) for player in players or needed}
+    return {player: assemble_policy(player, tuning, settings) for player, tuning in tunings.items()}
+
+
+def assemble_policy(player: Player, tuning: Tuning, settings: Settings) -> LocalPolicy:
+    """Give a player's weights an optimizer."""
+    rate = settings.optimizer.learning_rate
+    if player == "adversary" and settings.optimizer.adversary_learning_rate is not None:
+        rate = settings.optimizer.adversary_learning_rate
+    optimizer = PlayerOptimizer(tuning.parameters, settings.optimizer, rate, settings.grpo.accumulation)
+    learning = LearningSettings(
+        grpo=settings.grpo,
+        temperature=settings.sampling.temperature,
+        max_new_tokens=settings.sampling.max_new_tokens,
+        rows_per_forward=settings.models.rows_per_forward,
+        gradient_checkpointing=settings.models.gradient_checkpointing,
+    )
+    return LocalPolicy(player, tuning, optimizer, learning)
+
+
+def add_lora(models: Mapping[Player, Model], settings: Settings) -> dict[Player, Tuning]:
+    """Put an adapter for each player on its model; players whose model is the same object share the backbone."""
+    backbones: dict[int, PeftModel] = {}
+    for player, model in models.items():
+        model.network.requires_grad_(False)
+        backbones[id(model)] = add_adapter(
+            backbones.get(id(model)),
+            model,
+            player,
+            rank=settings.models.lora_rank,
+            alpha=settings.models.lora_alpha,
+            seed=derive_seed(settings.seed, "adapter", player),
+        )
+    return {player: LoraTuning(model, backbones[id(model)], player) for player, model in models.items()}
+
+
+def _load_lora(settings: Settings, names: Mapping[Player, str], hub_token: str | None) -> dict[Player, Tuning]:
+    dtype = compute_dtype(settings)
+    loaded = {name: _load(settings, name, dtype, hub_token) for name in set(names.values())}
+    return add_lora({player: loaded[name] for player, name in names.items()}, settings)
+
+
+def _load_full(settings: Settings, name: str, hub_token: str | None) -> Tuning:
+    model = _load(settings, name, torch.float32, hub_token)
+    if not settings.grpo.kl_coef:
+        return FullTuning(model, reference=None)
+    reference = _load(settings, name, compute_dtype(settings), hub_token)
+    reference.network.requires_grad_(False)
+    return FullTuning(model, reference)
+
+
+def _load(settings: Settings, name: str, weights_dtype: torch.dtype, hub_token: str | None) -> Model:
+    return load_model(
+        name,
+        device=choose_device(settings.models.device),
+        weights_dtype=weights_dtype,
+        compute_dtype=compute_dtype(settings),
+        max_pixels=settings.models.max_pixels,
+        hub_token=hub_token,
+    )
+
+
+def compute_dtype(settings: Settings) -> torch.dtype:
+    """Return what matrix products run in: as set, or bfloat16 on CUDA and float32 elsewhere."""
+    if settings.models.dtype == "auto":
+        return torch.bfloat16 if choose_device(settings.models.device).type == "cuda" else torch.float32
+    return torch.bfloat16 if settings.models.dtype == "bfloat16" else torch.float32

@@ -1,0 +1,195 @@
+"""A network, its tokenizer and processor, and which tokens it may write, loaded from a folder or the hub."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
+from duel.devices import own_random_state
+from duel.errors import SettingsError
+from duel.offline.embedded import resolve
+from duel.policies.attention import GROUPED_SDPA
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and what is needed to talk to it. The network is always in eval mode: no dropout."""
+
+    network: PreTrainedModel
+    tokenizer: Any
+    processor: Any | None  # None: the model reads text only
+    compute_dtype: torch.dtype  # of matrix products
+    end_tokens: Tensor  # (E,) any of them ends a completion
+    forbidden_V: Tensor = field(repr=False)  # (V,) bool: tokens that are never written
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return self.network.device
+
+    def autocast(self, cache_enabled: bool = True) -> AbstractContextManager[Any]:
+        """Run matrix products in the compute dtype; does nothing in float32."""
+        mixed = self.compute_dtype is not torch.float32
+        return torch.autocast(self.device.type, self.compute_dtype, enabled=mixed, cache_enabled=cache_enabled)
+
+
+def load_model(
+    name: str,
+    *,
+    device: torch.device,
+    weights_dtype: torch.dtype,
+    compute_dtype: torch.dtype,
+    max_pixels: int | None,
+    hub_token: str | None = None,
+) -> Model:
+    """Load a vision-language or a causal language model.
+
+    Args:
+        name: A hub name, a local folder, or "offline" for the embedded model.
+        device: Where the network goes.
+        weights_dtype: How the weights are held.
+        compute_dtype: What matrix products run in.
+        max_pixels: The largest image the model sees; None: the processor's own limit.
+        hub_token: For models that the hub gives to some accounts only; None: the hub library's own.
+
+    Raises:
+        SettingsError: The model cannot be loaded, has no chat template, or its processor knows no `max_pixels`.
+    """
+    folder = resolve(name, "vlm")
+    try:
+        config = AutoConfig.from_pretrained(folder, token=hub_token)
+        sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        network_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+        processor = load_processor(folder, type(config), hub_token) if sees else None
+        tokenizer = AutoTokenizer.from_pretrained(folder, token=hub_token) if processor is None else processor.tokenizer
+        with own_random_state():
+            network = network_class.from_pretrained(
+                folder, dtype=weights_dtype, attn_implementation=GROUPED_SDPA, token=hub_token
+            )
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"cannot load the model {name!r}: {error}; expected a hub name or a folder with config.json and weights"
+        ) from error
+    if not (tokenizer.chat_template or getattr(processor, "chat_template", None)):
+        raise SettingsError(f"the model {name!r} has no chat template; expected an instruction-tuned model")
+    if processor is not None and max_pixels is not None:
+        limit_pixels(processor, max_pixels, name)
+    network.to(device)  # type: ignore[arg-type]  # a decorator hides its signature
+    return assemble(network.eval(), tokenizer, processor, compute_dtype)
+
+
+def check_model(name: str, hub_token: str | None = None) -> None:
+    """Raise SettingsError when there is no such model; reads its config alone."""
+    try:
+        AutoConfig.from_pretrained(resolve(name, "vlm"), token=hub_token)
+    except (OSError, ValueError) as error:
+        first_line = str(error).splitlines()[0]
+        raise SettingsError(
+            f"cannot load the model {name!r}: {first_line}; expected a hub name or a folder with config.json"
+        ) from error
+
+
+def assemble(network: PreTrainedModel, tokenizer: Any, processor: Any | None, compute_dtype: torch.dtype) -> Model:
+    """Put a loaded network and its tokenizer together."""
+    end = end_tokens(network, tokenizer)
+    forbidden_V = forbidden_tokens(network, tokenizer, end)
+    end_tensor = torch.tensor(end, device=network.device)
+    return Model(network, tokenizer, processor, compute_dtype, end_tensor, forbidden_V.to(network.device))
+
+
+def load_processor(folder: str, config_class: type, hub_token: str | None = None) -> Any:
+    """Return the model's processor; without torchvision, one that reads images and no videos.
+
+    Video processors need torchvision even to be created, and `AutoProcessor` insists on one.
+    """
+    if find_spec("torchvision") is not None:
+        return AutoProcessor.from_pretrained(folder, token=hub_token)
+    processor_class: Any = PROCESSOR_MAPPING[config_class]
+
+    class ImageOnly(processor_class):  # type: ignore[misc]
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in processor_class.get_attributes() if name != "video_processor"]
+
+        @classmethod
+        def get_processor_dict(cls, *where: Any, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+            arguments, rest = super().get_processor_dict(*where, **options)
+            return {name: value for name, value in arguments.items() if name != "video_processor"}, rest
+
+    ImageOnly.__name__ = processor_class.__name__  # it is written into what is saved
+    return ImageOnly.from_pretrained(folder, token=hub_token)
+
+
+def limit_pixels(processor: Any, max_pixels: int, name: str) -> None:
+    """Let the processor shrink images to at most `max_pixels`; raises SettingsError when it has no such limit."""
+    size = dict(processor.image_processor.size)
+    # Families that take an area keep it under the names of edges, those that take edges too.
+    takes_areas = "max_pixels" in getattr(processor.image_processor.valid_kwargs, "__annotations__", {})
+    if not takes_areas or "longest_edge" not in size or "shortest_edge" not in size:
+        raise SettingsError(
+            f"models.max_pixels = {max_pixels}, but the image processor of {name!r} has no such limit; leave it empty"
+        )
+    shortest = min(size["shortest_edge"], max_pixels)
+    processor.image_processor.size = type(processor.image_processor.size)(
+        shortest_edge=shortest, longest_edge=max_pixels
+    )
+
+
+def end_tokens(network: PreTrainedModel, tokenizer: Any) -> list[int]:
+    """Return the tokens that end a turn: what the model's generation config names, else the tokenizer's."""
+    declared = network.generation_config.eos_token_id if network.generation_config is not None else None
+    if declared is None:
+        declared = tokenizer.eos_token_id
+    if declared is None:
+        raise SettingsError("the model names no end-of-turn token; expected eos_token_id in generation_config.json")
+    return sorted(set(declared)) if isinstance(declared, list) else [int(declared)]
+
+
+def forbidden_tokens(network: PreTrainedModel, tokenizer: Any, allowed: list[int]) -> Tensor:
+    """Return which tokens are never written, (V,) bool: all special ones but `allowed`, and ids without a token.
+
+    A sampled image placeholder would crash the next forward pass, and chat tokens would forge another turn.
+    """
+    vocabulary = network.get_output_embeddings().weight.shape[0]
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special.update(tokenizer.all_special_ids)
+    for config in (network.config, network.config.get_text_config()):
+        for key, value in config.to_dict().items():
+            if key.endswith(("_token_id", "_token_index")):
+                special.update(index for index in (value if isinstance(value, list) else [value]) if index is not None)
+    forbidden_V = torch.zeros(vocabulary, dtype=torch.bool)
+    forbidden_V[[index for index in special if index < vocabulary]] = True
+    forbidden_V[len(tokenizer) :] = True  # rows that only round the embedding up
+    forbidden_V[allowed] = False
+    return forbidden_V
+
+
+def language_linears(network: PreTrainedModel) -> str:
+    """Return a regular expression for the linear layers of the language model alone.
+
+    PEFT's "all-linear" would adapt the vision tower too. Raises SettingsError for a family that has none, as GPT-2.
+    """
+    decoder = network.get_decoder()
+    prefix = next(name for name, module in network.named_modules() if module is decoder)
+    kinds = {name.rsplit(".", 1)[-1] for name, module in decoder.named_modules() if isinstance(module, nn.Linear)}
+    if not kinds:
+        raise SettingsError(
+            f"a {network.config.model_type} model has no linear layers to adapt; set models.tuning = 'full'"
+        )
+    return rf"{re.escape(prefix)}\..*\.({'|'.join(sorted(kinds))})"

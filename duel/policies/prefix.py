@@ -1,0 +1,130 @@
+"""Prompts are computed once: their keys and values serve every completion, in sampling and in scoring.
+
+A prompt and its image go through the network once per stage; the G completions of a group attend to the
+same keys and values. In scoring these carry gradients, so that what many completions send back to a prompt
+is summed there and passes through the prompt, and through the vision tower, once (`Prefix.backward`).
+
+The cache layers below hold what a layer attends to. None of them changes under gradient checkpointing, where
+a layer runs twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from duel.policies.inputs import Prompts, repeat_positions
+from duel.policies.kv_cache import ContinuationLayer, PromptLayer
+from duel.policies.models import Model
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What completions need to know of their prompts, one row per prompt (or per completion, once expanded)."""
+
+    keys: Sequence[Tensor]  # one (I, heads, P, d) a layer
+    values: Sequence[Tensor]  # the same
+    logits_IV: Tensor  # (I, V) at the last prompt token
+    attention_mask_IP: Tensor  # (I, P)
+    next_position_I: Tensor  # (I,)
+    axes: int  # of a position: 3 where the model places image tokens in a grid
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that carries gradients."""
+        return [*self.keys, *self.values, self.logits_IV]
+
+    def expand(self, prompt_of_row: Tensor) -> Prefix:
+        """Return a row for each completion: row b continues prompt `prompt_of_row[b]`."""
+        return replace(
+            self,
+            keys=[keys[prompt_of_row] for keys in self.keys],
+            values=[values[prompt_of_row] for values in self.values],
+            logits_IV=self.logits_IV[prompt_of_row],
+            attention_mask_IP=self.attention_mask_IP[prompt_of_row],
+            next_position_I=self.next_position_I[prompt_of_row],
+        )
+
+    def detached(self) -> Prefix:
+        """Return a copy in which gradients gather, for `backward`."""
+        count = len(self.keys)
+        leaves = [tensor.detach().requires_grad_() for tensor in self.tensors]
+        return replace(self, keys=leaves[:count], values=leaves[count : 2 * count], logits_IV=leaves[-1])
+
+    def backward(self, detached: Prefix) -> None:
+        """Send what gathered in the detached copy through the prompts, once."""
+        pairs = [(mine, leaf.grad) for mine, leaf in zip(self.tensors, detached.tensors, strict=True)]
+        reached = [(mine, gradient) for mine, gradient in pairs if gradient is not None and mine.requires_grad]
+        if reached:
+            torch.autograd.backward([mine for mine, _ in reached], [gradient for _, gradient in reached])
+
+
+def encode_prompts(model: Model, prompts: Prompts) -> Prefix:
+    """Run distinct prompts, and their images, through the network."""
+    cache = Cache(layer_class_to_replicate=PromptLayer)
+    with model.autocast():
+        output = model.network(
+            input_ids=prompts.input_ids_IP,
+            attention_mask=prompts.attention_mask_IP,
+            position_ids=prompts.position_ids,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **prompts.images,
+        )
+    layers = cast(list[PromptLayer], cache.layers)
+    return Prefix(
+        keys=[layer.keys for layer in layers],
+        values=[layer.values for layer in layers],
+        logits_IV=output.logits[:, -1],
+        attention_mask_IP=prompts.attention_mask_IP,
+        next_position_I=prompts.next_position_I,
+        axes=prompts.position_ids.shape[0] if prompts.position_ids.ndim == 3 else 1,
+    )
+
+
+def continue_prompts(model: Model, prefix: Prefix, tokens_BT: Tensor) -> Tensor:
+    """Return the logits of every completion token, (B, T, V), for an expanded prefix.
+
+    The first token's logits are the prompt's last; token t's come from reading tokens before t.
+    """
+    read_BT = tokens_BT[:, :-1]
+    if read_BT.shape[1] == 0:
+        return prefix.logits_IV[:, None]
+    cache = Cache(layers=[ContinuationLayer(k, v) for k, v in zip(prefix.keys, prefix.values, strict=True)])
+    mask = torch.cat([prefix.attention_mask_IP, torch.ones_like(read_BT)], -1)
+    with model.autocast():
+        output = model.network(
+            input_ids=read_BT,
+            attention_mask=mask,
+            position_ids=repeat_positions(prefix.next_position_I, read_BT.shape[1], prefix.axes),
+            past_key_values=cache,
+            use_cache=True,
+        )
+    return torch.cat([prefix.logits_IV[:, None], output.logits], 1)
+
+
+@contextmanager
+def recomputing(network: PreTrainedModel, enabled: bool) -> Iterator[None]:
+    """Recompute every layer's activations in the backward pass instead of keeping them.
+
+    Transformers' own switch drops the cache and works in train mode only, hence this one.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, GradientCheckpointingLayer)] if enabled else []
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward

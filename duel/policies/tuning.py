@@ -1,0 +1,192 @@
+"""What of a player is trained: a LoRA adapter over a shared frozen backbone, or all weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import Linear as LoraLinear
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from duel.devices import own_random_state
+from duel.errors import RunError
+from duel.policies.models import Model, language_linears
+from duel.types import Player
+
+ADAPTER = "adapter_model.safetensors"
+
+
+class Tuning(Protocol):
+    """How a player's weights are put in place, kept and loaded."""
+
+    @property
+    def model(self) -> Model:
+        """The model whose forward pass the weights change."""
+
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """The fp32 weights that are trained, by name."""
+
+    def active(self) -> Any:
+        """Return a context in which the model is this player."""
+
+    def writing(self) -> Any:
+        """Return such a context for sampling only, without gradients; it may take a shorter way to the same numbers."""
+
+    def untrained(self) -> Any:
+        """Return a context that yields the model as it was before training, the KL reference."""
+
+    def save(self, directory: Path) -> None:
+        """Write the weights for evaluation."""
+
+    def load(self, directory: Path) -> None:
+        """Take the weights from `directory`; raises RunError when they do not fit."""
+
+
+class LoraTuning:
+    """An fp32 adapter, chosen by name (Hu et al. 2021, arXiv 2106.09685)."""
+
+    def __init__(self, model: Model, backbone: PeftModel, player: Player) -> None:
+        self.model = model
+        self.backbone = backbone
+        self.player = player
+        self.parameters = {name: parameter for name, parameter in backbone.named_parameters() if f".{player}." in name}
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Choose this player's adapter.
+
+        PEFT lets only the chosen adapter require gradients; those that the other player gathered stay with it.
+        """
+        self.backbone.set_adapter(self.player)
+        yield
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Choose this player's adapter, on the CPU folded into copies of the weights: a third of the matrix products.
+
+        Not in bf16, where the sum would round small changes away; not under a captured CUDA graph, which would go on
+        reading the copies of its own day.
+        """
+        model = self.model
+        fold = model.device.type == "cpu" and model.compute_dtype is torch.float32
+        layers: list[Any] = [m for m in model.network.modules() if isinstance(m, LoraLinear)] if fold else []
+        with self.active(), torch.no_grad():
+            for layer in layers:
+                base: Any = layer.get_base_layer()
+                weight = base.weight + layer.get_delta_weight(self.player)
+                layer.forward = partial(nn.functional.linear, weight=weight, bias=base.bias)
+            try:
+                yield
+            finally:
+                for layer in layers:
+                    del layer.forward
+
+    @contextmanager
+    def untrained(self) -> Iterator[Model]:
+        """Yield the backbone without adapters."""
+        with self.backbone.disable_adapter():
+            yield self.model
+
+    def save(self, directory: Path) -> None:
+        """Write a PEFT adapter folder, which `PeftModel.from_pretrained(base, directory)` loads."""
+        directory.mkdir(parents=True, exist_ok=True)
+        weights = get_peft_model_state_dict(self.backbone, adapter_name=self.player, save_embedding_layers=False)
+        save_file({name: weight.contiguous() for name, weight in weights.items()}, directory / ADAPTER)
+        self.backbone.peft_config[self.player].save_pretrained(str(directory))
+
+    def load(self, directory: Path) -> None:
+        """Take the adapter's weights from a PEFT adapter folder."""
+        weights = read_weights(directory / ADAPTER)
+        mine = get_peft_model_state_dict(self.backbone, adapter_name=self.player, save_embedding_layers=False)
+        check_fit(directory, {name: tuple(weight.shape) for name, weight in mine.items()}, weights)
+        set_peft_model_state_dict(self.backbone, weights, adapter_name=self.player)
+
+
+class FullTuning:
+    """All weights, in fp32; the products are in the compute dtype."""
+
+    def __init__(self, model: Model, reference: Model | None) -> None:
+        self.model = model
+        self.reference = reference
+        model.network.requires_grad_(True)
+        self.parameters = dict(model.network.named_parameters())
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Nothing to do: the model is this player's own."""
+        yield
+
+    writing = active
+
+    @contextmanager
+    def untrained(self) -> Iterator[Model]:
+        """Yield the frozen copy."""
+        assert self.reference is not None, "the KL reference is loaded where kl_coef is not 0"
+        yield self.reference
+
+    def save(self, directory: Path) -> None:
+        """Write a `save_pretrained` folder in the compute dtype, with tokenizer or processor.
+
+        The fp32 weights are part of the training state.
+        """
+        network = self.model.network
+        kept = self.parameters.keys() | dict(network.named_buffers()).keys()  # tied weights once
+        weights = {k: v.to(self.model.compute_dtype) for k, v in network.state_dict().items() if k in kept}
+        network.save_pretrained(directory, state_dict=weights)
+        (self.model.processor or self.model.tokenizer).save_pretrained(directory)
+
+    @torch.no_grad()
+    def load(self, directory: Path) -> None:
+        """Take the weights from a `save_pretrained` folder."""
+        try:
+            with own_random_state():
+                saved = type(self.model.network).from_pretrained(directory, dtype=torch.float32)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise RunError(f"cannot read weights from {directory}: {error}") from error
+        weights = dict(saved.named_parameters())
+        check_fit(directory, {name: tuple(weight.shape) for name, weight in self.parameters.items()}, weights)
+        for name, parameter in self.parameters.items():
+            parameter.copy_(weights[name])
+
+
+def add_adapter(
+    backbone: PeftModel | None, model: Model, player: Player, rank: int, alpha: float, seed: int
+) -> PeftModel:
+    """Add a fresh adapter on all linear layers of the language model; it changes nothing until it is trained."""
+    first: Any = None if backbone is None else next(iter(backbone.peft_config.values()))
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # a scale; fractions are fine
+        lora_dropout=0.0,
+        target_modules=language_linears(model.network) if first is None else first.target_modules,
+    )
+    with own_random_state(model.device):  # PEFT initialises from the global random state
+        torch.manual_seed(seed)
+        if backbone is None:
+            return get_peft_model(model.network, config, adapter_name=player)
+        backbone.add_adapter(player, config)
+    return backbone
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a safetensors file; raises RunError when it cannot be read."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"cannot read weights from {path}: {error}") from error
+
+
+def check_fit(directory: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, torch.Tensor]) -> None:
+    """Raise RunError unless every expected tensor is there in its shape."""
+    for name, shape in expected.items():
+        if name not in found or tuple(found[name].shape) != shape:
+            got = tuple(found[name].shape) if name in found else "nothing"
+            raise RunError(f"the weights in {directory} do not fit this model: {name} is {got}, expected {shape}")

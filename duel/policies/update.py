@@ -1,0 +1,135 @@
+"""The gradient of one round: completions with a reward, in as many forward passes as memory asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from duel.grpo import advantages, grpo_loss, token_weights
+from duel.policies.inputs import build_prompts, distinct
+from duel.policies.logprobs import completion_logprobs, pack_rows
+from duel.policies.models import Model
+from duel.policies.prefix import Prefix, encode_prompts, recomputing
+from duel.policies.tuning import Tuning
+from duel.settings import GRPOSettings
+from duel.types import Group, ModelInput
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """What `learn` needs to know."""
+
+    grpo: GRPOSettings
+    temperature: float
+    max_new_tokens: int  # of the "constant" length normalisation
+    rows_per_forward: int
+    gradient_checkpointing: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A completion that teaches something."""
+
+    prompt: int  # which of the distinct inputs it continues
+    tokens: list[int]
+    advantage: float
+    weight: float  # of one token, from `token_weights`
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One round's distinct inputs, and the completions that teach something."""
+
+    inputs: list[ModelInput]
+    rows: list[Row]
+    skipped_groups: int
+
+
+def build_batch(inputs: Sequence[ModelInput], groups: Sequence[Group], settings: LearningSettings) -> Batch:
+    """Turn groups into rows with advantages and token weights; input i is what group i answered."""
+    asked, place = distinct(inputs)
+    lengths = [len(completion.tokens) for group in groups for completion in group.completions]
+    weights = iter(token_weights(lengths, settings.grpo.length_normalisation, settings.max_new_tokens))
+    rows: list[Row] = []
+    skipped = 0
+    for prompt, group in zip(place, groups, strict=True):
+        values = advantages([attempt.reward for attempt in group.attempts], settings.grpo.advantage)
+        if values is None:
+            skipped, values = skipped + 1, [None] * len(group.completions)
+        for completion, value in zip(group.completions, values, strict=True):
+            weight = next(weights)
+            if value is not None and completion.tokens:
+                rows.append(Row(prompt, completion.tokens, value, weight))
+    return Batch(asked, rows, skipped)
+
+
+def accumulate_gradient(tuning: Tuning, batch: Batch, settings: LearningSettings, accumulation: int) -> float:
+    """Add 1 / `accumulation` of the batch's gradient to what has gathered; return the loss.
+
+    The gradient is that of one big batch: every row's weight is fixed before the rows are split.
+    """
+    loss = 0.0
+    with recomputing(tuning.model.network, settings.gradient_checkpointing):
+        for prompts, rows in _slices(batch, settings.rows_per_forward):
+            prefix = _encode(tuning.model, batch, prompts)
+            reference = _encode_untrained(tuning, batch, prompts) if settings.grpo.kl_coef else None
+            gathered = prefix.detached()
+            for part in chunks(len(rows), settings.rows_per_forward):
+                part_loss = _rows_loss(tuning, gathered, reference, prompts, rows[part], settings)
+                (part_loss / accumulation).backward()  # type: ignore[no-untyped-call]
+                loss += part_loss.item()
+            prefix.backward(gathered)
+    return loss
+
+
+def chunks(count: int, size: int) -> Iterator[slice]:
+    """Yield slices that cover `count` items, `size` at a time."""
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+def _slices(batch: Batch, rows_per_forward: int) -> Iterator[tuple[list[int], list[Row]]]:
+    """Yield some prompts and all rows that continue them: as many prompts as fill one forward pass."""
+    used = sorted({row.prompt for row in batch.rows})
+    if not used:
+        return
+    rows_per_prompt = -(-len(batch.rows) // len(used))
+    for part in chunks(len(used), max(1, rows_per_forward // rows_per_prompt)):
+        prompts = used[part]
+        yield prompts, [row for row in batch.rows if row.prompt in prompts]
+
+
+def _encode(model: Model, batch: Batch, prompts: list[int]) -> Prefix:
+    return encode_prompts(model, build_prompts(model, [batch.inputs[prompt] for prompt in prompts]))
+
+
+@torch.no_grad()
+def _encode_untrained(tuning: Tuning, batch: Batch, prompts: list[int]) -> Prefix:
+    with tuning.untrained() as model:
+        return _encode(model, batch, prompts)
+
+
+def _rows_loss(
+    tuning: Tuning,
+    prefix: Prefix,
+    reference: Prefix | None,
+    prompts: list[int],
+    rows: list[Row],
+    settings: LearningSettings,
+) -> Tensor:
+    device = tuning.model.device
+    place = torch.tensor([prompts.index(row.prompt) for row in rows], device=device)
+    tokens_BT = pack_rows(tuning.model, [row.tokens for row in rows])
+    lengths_B = torch.tensor([len(row.tokens) for row in rows], device=device)
+    mask_BT = torch.arange(tokens_BT.shape[1], device=device) < lengths_B[:, None]
+    weights_BT = torch.tensor([row.weight for row in rows], device=device)[:, None] * mask_BT
+    advantages_B = torch.tensor([row.advantage for row in rows], device=device)
+
+    logprobs_BT = completion_logprobs(tuning.model, prefix.expand(place), tokens_BT, settings.temperature)
+    reference_BT = None
+    if reference is not None:
+        with torch.no_grad(), tuning.untrained() as model:
+            reference_BT = completion_logprobs(model, reference.expand(place), tokens_BT, settings.temperature)
+    return grpo_loss(logprobs_BT, advantages_B, weights_BT, reference_BT, settings.grpo.kl_coef)

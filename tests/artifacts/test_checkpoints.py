@@ -1,0 +1,164 @@
+"""Checkpoints: whole or absent, weights kept, training states pruned, resumed from the last whole one."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from artifacts.run import files
+from artifacts.run.checkpoints import latest_resumable, list_checkpoints, load_checkpoint, write_checkpoint
+from artifacts.run.directory import RunDirectory
+from duel.settings import Settings
+
+
+class Counter:
+    """A player whose weights and training state are one number each."""
+
+    def __init__(self, weights: int = 0, steps: int = 0) -> None:
+        self.weights, self.steps = weights, steps
+
+    def save(self, directory: Path) -> None:
+        (directory / "weights.txt").write_text(str(self.weights))
+
+    def load(self, directory: Path) -> None:
+        self.weights = int((directory / "weights.txt").read_text())
+
+    def save_training_state(self, directory: Path) -> None:
+        (directory / "steps.txt").write_text(str(self.steps))
+
+    def load_training_state(self, directory: Path) -> None:
+        self.steps = int((directory / "steps.txt").read_text())
+
+
+class Breaks(Counter):
+    """A player that cannot write all of itself."""
+
+    def save_training_state(self, directory: Path) -> None:
+        (directory / "half").write_text("half")
+        raise OSError("no space left on device")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    opened = RunDirectory.open(tmp_path, "run_1", Settings())
+    opened.close()
+    return opened
+
+
+def players(number: int) -> dict[str, Counter]:
+    return {"base": Counter(number, number * 10), "adversary": Counter(number + 1, number * 10 + 1)}
+
+
+def test_what_was_written_is_loaded(run: RunDirectory) -> None:
+    written = write_checkpoint(run, 4, players(7), keep=2)
+    assert written.path == run.checkpoints / "ckpt-4"
+    assert (written.weights("base") / "weights.txt").read_text() == "7"
+    assert (written.path / "training_state" / "adversary" / "steps.txt").read_text() == "71"
+    assert (written.name, written.players) == ("ckpt-4", ["adversary", "base"])
+    loaded = {"base": Counter(), "adversary": Counter()}
+    load_checkpoint(written, loaded)
+    assert vars(loaded["base"]) == {"weights": 7, "steps": 70}
+    assert vars(loaded["adversary"]) == {"weights": 8, "steps": 71}
+
+
+def test_all_weights_stay_and_the_last_training_states(run: RunDirectory) -> None:
+    for done in (0, 2, 10, 9):
+        write_checkpoint(run, done, players(done), keep=2)
+    found = list_checkpoints(run)
+    assert [checkpoint.rounds_done for checkpoint in found] == [0, 2, 9, 10]
+    assert [checkpoint.resumable for checkpoint in found] == [False, False, True, True]
+    assert all((checkpoint.weights("base") / "weights.txt").exists() for checkpoint in found)
+    latest = latest_resumable(run)
+    assert latest is not None
+    assert latest.rounds_done == 10
+    assert not list(run.checkpoints.glob(".*"))
+
+
+def test_a_run_without_checkpoint_has_none(run: RunDirectory) -> None:
+    assert latest_resumable(run) is None
+    assert list_checkpoints(run) == []
+
+
+def test_a_write_that_fails_leaves_the_older_one(run: RunDirectory) -> None:
+    write_checkpoint(run, 2, players(2), keep=2)
+    with pytest.raises(OSError, match="no space"):
+        write_checkpoint(run, 2, {"base": Breaks(9, 9)}, keep=2)
+    with pytest.raises(OSError, match="no space"):
+        write_checkpoint(run, 3, {"base": Breaks(9, 9)}, keep=2)
+    assert [path.name for path in run.checkpoints.iterdir()] == ["ckpt-2"]
+    assert (run.checkpoints / "ckpt-2" / "base" / "weights.txt").read_text() == "2"
+
+
+def test_writing_again_replaces(run: RunDirectory) -> None:
+    write_checkpoint(run, 2, players(2), keep=2)
+    write_checkpoint(run, 2, players(5), keep=2)
+    assert [path.name for path in run.checkpoints.iterdir()] == ["ckpt-2"]
+    assert (run.checkpoints / "ckpt-2" / "base" / "weights.txt").read_text() == "5"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+
+sys.path.insert(0, "")
+from artifacts.run import checkpoints, files
+from artifacts.run.directory import RunDirectory
+from tests.artifacts.test_checkpoints import players
+
+place, done = sys.argv[2], int(sys.argv[3])
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def between_the_renames(temporary, path):
+    path.rename(path.with_name(files.REPLACED + path.name))
+    die()
+
+def die_while_pruning(path, **_):
+    if path.name.endswith("training_state"):
+        die()
+
+if place == "before the rename":
+    files._put_in_place = die
+elif place == "between the renames":
+    files._put_in_place = between_the_renames
+elif place == "while pruning":
+    files.shutil.rmtree = die_while_pruning
+checkpoints.write_checkpoint(RunDirectory.read(Path(sys.argv[1]), "run_1"), done, players(done + 100), keep=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "done", "latest"),
+    [("before the rename", 4, 2), ("before the rename", 2, 2), ("between the renames", 2, 2), ("while pruning", 4, 4)],
+)
+def test_a_kill_leaves_a_whole_checkpoint_to_resume_from(
+    tmp_path: Path, run: RunDirectory, place: str, done: int, latest: int
+) -> None:
+    write_checkpoint(run, 2, players(2), keep=1)
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path), place, str(done)]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], check=False)
+    assert ended.returncode == -signal.SIGKILL
+
+    found = latest_resumable(run)
+    assert found is not None
+    assert found.rounds_done == latest
+    loaded = {"base": Counter(), "adversary": Counter()}
+    load_checkpoint(found, loaded)
+    assert loaded["base"].steps == (20 if latest == 2 else 1040)
+    assert all(path.name.startswith("ckpt-") for path in run.checkpoints.iterdir())  # leftovers are gone
+    assert not any(path.name.startswith(files.TEMPORARY) for path in run.checkpoints.rglob("*"))
+
+
+def test_files_have_the_usual_permissions(run: RunDirectory) -> None:
+    umask = os.umask(0o022)
+    try:
+        written = write_checkpoint(run, 1, players(1), keep=1)
+    finally:
+        os.umask(umask)
+    assert written.path.stat().st_mode & 0o777 == 0o755
+    assert (written.path / "checkpoint.json").stat().st_mode & 0o777 == 0o644

@@ -1,0 +1,95 @@
+"""metrics.jsonl: hand-computed lines, null where there is nothing, and no line lost but a torn one."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from artifacts.run import jsonl
+from artifacts.run.directory import RunDirectory
+from artifacts.run.metrics import append_timings, read_metrics, read_timings, round_metrics
+from duel.errors import RunError
+from duel.settings import Settings
+from duel.types import Attempt, Drawing, Group, RoundRecord
+from tests.support.fake_run import completion, update
+
+DRAWN = Drawing("a chart", 1, "0" * 64)
+REFUSED = Drawing("a nude chart", 1, None, "not safe")
+
+
+def test_a_rounds_line_by_hand() -> None:
+    attempts = [Attempt(DRAWN, DRAWN, 0.5, 0.5), Attempt(DRAWN, DRAWN, 0.9, 0.9), Attempt(DRAWN, REFUSED, None, None)]
+    completions = [completion("a", 4), completion("b", 6), completion("c", 8, finished=False)]
+    record = RoundRecord(6, "base", [Group(completions, attempts)], update(-0.25, 1.5, 1, 0), draws_asked=3)
+    line = round_metrics(record)
+    assert line == {
+        "round": 6,
+        "player": "base",
+        "reward_mean": pytest.approx(0.7),
+        "reward_std": pytest.approx(0.2),
+        "similarity_mean": pytest.approx(0.7),
+        "loss": -0.25,
+        "gradient_norm": 1.5,
+        "completion_tokens_mean": 6.0,
+        "finished": pytest.approx(2 / 3),
+        "groups": 1,
+        "skipped_groups": 0,
+        "refused": 1,
+        "draws_asked": 3,
+        "optimizer_steps": 1,
+    }
+    assert list(line)[:2] == ["round", "player"]
+
+
+def test_reward_and_similarity_are_separate_columns() -> None:
+    attempts = [Attempt(DRAWN, DRAWN, 0.9, 0.1), Attempt(REFUSED, REFUSED, None, 0.0)]
+    record = RoundRecord(1, "adversary", [Group([completion("p")] * 2, attempts)], update(), draws_asked=2)
+    line = round_metrics(record)
+    assert line["player"] == "adversary"
+    assert line["similarity_mean"] == 0.9
+    assert line["reward_mean"] == 0.05
+    assert line["refused"] == 1
+
+
+def test_where_there_is_nothing_the_line_says_null(tmp_path: Path) -> None:
+    attempts = [Attempt(REFUSED, REFUSED, None, None)] * 2
+    record = RoundRecord(0, "base", [Group([completion("")] * 2, attempts)], update(gradient_norm=None), 1)
+    jsonl.append_row(tmp_path / "metrics.jsonl", round_metrics(record))
+    line = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert line["reward_mean"] is line["reward_std"] is line["similarity_mean"] is line["gradient_norm"] is None
+
+
+def test_a_number_that_is_none_is_never_written(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        jsonl.append_row(path, {"round": 0, "loss": math.nan})
+    assert not path.exists()
+
+
+def test_floats_are_written_as_they_are(tmp_path: Path) -> None:
+    value = 0.1 + 0.2
+    jsonl.append_row(tmp_path / "t.jsonl", {"round": 0, "loss": value})
+    assert jsonl.read_rows(tmp_path / "t.jsonl")[0]["loss"] == value
+
+
+def test_a_torn_last_line_is_passed_over_and_a_damaged_one_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"round": 0}\n{"round": 1}\n{"rou')
+    assert [row["round"] for row in jsonl.read_rows(path)] == [0, 1]
+    jsonl.keep_rows(path)
+    assert path.read_text() == '{"round": 0}\n{"round": 1}\n'
+    path.write_text('{"round": 0}\n{"rou\n{"round": 2}\n')
+    with pytest.raises(RunError, match=r"t\.jsonl, line 2, is damaged"):
+        jsonl.read_rows(path)
+
+
+def test_tables_open_in_pandas(tmp_path: Path) -> None:
+    with RunDirectory.open(tmp_path, "run_1", Settings()) as run:
+        assert read_metrics(run).empty
+        append_timings(run, 0, {"describe": 1.5, "learn": 0.25}, draws_made=9)
+        append_timings(run, 1, {"describe": 0.5}, draws_made=0)
+    timings = read_timings(run)
+    assert list(timings["seconds.describe"]) == [1.5, 0.5]
+    assert timings["draws_made"].sum() == 9
+    assert math.isnan(timings["seconds.learn"][1])

@@ -1,0 +1,77 @@
+import json
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+
+from artifacts import prefect_ui
+from duel.types import Spend
+from tests.support.fake_run import fake_run
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(scope="module")
+def shown(prefect_server, tmp_path_factory):
+    """The latest artifacts of a run with everything in it, by what they show."""
+    run = fake_run(tmp_path_factory.mktemp("state"), "My.Run_1", rounds=30)
+
+    @flow(name="show")
+    def show():
+        progress = prefect_ui.show_progress(run, 15, 30, None)
+        prefect_ui.show_progress(run, 30, 30, progress)
+        prefect_ui.show_rounds(run)
+        prefect_ui.show_images(run)
+        prefect_ui.show_plots(run)
+        prefect_ui.show_evaluations(run)
+        prefect_ui.show_spend(run, Spend(drawn=9, refused=1, images=10, dollars=0.03))
+
+    show()
+    with get_client(sync_client=True) as client:
+        return {found.key.removeprefix("my-run-1-"): found for found in client.read_artifacts()}
+
+
+def test_keys_are_as_prefect_asks_for_them():
+    assert prefect_ui.artifact_key("My.Run_1", "images") == "my-run-1-images"
+
+
+def test_progress_moves_to_its_end(shown):
+    assert shown["progress"].data == 100.0
+    assert "30 of 30 rounds" in shown["progress"].description
+
+
+def test_the_last_twenty_rounds_are_shown_the_latest_first(shown):
+    assert [row["round"] for row in json.loads(shown["rounds"].data)] == list(range(29, 9, -1))
+
+
+def test_images_of_both_players_are_in_the_text(shown):
+    text = shown["images"].data
+    assert "## Round 29, adversary" in text
+    assert "## Round 28, base" in text
+    assert text.count("data:image/jpeg;base64,") == 2 * 2 * prefect_ui.ATTEMPTS
+    assert len(text) < 300_000
+
+
+def test_plots_are_small(shown):
+    assert shown["plots"].data.count("data:image/png;base64,") >= 6
+    assert len(shown["plots"].data) < 600_000
+
+
+def test_spend_is_what_the_ledger_knows(shown):
+    [row] = json.loads(shown["spend"].data)
+    assert row == {"service": "offline", "dollars": 0.03, "images billed": 10, "drawn": 9, "refused": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a red bar", "a red bar"),
+        ("5.5 | 6", r"5\.5 \| 6"),
+        ("<b>*x*</b>", r"\<b\>\*x\*\</b\>"),
+        ("[here](http://x.de)", r"\[here\]\(http\://x\.de\)"),
+        ("line\nbreak", "line break"),
+        ("x" * 1000, "x" * prefect_ui.TEXT),
+    ],
+)
+def test_what_a_model_wrote_is_no_markup(text, escaped):
+    assert prefect_ui._escape(text) == escaped

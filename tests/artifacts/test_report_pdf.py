@@ -1,0 +1,49 @@
+"""The report on paper, read back by poppler: everything in order, and what models wrote as they wrote it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from artifacts.report.html import write_report
+from tests.support.fake_run import fake_run
+from tests.support.hostile import write_hostile_run
+
+pytestmark = pytest.mark.slow
+
+SECTIONS = (
+    "pass@1 of ckpt-60", "Curves", "Evaluations", "Against alone", "Hardest prompts, grouped by likeness",
+    "Most similar, of all recorded rounds", "Least similar, of all recorded rounds", "First and last rounds",
+    "What was run", "Cost and time",
+)  # fmt: skip
+
+
+def text_of(pdf: Path) -> str:
+    if shutil.which("pdftotext") is None:
+        pytest.fail("no pdftotext to read PDFs with. On Debian: apt-get install poppler-utils")
+    done = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True)
+    assert done.stderr == ""  # nothing in the file that poppler does not understand
+    return done.stdout
+
+
+def test_the_report_on_paper_has_the_order_of_the_page(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, "duel", 60, 10, recorded=6)
+    write_report(run, fake_run(tmp_path, "alone", 60, 10, adversary=False, recorded=1))
+    text = text_of(run.path / "report.pdf")
+    places = [text.index(section) for section in SECTIONS]
+    assert places == sorted(places)
+    assert "reported" in text
+    assert "Nothing: all images were drawn on this machine" in text
+
+
+def test_what_models_wrote_is_on_paper_as_they_wrote_it(tmp_path: Path) -> None:
+    run = write_hostile_run(tmp_path)
+    write_report(run)
+    for pdf in (run.path / "report.pdf", run.round_directory(3) / "round.pdf"):
+        text = text_of(pdf)
+        assert "<b>bold</b> &" in text
+        assert "alert(1)" in text
+        assert "[christmas tree]" in text
+        assert "(empty)" in text
+        assert "xxxxxxxxxx" in text

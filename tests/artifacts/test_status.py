@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+
+from artifacts.run.directory import RunDirectory
+from artifacts.run.sessions import begin_session, end_session, read_sessions
+from artifacts.status import status_lines
+from duel.settings import Settings
+from duel.types import Spend
+from flows.cli import main
+from tests.support.fake_run import fake_run
+
+
+def said(run: RunDirectory, spend: Spend | None = None) -> dict[str, str]:
+    lines = [line.split("  ", 1) for line in status_lines(run, spend)]
+    return {name.strip(): text.strip() for name, text in lines}
+
+
+def test_a_finished_run_is_complete(tmp_path: Path) -> None:
+    found = said(fake_run(tmp_path, rounds=6, every=3))
+    assert found["rounds"] == "6 of 6 recorded (3 base, 3 adversary)"
+    assert found["process"] == "nobody trains it now"
+    assert found["last failure"] == "none"
+    assert found["to go on"].startswith("it is complete")
+
+
+def test_a_stopped_run_says_its_next_round_and_how_to_go_on(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, rounds=5)
+    longer = RunDirectory(run.path, run.settings.model_copy(update={"rounds": 60}))
+    found = said(longer)
+    assert found["rounds"] == "5 of 60 recorded (3 base, 2 adversary); next is round 5, of the adversary"
+    assert found["to go on"] == f"duel train --run duel --state {tmp_path}, or Retry in the Prefect UI"
+
+
+def test_who_trains_it_now_is_named(tmp_path: Path) -> None:
+    with RunDirectory.open(tmp_path, "run", Settings()) as run:
+        assert said(run)["process"].startswith("training now: process ")
+        assert said(run)["to go on"] == "it is going on"
+
+
+def test_what_failed_last_is_said_with_its_reason(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, rounds=4)
+    end_session(run, begin_session(run, "train", ""), "failed", "GeneratorError: 3 of 8 images are missing")
+    end_session(run, begin_session(run, "train", ""), "completed")
+    assert said(run)["last failure"].endswith("train, after 4 rounds: GeneratorError: 3 of 8 images are missing")
+
+
+def test_a_process_that_was_killed_died_without_a_word(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, rounds=4)
+    begin_session(run, "train", "")
+    assert said(run)["last failure"].endswith("died without a word")
+
+
+def test_what_a_paid_run_cost(tmp_path: Path) -> None:
+    spend = Spend(drawn=9, refused=2, failed=1, images=11, dollars=0.033)
+    found = said(fake_run(tmp_path, rounds=4), spend)
+    assert found["cost"] == "0.03 dollars for 11 images (9 drawn, 2 refused, 1 failed)"
+
+
+def test_the_command_prints_the_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_run(tmp_path, rounds=4)
+    assert main(["status", "--run", "duel", "--state", str(tmp_path)]) == 0
+    assert "4 of 4 recorded" in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--run", "none", "--state", str(tmp_path)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("duel: no run none in ")
+
+
+def test_sessions_are_read_in_the_order_in_which_they_began(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, rounds=4)
+    first = end_session(run, begin_session(run, "train", "a"), "failed", "reason")
+    second = begin_session(run, "train", "b")
+    assert read_sessions(run) == [first, second]
+    assert (first.rounds, second.outcome) == (4, None)

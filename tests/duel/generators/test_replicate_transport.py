@@ -1,0 +1,97 @@
+"""One request, once, in bounded time: what the vendor's client is given in place of its own transport."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import formatdate
+
+import httpx
+import pytest
+
+from duel.generators.replicate.transport import HTTPFailure, OneTry, retry_after
+from duel.testing.serving import Handler, Server
+
+TOKEN = "r8_secret"
+
+
+class Peculiar(Handler):
+    """Answers by path: `/drip` a byte in 50 ms, `/quote` an error that quotes the token, `/token` what it was sent."""
+
+    def do_GET(self) -> None:
+        if self.path == "/drip":
+            self.send(200, b"", {}, announced=100)
+            for _ in range(100):
+                self.wfile.write(b".")
+                time.sleep(0.05)
+        elif self.path == "/quote":
+            self.answer(401, {"title": "Unauthenticated", "detail": f"{self.headers['Authorization']}\nis not known"})
+        elif self.path == "/busy":
+            self.server.__dict__.setdefault("asked", []).append(1)
+            self.answer(503, {"detail": "busy"}, {"Retry-After": "3600"})
+        else:
+            self.send(200, self.headers.get("Authorization", "none").encode(), {})
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(Peculiar) as started:
+        yield started
+
+
+@contextmanager
+def client(server: Server, seconds: float = 5.0, origin: str | None = None) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with httpx.HTTPTransport() as connections:
+        transport = OneTry(connections, origin or server.url, lambda: seconds)
+        with httpx.Client(transport=transport, base_url=server.url, headers=headers) as connected:
+            yield connected
+
+
+def test_a_body_that_drips_is_cut_when_the_time_is_over(server):
+    began = time.monotonic()
+    with client(server, seconds=0.3) as connected, pytest.raises(httpx.ReadTimeout):
+        connected.get("/drip")
+    assert time.monotonic() - began < 0.6
+
+
+def test_an_error_is_raised_once_with_the_wait_that_was_asked_for(server):
+    with client(server) as connected, pytest.raises(HTTPFailure) as caught:
+        connected.get("/busy")
+    assert (caught.value.status, caught.value.retry_after, str(caught.value)) == (503, 3600.0, "HTTP 503: busy")
+    assert caught.value.may_pass
+    assert server.__dict__["asked"] == [1]
+
+
+def test_a_token_that_an_error_quotes_is_struck_out(server):
+    with client(server) as connected, pytest.raises(HTTPFailure) as caught:
+        connected.get("/quote")
+    assert str(caught.value) == "HTTP 401: Unauthenticated: Bearer [token] is not known"
+    assert not caught.value.may_pass
+
+
+def test_the_token_goes_to_its_origin_only(server):
+    with client(server) as connected:
+        assert connected.get("/token").text == f"Bearer {TOKEN}"
+    with client(server, origin="https://api.replicate.com") as connected:
+        assert connected.get("/token").text == "none"
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "seconds"),
+    [
+        ("2", None, 2.0),
+        ("0.5", {"retry_after": 9}, 0.5),
+        (None, {"retry_after": 9}, 9.0),
+        (None, {}, None),
+        (None, ["no object"], None),
+        ("soon", None, None),
+        ("-3", None, 0.0),
+        (formatdate(0, usegmt=True), None, 0.0),
+    ],
+)
+def test_the_wait_asked_for_is_read_from_header_or_body(header, body, seconds):
+    assert retry_after(header, body) == seconds
+
+
+def test_a_wait_may_be_asked_for_as_a_date():
+    assert retry_after(formatdate(time.time() + 60, usegmt=True), None) == pytest.approx(60, abs=2)

@@ -1,0 +1,72 @@
+"""When Replicate is asked: the waits it wants, the rate, and the deadline of a draw."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from duel.errors import GeneratorError
+from duel.generators.replicate.generator import ReplicateGenerator
+from tests.support.replicate_fixtures import PNG, pace
+
+
+def test_retry_after_is_honoured_by_every_thread(server, generator):
+    server.retry_after = 0.4
+    server.faults.script("create", "throttled")
+    began = time.monotonic()
+    generator.draw("first", 0)
+    assert 0.4 <= time.monotonic() - began < 2
+    server.faults.script("create", "throttled")
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(generator.draw, "second", 0)
+        time.sleep(0.1)  # the first has met the 429 by now
+        second = pool.submit(generator.draw, "third", 0)
+        first.result()
+        second.result()
+    assert min(job.created for job in server.jobs[1:]) - server.jobs[0].created >= 0.4
+    assert time.monotonic() - began >= 0.4
+
+
+def test_a_wait_longer_than_the_deadline_ends_the_draw_at_once(server, ledger):
+    server.retry_after = 3600
+    server.faults.rates = {"throttled": 1.0}
+    began = time.monotonic()
+    with (
+        ReplicateGenerator(ledger, pace=pace(deadline=2)) as generator,
+        pytest.raises(GeneratorError, match=r"no image within 2 s for draw .* last: HTTP 429: Request was throttled"),
+    ):
+        generator.draw("a plot", 7)
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("fault", ["error", "hang"])
+def test_a_service_that_is_down_ends_at_the_deadline_with_what_happened_last(server, ledger, fault):
+    server.faults.rates = {fault: 1.0}
+    began = time.monotonic()
+    with (
+        ReplicateGenerator(ledger, pace=pace(deadline=1.2)) as generator,
+        pytest.raises(GeneratorError, match="HTTP 500" if fault == "error" else "ReadTimeout"),
+    ):
+        generator.draw("a plot", 7)
+    assert time.monotonic() - began < 1.6
+    assert server.counts()["created"] == 0
+
+
+def test_a_service_that_nobody_hears_ends_at_the_deadline(server, ledger, monkeypatch):
+    monkeypatch.setenv("REPLICATE_BASE_URL", "http://127.0.0.1:9")
+    with (
+        ReplicateGenerator(ledger, pace=pace(deadline=0.5)) as generator,
+        pytest.raises(GeneratorError, match="ConnectError"),
+    ):
+        generator.draw("a plot", 7)
+    assert ledger.spend().under_way == 0
+
+
+def test_creations_keep_to_the_rate(server, ledger):
+    made = ReplicateGenerator(ledger, parameters=PNG, pace=pace(requests_per_minute=1200))
+    with made as generator, ThreadPoolExecutor(8) as pool:
+        list(pool.map(generator.draw, [f"text {i}" for i in range(40)], range(40)))
+    created = [job.created for job in server.jobs]
+    assert created[-1] - created[0] >= 19 * 0.05 * 0.98  # 20 at once, then one in 50 ms
+    assert all(late - early >= 0.9 for early, late in zip(created, created[38:], strict=False))

@@ -1,0 +1,324 @@
+import json
+import logging
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+
+import duel.testing
+from cache.answer_store import AnswerStore
+from duel.data.rubrics import read_rubrics
+from duel.errors import JudgeError, SettingsError, UserError
+from duel.judges.grading import REASONING_KEYS, by_completion, clean, read_verdict
+from duel.judges.openai_judge import OpenAIJudge, check_ready
+from duel.testing.faults import Faults
+from duel.testing.openai import OpenAIServer
+from duel.types import Grade, Question
+
+RUBRICS = read_rubrics(Path(next(iter(duel.testing.__path__))) / "constants.py")
+BLUE = Question("1", "1.jpg", "Which colour?", "blue", 1)
+SEVEN = Question("2", "2.jpg", "How many?", "7", 3)
+
+
+def title(figure, truth):
+    return Question(str(figure), f"{figure}.jpg", "Title?", truth, 0, question_id=1)
+
+
+@pytest.fixture
+def faults():
+    return Faults()
+
+
+@pytest.fixture
+def service(faults, monkeypatch):
+    with OpenAIServer(faults=faults, retry_after=0.1, hang_seconds=5) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def judge(service):
+    opened = OpenAIJudge("gpt-4.1", RUBRICS, timeout_seconds=0.3, deadline_seconds=20)
+    yield opened
+    opened.close()
+
+
+def scores(grades):
+    return [[grade.score for grade in row] for row in grades]
+
+
+def test_answers_are_graded_right_and_wrong(judge):
+    assert judge.grade(BLUE, ["Blue.", "red", ""]) == [Grade(1.0, "Blue."), Grade(0.0, "red"), Grade(0.0, "")]
+
+
+def test_the_request_is_the_official_graders(judge, service):
+    judge.grade(BLUE, ["blue"])
+    [request] = service.requests
+    assert request == {
+        "model": "gpt-4.1",
+        "messages": [{"role": "user", "content": RUBRICS.grade_reasoning(BLUE, "blue")}],
+        "response_format": {"type": "json_object"},
+        "max_tokens": 256,
+        "temperature": 0,
+        "top_p": 1,
+        "seed": 42,
+        "n": 1,
+    }
+
+
+def test_each_answer_category_has_its_own_rubric(judge, service):
+    judge.grade_all([BLUE, SEVEN], [["blue"], ["8"]])
+    prompts = sorted(request["messages"][0]["content"] for request in service.requests)
+    assert prompts == sorted([RUBRICS.grade_reasoning(BLUE, "blue"), RUBRICS.grade_reasoning(SEVEN, "8")])
+    assert RUBRICS.reasoning_grading_inst[1] != RUBRICS.reasoning_grading_inst[3]
+
+
+def test_equal_answers_are_one_request(judge, service):
+    assert scores(judge.grade_all([BLUE, SEVEN], [["blue", "red", "blue"], ["7", "7", "7"]])) == [[1, 0, 1], [1, 1, 1]]
+    assert service.counts()["requests"] == 3
+
+
+def test_descriptive_answers_of_one_question_id_share_requests_of_up_to_five(judge, service):
+    questions = [title(figure, f"t{figure}") for figure in range(7)]
+    layout = Question("9", "9.jpg", "Layout of the subplots?", "1 by 2", 0, question_id=18)
+    answers = [[f"t{figure}" if figure % 2 else "no"] for figure in range(7)]
+    grades = judge.grade_all([*questions, layout], [*answers, ["1 by 2"]])
+    assert scores(grades) == [[0], [1], [0], [1], [0], [1], [0], [1]]
+    sizes = sorted(request["messages"][0]["content"].count("Ground Truth") for request in service.requests)
+    assert sizes == [1, 2, 5]
+    assert all("T6" not in request["messages"][0]["content"] for request in service.requests)
+
+
+def test_a_shared_request_mixes_charts_before_samples():
+    order = [(q.figure_id, row[0]) for q, row in by_completion([BLUE, SEVEN], [["a", "b"], ["c"]]) if row]
+    assert order == [("1", "a"), ("2", "c"), ("1", "b")]
+
+
+@pytest.mark.parametrize("fault", ["throttled", "error", "hang", "reset"])
+def test_a_fault_of_the_service_is_retried(judge, service, faults, fault):
+    faults.script("completion", fault)
+    assert scores([judge.grade(BLUE, ["blue"])]) == [[1]]
+    assert service.counts()["requests"] == 2
+
+
+def test_a_429_is_waited_out_as_long_as_it_says(service, faults):
+    service.retry_after = 1.0  # the library's own first wait is half a second at most
+    faults.script("completion", "throttled")
+    judge = OpenAIJudge("gpt-4.1", RUBRICS)
+    started = time.monotonic()
+    assert scores([judge.grade(BLUE, ["blue"])]) == [[1]]
+    judge.close()
+    assert time.monotonic() - started >= 1.0
+
+
+@pytest.mark.parametrize("fault", ["bad-json", "missing-keys", "bad-body"])
+def test_a_verdict_that_cannot_be_used_is_asked_for_again(judge, service, faults, fault):
+    faults.script("completion", fault, fault)
+    assert judge.grade(BLUE, ["blue"]) == [Grade(1.0, "blue")]
+    assert service.counts() == {"requests": 3, "verdicts": 1, "most_at_once": 1}
+    assert {request["max_tokens"] for request in service.requests} == {256}
+
+
+def test_a_cut_verdict_is_asked_for_with_twice_the_tokens(judge, service, faults):
+    faults.script("completion", "cut-json", "cut-json")
+    assert scores([judge.grade(BLUE, ["blue"])]) == [[1]]
+    assert [request["max_tokens"] for request in service.requests] == [256, 512, 1024]
+
+
+def test_a_verdict_cut_at_the_largest_budget_leaves_the_answer_ungraded(judge, service, faults, caplog):
+    faults.script("completion", *["cut-json"] * 3)
+    with caplog.at_level(logging.WARNING, "duel.judges.openai_judge"):
+        assert judge.grade(BLUE, ["blue"]) == [Grade(None, "")]
+    assert service.counts()["requests"] == 3
+    assert "the verdict is longer than 1024 tokens" in caplog.text
+    assert "1 of 1 answers could not be graded" in caplog.text
+
+
+def test_after_ten_tries_the_answer_is_ungraded_and_the_others_are_graded(judge, service, faults):
+    faults.script("completion", *["bad-json"] * 10)
+    judge.concurrency = 1
+    assert scores(judge.grade_all([BLUE, SEVEN], [["blue"], ["7"]])) == [[None], [1]]
+    assert service.counts()["requests"] == 11
+
+
+def test_a_prompt_that_the_service_filters_leaves_the_answer_ungraded(judge, faults):
+    faults.script("completion", "filtered")
+    assert judge.grade(BLUE, ["blue"]) == [Grade(None, "")]
+
+
+def test_a_descriptive_batch_without_a_verdict_is_ungraded_as_a_whole(judge, faults):
+    faults.script("completion", "filtered")
+    assert scores(judge.grade_all([title(1, "a"), title(2, "b")], [["a"], ["b"]])) == [[None], [None]]
+
+
+def test_a_second_evaluation_makes_no_request(service, tmp_path):
+    questions = [BLUE, SEVEN, *(title(figure, "t") for figure in range(6))]
+    answers = [[f"answer {index}" for index in range(4)] for _ in questions]
+    with AnswerStore(tmp_path) as store:
+        first = OpenAIJudge("gpt-4.1", RUBRICS, answer_once=store.answer_once)
+        graded = first.grade_all(questions, answers)
+        first.close()
+    made = service.counts()["requests"]
+    assert made == 4 + 4 + 5  # 24 descriptive answers in batches of 5
+    with AnswerStore(tmp_path) as store:
+        second = OpenAIJudge("gpt-4.1", RUBRICS, answer_once=store.answer_once)
+        assert second.grade_all(questions, answers) == graded
+        second.close()
+    assert service.counts()["requests"] == made
+
+
+def test_another_model_or_service_is_asked_anew(service, tmp_path, monkeypatch):
+    with AnswerStore(tmp_path) as store:
+        for model in ("gpt-4.1", "gpt-4o-2024-05-13"):
+            judge = OpenAIJudge(model, RUBRICS, answer_once=store.answer_once)
+            judge.grade(BLUE, ["blue"])
+            judge.close()
+        assert service.counts()["requests"] == 2
+        with OpenAIServer(key=service.key) as other:
+            monkeypatch.setenv("OPENAI_BASE_URL", other.url)
+            judge = OpenAIJudge("gpt-4.1", RUBRICS, answer_once=store.answer_once)
+            judge.grade(BLUE, ["blue"])
+            judge.close()
+            assert other.counts()["requests"] == 1
+
+
+def test_an_ungraded_answer_is_not_remembered(service, faults, tmp_path):
+    faults.script("completion", "filtered")
+    with AnswerStore(tmp_path) as store:
+        judge = OpenAIJudge("gpt-4.1", RUBRICS, answer_once=store.answer_once)
+        assert scores([judge.grade(BLUE, ["blue"]), judge.grade(BLUE, ["blue"])]) == [[None], [1]]
+        judge.close()
+
+
+def test_through_a_bad_day_every_answer_gets_its_grade(monkeypatch):
+    rates = dict.fromkeys(
+        ["throttled", "error", "hang", "reset", "bad-json", "bad-body", "cut-json", "missing-keys"], 0.05
+    )
+    questions = [
+        *(Question(str(i), f"{i}.jpg", f"Number {i}?", str(i), 3) for i in range(24)),
+        title(1, "a"),
+        title(2, "b"),
+    ]
+    answers = [[question.ground_truth, "other"] for question in questions]
+    with OpenAIServer(faults=Faults(rates, seed=2), retry_after=0.1, hang_seconds=5) as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        judge = OpenAIJudge("gpt-4.1", RUBRICS, concurrency=16, timeout_seconds=0.5)
+        assert scores(judge.grade_all(questions, answers)) == [[1, 0]] * len(questions)
+        judge.close()
+        assert sum(service.faults.counts.values()) >= 10
+        assert service.counts()["verdicts"] == 49  # 48 reasoning answers; 4 descriptive ones share one request
+
+
+def test_no_more_requests_are_under_way_than_allowed(service):
+    service.seconds = 0.05
+    judge = OpenAIJudge("gpt-4.1", RUBRICS, concurrency=3)
+    judge.grade(BLUE, [str(index) for index in range(12)])
+    judge.close()
+    assert service.counts()["most_at_once"] == 3
+
+
+def test_after_the_deadline_the_judge_has_failed(service, faults):
+    faults.script("completion", *["error"] * 20)
+    judge = OpenAIJudge("gpt-4.1", RUBRICS, deadline_seconds=1.0)
+    started = time.monotonic()
+    with pytest.raises(JudgeError, match=r"127.0.0.1 gave no answer within 1 s, the last status was HTTP 500"):
+        judge.grade(BLUE, ["blue"])
+    judge.close()
+    assert time.monotonic() - started < 4
+
+
+def test_what_was_graded_before_a_failure_is_remembered(service, faults, tmp_path):
+    faults.script("completion", None, None, "unauthorized")
+    with AnswerStore(tmp_path) as store:
+        judge = OpenAIJudge("gpt-4.1", RUBRICS, answer_once=store.answer_once, concurrency=1)
+        with pytest.raises(UserError):
+            judge.grade(BLUE, ["1", "2", "3", "4", "5", "6"])
+        stored = len(store)
+        assert stored >= 2
+        judge.grade(BLUE, ["1", "2", "3", "4", "5", "6"])
+        judge.close()
+        assert service.counts()["verdicts"] == 6
+
+
+def test_a_refused_key_is_said_at_once(judge, service, faults):
+    faults.script("completion", "unauthorized")
+    with pytest.raises(UserError, match=r"127.0.0.1 refused the API key \(HTTP 401\); check it and its rights"):
+        judge.grade(BLUE, ["blue"])
+    assert service.counts()["requests"] == 1
+
+
+def test_an_account_without_credit_is_said_at_once(judge, service, faults):
+    faults.script("completion", "quota")
+    with pytest.raises(UserError, match="has no credit left"):
+        judge.grade(BLUE, ["blue"])
+    assert service.counts()["requests"] == 1
+
+
+def test_a_model_that_is_not_there_is_named(service, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{service.url}/nowhere")
+    elsewhere = OpenAIJudge("gpt-none", RUBRICS)
+    with pytest.raises(UserError, match=r"has no model 'gpt-none' for this key; check judge.model"):
+        elsewhere.grade(BLUE, ["blue"])
+    elsewhere.close()
+
+
+def test_a_missing_key_is_reported_before_any_request(service, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", " ")
+    for start in (check_ready, lambda: OpenAIJudge("gpt-4.1", RUBRICS)):
+        with pytest.raises(SettingsError, match="needs OPENAI_API_KEY, which is not set"):
+            start()
+    assert service.counts()["requests"] == 0
+
+
+def test_a_key_can_be_given_instead(service, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    judge = OpenAIJudge("gpt-4.1", RUBRICS, api_key=service.key)
+    assert scores([judge.grade(BLUE, ["blue"])]) == [[1]]
+    judge.close()
+
+
+def test_no_error_log_or_repr_holds_the_key(service, monkeypatch, caplog):
+    secret = "sk-secret-of-mine"
+    monkeypatch.setenv("OPENAI_API_KEY", secret)
+    judge = OpenAIJudge("gpt-4.1", RUBRICS)
+    with caplog.at_level(logging.DEBUG), pytest.raises(UserError) as caught:
+        judge.grade(BLUE, ["blue"])  # the server's message repeats the key
+    judge.close()
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text + repr(judge) + str(vars(judge))
+    assert secret not in shown
+    assert caught.value.__context__ is None  # the library's error holds the request and its headers
+    assert caught.value.__cause__ is None
+
+
+def test_a_text_that_cannot_be_sent_is_mended():
+    assert clean("a\ud800b") == "a?b"
+
+
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [
+        ('{"extracted_answer": "B", "score": 1}', Grade(1.0, "B")),
+        ('{"extract_answer": "B", "score": 0}', Grade(0.0, "B")),  # the official instructions have both names
+        ('{"extracted_answer": null, "score": 0}', Grade(0.0, "")),
+        ('{"extracted_answer": 3.5, "score": 1.0}', Grade(1.0, "3.5")),
+        ('{"extracted_answer": "B", "score": 2}', None),
+        ('{"extracted_answer": "B", "score": "1"}', None),
+        ('{"extracted_answer": "B"}', None),
+        ('{"score": 1}', None),
+        ("[1]", None),
+        ("", None),
+        ("[" * 100_000, None),
+    ],
+)
+def test_only_a_whole_verdict_counts(text, grade):
+    assert read_verdict(text, REASONING_KEYS) == (None if grade is None else [grade])
+
+
+def test_one_bad_score_spoils_a_batch():
+    keys = [("extract_answer_T1", "score_T1"), ("extract_answer_T2", "score_T2")]
+    verdict = {"extract_answer_T1": "a", "score_T1": 1, "extract_answer_T2": "b", "score_T2": -1}
+    assert read_verdict(json.dumps(verdict), keys) is None
+    assert read_verdict(json.dumps({**verdict, "score_T2": 0}), keys) == [Grade(1.0, "a"), Grade(0.0, "b")]

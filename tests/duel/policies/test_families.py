@@ -1,0 +1,130 @@
+"""Nothing leans on Qwen alone: families with other image tokens, processors and layers take the same way."""
+
+import pytest
+import torch
+
+from duel.errors import SettingsError
+from duel.policies.cuda_graph import sample_rows_static, sees_everything
+from duel.policies.inputs import build_prompts
+from duel.policies.load import load_players
+from duel.policies.models import limit_pixels
+from duel.policies.prefix import encode_prompts
+from duel.policies.sampling import draw_uniforms, sample_rows
+from duel.types import ModelInput
+from tests.support import families, tiny
+
+WIDE = tiny.picture("blue", (112, 56))
+INPUTS = [ModelInput("hello", tiny.picture("red")), ModelInput("what is it?", WIDE)]
+SAVE = {"gemma3": families.save_gemma3, "llava": families.save_llava}
+PLACEHOLDERS = {"gemma3": "<image_soft_token>", "llava": "<image>"}
+
+
+@pytest.fixture(scope="module", params=SAVE)
+def vlm(request, tmp_path_factory):
+    return SAVE[request.param](tmp_path_factory.mktemp(request.param))
+
+
+def test_image_tokens_are_counted_by_the_familys_own_processor(tmp_path):
+    counts = {}
+    for family, save in SAVE.items():
+        prompts = build_prompts(tiny.load(save(tmp_path / family)), INPUTS)
+        counts[family] = (prompts.input_ids_IP == families.SPECIAL.index(PLACEHOLDERS[family])).sum(1).tolist()
+    # LLaVA reads 56 x 56 pixels in squares of 14, Gemma puts four such together.
+    assert counts == {"gemma3": [4, 4], "llava": [16, 16]}
+
+
+def test_no_special_token_is_sampled_but_the_end_of_turn(vlm):
+    model = tiny.load(vlm)
+    allowed = set((~model.forbidden_V).nonzero().flatten().tolist())
+    assert model.end_tokens.tolist() == [families.END]
+    assert allowed == {families.END} | set(range(len(families.SPECIAL), len(families.SPECIAL) + 256))
+
+
+def test_logprobs_are_those_of_a_plain_forward_pass(vlm):
+    policy = load_players(tiny.settings(vlm), ["base"])["base"]
+    completions = policy.sample(INPUTS, [[1, 2], [3, 4]], temperature=0.9, max_new_tokens=8)
+    scored = policy.logprobs(INPUTS, completions, temperature=0.9)
+    model = policy.model
+    for given, row, scores in zip(INPUTS, completions, scored, strict=True):
+        prompt = build_prompts(model, [given])
+        for completion, mine in zip(row, scores, strict=True):
+            tokens = torch.tensor([completion.tokens])
+            with torch.no_grad():
+                logits = model.network(torch.cat([prompt.input_ids_IP, tokens], 1), **prompt.images).logits[0]
+            logits = logits[prompt.input_ids_IP.shape[1] - 1 : -1].masked_fill(model.forbidden_V, -torch.inf)
+            plain = torch.log_softmax(logits / 0.9, -1).gather(-1, tokens.T).squeeze(-1)
+            torch.testing.assert_close(torch.tensor(mine), plain, atol=1e-4, rtol=1e-4)
+
+
+def test_logprobs_at_sampling_are_those_of_scoring(vlm):
+    policy = load_players(tiny.settings(vlm), ["base"])["base"]
+    seeds = [list(range(8)), list(range(8, 16))]
+    rows = policy.sample_rows(INPUTS, seeds, temperature=1.5, max_new_tokens=16)
+    completions = policy.sample(INPUTS, seeds, temperature=1.5, max_new_tokens=16)
+    scored = [row for group in policy.logprobs(INPUTS, completions, temperature=1.5) for row in group]
+    assert len({len(row) for row in scored}) > 1  # some end early and are left out of the batch
+    for padded, row in zip(rows.logprobs_BT.tolist(), scored, strict=True):
+        assert padded[: len(row)] == pytest.approx(row, abs=1e-4)
+
+
+def test_static_buffers_serve_models_without_a_window(tmp_path):
+    saved = (tiny.save_vlm, families.save_llava, families.save_gemma3)
+    qwen, llava, gemma = (tiny.load(save(tmp_path / save.__name__)) for save in saved)
+    assert [sees_everything(model) for model in (qwen, llava, gemma)] == [True, True, False]
+    prefix = encode_prompts(llava, build_prompts(llava, INPUTS)).expand(torch.tensor([0, 0, 1]))
+    uniforms = draw_uniforms([1, 2, 3], 12)
+    static, _ = sample_rows_static(None, llava, prefix, uniforms, 0.9)
+    assert static.tokens_BT.tolist() == sample_rows(llava, prefix, uniforms, 0.9).tokens_BT.tolist()
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_it_learns_and_its_weights_are_saved_and_loaded(vlm, tmp_path, tuning):
+    settings = tiny.settings(vlm, models={"tuning": tuning})
+    policy = load_players(settings, ["base"], "hf_secret")["base"]
+    seeds = [[1, 2, 3, 4], [5, 6, 7, 8]]
+    sampled = policy.sample(INPUTS, seeds, temperature=0.9, max_new_tokens=8)
+    before = policy.logprobs(INPUTS, sampled, temperature=0.9)
+    report = policy.learn(INPUTS, [tiny.group(row, [0.1, 0.4, None, 0.9]) for row in sampled])
+    assert report.gradient_norm > 0
+    after = policy.logprobs(INPUTS, sampled, temperature=0.9)
+    assert after != before
+
+    policy.save(tmp_path / "saved")
+    assert all(b"hf_secret" not in path.read_bytes() for path in (tmp_path / "saved").iterdir())
+    again = load_players(settings, ["base"])["base"]
+    again.load(tmp_path / "saved")
+    assert again.logprobs(INPUTS, sampled, temperature=0.9) == after
+    if tuning == "full":  # the folder is a model of its own, processor included
+        alone = load_players(tiny.settings(str(tmp_path / "saved"), models={"tuning": tuning}), ["base"])["base"]
+        assert alone.logprobs(INPUTS, sampled, temperature=0.9) == after
+
+
+def test_only_the_language_model_gets_adapters(vlm):
+    policy = load_players(tiny.settings(vlm), ["base"])["base"]
+    assert policy.tuning.parameters
+    assert not [name for name in policy.tuning.parameters if "vision" in name or "projector" in name]
+
+
+def test_edges_are_not_taken_for_areas(vlm):
+    with pytest.raises(SettingsError, match="has no such limit"):
+        limit_pixels(tiny.load(vlm).processor, 784, vlm)
+
+
+ADVERSARIES = [(families.save_neox, "lora"), (families.save_neox, "full"), (families.save_gpt2, "full")]
+
+
+@pytest.mark.parametrize(("save", "tuning"), ADVERSARIES)
+def test_an_adversary_of_another_text_only_family_writes_and_learns(tmp_path, save, tuning):
+    lm = save(tmp_path)
+    policy = load_players(tiny.settings(lm, models={"tuning": tuning}), ["adversary"])["adversary"]
+    invent = [ModelInput("invent")]
+    [prompts] = policy.sample(invent, [[1, 2, 3, 4]], temperature=0.9, max_new_tokens=8)
+    assert len({prompt.text for prompt in prompts}) > 1
+    before = policy.logprobs(invent, [prompts], temperature=0.9)
+    assert policy.learn(invent, [tiny.group(prompts, [0.1, 0.4, None, 0.9])]).gradient_norm > 0
+    assert policy.logprobs(invent, [prompts], temperature=0.9) != before
+
+
+def test_a_family_without_linear_layers_asks_for_full_tuning(tmp_path):
+    with pytest.raises(SettingsError, match="a gpt2 model has no linear layers to adapt; set models.tuning = 'full'"):
+        load_players(tiny.settings(families.save_gpt2(tmp_path)), ["adversary"])

@@ -1,0 +1,48 @@
+from duel.randomness import draw_seed, sample_seeds
+from duel.schedule import images_of_turn, player_of, turns_before, turns_of
+
+
+def test_players_alternate_strictly_from_the_base():
+    assert [player_of(("base", "adversary"), round) for round in range(4)] == ["base", "adversary", "base", "adversary"]
+
+
+def test_an_order_of_one_trains_that_player_alone():
+    assert [player_of(("base",), round) for round in range(3)] == ["base", "base", "base"]
+
+
+def test_turns_count_a_players_own_rounds():
+    assert [turns_before(("base", "adversary"), round) for round in range(6)] == [0, 0, 1, 1, 2, 2]
+
+
+def test_turns_count_within_an_uneven_order():
+    order = ("base", "base", "adversary")
+    assert [turns_before(order, round) for round in range(6)] == [0, 1, 0, 2, 3, 1]
+
+
+def test_every_image_comes_once_before_any_comes_again():
+    seen = [image for turn in range(5) for image in images_of_turn(3, available=10, wanted=4, turn=turn)]
+    assert sorted(seen[:10]) == list(range(10))
+    assert sorted(seen[10:20]) == list(range(10))
+    assert seen[:10] != seen[10:20]
+
+
+def test_a_turns_images_do_not_depend_on_other_turns():
+    assert images_of_turn(3, 10, 4, turn=2) == images_of_turn(3, 10, 4, turn=2)
+
+
+def test_seeds_of_originals_and_reconstructions_differ():
+    assert draw_seed(0, 5, "draw_originals", 0) != draw_seed(0, 5, "draw_reconstructions", 0)
+
+
+def test_draw_seeds_fit_31_bits():
+    assert all(0 <= draw_seed(seed, "x") < 2**31 for seed in range(200))
+
+
+def test_every_completion_has_its_own_seed():
+    seeds = sample_seeds(0, 3, 4, 7, "description")
+    assert len({seed for row in seeds for seed in row}) == 12
+
+
+def test_turns_of_a_player_among_the_first_rounds():
+    assert [turns_of("base", ("base", "adversary"), rounds) for rounds in (0, 1, 2, 5)] == [0, 1, 1, 3]
+    assert turns_of("base", ("base",), 7) == 7

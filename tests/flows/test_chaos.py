@@ -1,0 +1,49 @@
+"""A few of the scenarios of `make chaos`: runs that are killed, and end as if they had not been.
+
+Slow (minutes): `make test-slow` runs it, and CI does.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.chaos import scenarios, verdict
+from benchmarks.kills import PLACES, Kill, most_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_place_is_in_some_scenario_and_there_are_more_than_forty():
+    named = {kill.place for kills in scenarios() for kill in kills}
+    assert set(PLACES) <= named
+    assert len(scenarios()) >= 40
+    assert any(len(kills) == 3 for kills in scenarios())
+
+
+def test_a_kill_is_put_where_it_will_be_reached():
+    assert all(1 <= kill.nth <= most_of(kill.place) for kills in scenarios() for kill in kills if kill.place in PLACES)
+
+
+def test_what_differs_is_named():
+    whole = {"found": {"metrics.jsonl": "a", "weights": "b"}, "counts": {"created": 10}}
+    same = {"found": {"metrics.jsonl": "a", "weights": "b"}, "counts": {"created": 10}}
+    other = {"found": {"metrics.jsonl": "c"}, "counts": {"created": 11}}
+    assert verdict(whole, same) == []
+    assert verdict(whole, other) == ["metrics.jsonl", "weights", "11 images paid for, 10 needed"]
+
+
+def test_a_kill_says_its_place_and_turn():
+    assert str(Kill("half of the gradient", 3)) == "half of the gradient (3)"
+
+
+@pytest.mark.slow
+def test_killed_runs_end_as_the_one_that_was_not():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.chaos", "--only", "8"],
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    assert "8 runs, 0 wrong" in done.stdout

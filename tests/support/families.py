@@ -1,0 +1,147 @@
+"""Tiny models of families other than Qwen, with random weights, saved like real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    CLIPImageProcessorPil,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3ImageProcessorPil,
+    Gemma3Processor,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from tests.support.tiny import seeded
+
+SPECIAL = [
+    "<pad>",
+    "<s>",
+    "</s>",
+    "<image>",
+    "<start_of_image>",
+    "<end_of_image>",
+    "<image_soft_token>",
+    "<end_of_turn>",
+]
+GEMMA = {"boi_token": "start_of_image", "eoi_token": "end_of_image", "image_token": "image_soft_token"}
+END = SPECIAL.index("<end_of_turn>")
+TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "vocab_size": 288,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.2,
+    "bos_token_id": SPECIAL.index("<s>"),
+    "pad_token_id": SPECIAL.index("<pad>"),
+    "eos_token_id": SPECIAL.index("</s>"),
+}
+VISION = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def chat_template(image: str) -> str:
+    """A template that puts the placeholder `image` where an image stands."""
+    return (
+        "<s>{% for message in messages %}{{ message['role'] | capitalize }}: "
+        "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+        "{% if part['type'] == 'image' %}" + image + "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
+        "<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+    )
+
+
+def tokenizer(image: str, names: dict[str, str] | None = None) -> PreTrainedTokenizerFast:
+    """One token a byte, and special tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate([*SPECIAL, *alphabet])}, merges=[]))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.add_special_tokens(SPECIAL)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        chat_template=chat_template(image),
+        extra_special_tokens=names or {},
+    )
+
+
+def save_gemma3(folder: Path) -> str:
+    """Gemma 3: image tokens see each other, every other layer sees the last 16 tokens alone; 4 tokens an image."""
+    config = Gemma3Config(
+        text_config={
+            **TEXT,
+            "head_dim": 16,
+            "sliding_window": 16,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+        vision_config={**VISION, "image_size": 56, "patch_size": 14},
+        mm_tokens_per_image=4,
+        boi_token_index=SPECIAL.index("<start_of_image>"),
+        eoi_token_index=SPECIAL.index("<end_of_image>"),
+        image_token_index=SPECIAL.index("<image_soft_token>"),
+        tie_word_embeddings=False,
+    )
+    images = Gemma3ImageProcessorPil(size={"height": 56, "width": 56})
+    names = {name: f"<{word}>" for name, word in GEMMA.items()}
+    processor = Gemma3Processor(
+        images,
+        tokenizer("<start_of_image>", names),
+        image_seq_length=4,
+        chat_template=chat_template("<start_of_image>"),
+    )
+    return save(lambda: Gemma3ForConditionalGeneration(config), processor, folder)
+
+
+def save_llava(folder: Path) -> str:
+    """LLaVA: Llama behind CLIP, 16 tokens an image; how many is known to the processor's own file alone."""
+    config = LlavaConfig(
+        text_config={"model_type": "llama", **TEXT},
+        vision_config={"model_type": "clip_vision_model", **VISION, "image_size": 56, "patch_size": 14},
+        image_token_index=SPECIAL.index("<image>"),
+        vision_feature_layer=-1,
+        tie_word_embeddings=False,
+    )
+    images = CLIPImageProcessorPil(size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56})
+    processor = LlavaProcessor(
+        images,
+        tokenizer("<image>"),
+        patch_size=14,
+        num_additional_image_tokens=1,
+        vision_feature_select_strategy="default",
+        chat_template=chat_template("<image>"),
+    )
+    return save(lambda: LlavaForConditionalGeneration(config), processor, folder)
+
+
+def save_neox(folder: Path) -> str:
+    """Pythia's family, text only: query, key and value in one matrix, half of each head rotated."""
+    config = GPTNeoXConfig(**{**TEXT, "rotary_pct": 0.5, "tie_word_embeddings": False})
+    return save(lambda: GPTNeoXForCausalLM(config), tokenizer("<image>"), folder)
+
+
+def save_gpt2(folder: Path) -> str:
+    """GPT-2, text only: learned positions, and convolutions in place of linear layers."""
+    config = GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=288, n_positions=128, initializer_range=0.2)
+    return save(lambda: GPT2LMHeadModel(config), tokenizer("<image>"), folder)
+
+
+def save(build, processor, folder: Path) -> str:
+    """Save a network with its processor or tokenizer; return the folder's name."""
+    network: PreTrainedModel = seeded(build, seed=0, end=END)
+    network.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return str(folder)

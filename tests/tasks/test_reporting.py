@@ -1,0 +1,26 @@
+"""What a report is told of the money: the ledger's sum for this run, and nothing where nothing was bought."""
+
+from pathlib import Path
+
+import pytest
+
+from artifacts.run.directory import RunDirectory
+from cache.ledger import SpendLedger
+from duel.settings import Settings
+from duel.types import Spend
+from tasks.services import read_spend
+
+
+def test_a_run_is_told_what_it_bought_and_no_other(tmp_path: Path) -> None:
+    with (
+        RunDirectory.open(tmp_path, "ours", Settings()) as ours,
+        RunDirectory.open(tmp_path, "theirs", Settings()) as theirs,
+    ):
+        assert read_spend(ours) is None
+        assert not (tmp_path / "spend.sqlite").exists()  # looking makes no ledger
+        with SpendLedger(tmp_path / "spend.sqlite", "ours", dollars_per_image=0.003) as ledger:
+            ledger.settle(ledger.intend("a"), "drawn", images=1)
+            ledger.settle(ledger.intend("b"), "drawn", images=1)
+            ledger.settle(ledger.intend("c"), "refused", images=1, reason="NSFW")
+        assert read_spend(ours) == Spend(drawn=2, refused=1, images=3, dollars=pytest.approx(0.009))
+        assert read_spend(theirs) is None
