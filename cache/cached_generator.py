@@ -1,4 +1,4 @@
-"""The studio: draws what a stage asks for, concurrently, each distinct image once."""
+"""An image generator behind the image store: draws concurrently, each distinct request once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DrawBatch:
     made: int  # of these, drawn now; the others were in the store
 
 
-class Studio:
+class CachedGenerator:
     """An image generator behind an image store; at most `concurrency` draws are under way at once."""
 
     def __init__(self, generator: ImageGenerator, store: ImageStore, concurrency: int) -> None:

@@ -18,7 +18,7 @@ from duel.settings import Settings
 from duel.types import Completion, Grade, Question
 from flows.progress import progress_bar
 from flows.state import state_directory
-from tasks.context import Examination, open_examination
+from tasks.context import EvaluationContext, open_evaluation
 from tasks.evaluating import answer_questions, development_figures, evaluation_questions, grade_answers
 from tasks.preparing import open_dataset
 from tasks.publishing import publish_evaluations
@@ -71,29 +71,29 @@ def examine(
     apart = development_figures(run.settings.evaluation, dataset)
     answers_wanted = len(waiting) * len(questions) * run.settings.evaluation.completions
     with (
-        open_examination(run, dataset, state) as examination,
+        open_evaluation(run, dataset, state) as context,
         progress_bar(answers_wanted, f"{run.name}: {len(waiting)} checkpoints answer", "answers") as bar,
     ):
         for checkpoint in waiting:
-            examination.players["base"].load(checkpoint.weights("base"))
-            answers, grades = question_base(examination, checkpoint.rounds_done, questions, bar)
+            context.players["base"].load(checkpoint.weights("base"))
+            answers, grades = question_base(context, checkpoint.rounds_done, questions, bar)
             result = evaluation_json(checkpoint.name, questions, answers, grades, apart)
             record_answers(run, checkpoint, questions, result)
-        publish_evaluations(examination, waiting[-1].rounds_done)
+        publish_evaluations(context, waiting[-1].rounds_done)
 
 
 def question_base(
-    examination: Examination, rounds: int, questions: list[Question], bar: "tqdm[NoReturn]"
+    context: EvaluationContext, rounds: int, questions: list[Question], bar: "tqdm[NoReturn]"
 ) -> tuple[list[list[Completion]], list[list[Grade]]]:
     """Put all questions to the base as it is now, `questions_at_once` in a batch; return answers and grades."""
-    size = examination.settings.evaluation.questions_at_once
+    size = context.settings.evaluation.questions_at_once
     answers: list[list[Completion]] = []
     grades: list[list[Grade]] = []
     for start in range(0, len(questions), size):
         batch = questions[start : start + size]
-        given = answer_questions(examination, rounds, batch)
+        given = answer_questions(context, rounds, batch)
         answers += given
-        grades += grade_answers(examination, rounds, batch, given)
+        grades += grade_answers(context, rounds, batch, given)
         bar.update(sum(len(row) for row in given))
     return answers, grades
 

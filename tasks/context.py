@@ -1,4 +1,4 @@
-"""Where stages happen: the arena, in which two players train, and the examination, in which the base answers.
+"""Where stages happen: the context, in which two players train, and the context, in which the base answers.
 
 Torch and the models' libraries are imported only when a place is opened: they take eight seconds, and a Prefect worker
 imports the flows also to find their parameters and, before it calls a run cancelled, their hooks.
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from artifacts.run.checkpoints import latest_resumable, load_checkpoint
 from artifacts.run.directory import RunDirectory
-from cache.cached_generator import Studio
+from cache.cached_generator import CachedGenerator
 from cache.image_store import ImageStore
 from duel.data.dataset import SUFFIXES, Dataset
 from duel.judges.base import Judge
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from duel.policies.policy import Policy
 
 
-class Place:
+class StageContext:
     """What every stage needs.
 
     Prefect does not walk into a plain class, and with slots alone it cannot store one as a flow's parameter either.
@@ -47,19 +47,19 @@ class Place:
         self.seconds: dict[str, float] = {}  # stage -> seconds, of the round under way
 
 
-class Arena(Place):
+class TrainingContext(StageContext):
     """The live things of a training run."""
 
-    __slots__ = ("draws_made", "embedder", "max_new_tokens", "progress", "studio")
+    __slots__ = ("draws_made", "embedder", "generator", "max_new_tokens", "progress")
 
-    def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, studio: Studio) -> None:
+    def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, generator: CachedGenerator) -> None:
         from duel.embedder import load_embedder
 
         hub_token = opened(find_hub_token(model_names(settings)))
         super().__init__(settings, run, dataset, load_policies(settings, hub_token=hub_token))
-        self.studio = studio
+        self.generator = generator
         self.embedder = load_embedder(settings.models, hub_token)
-        self.max_new_tokens = min(settings.sampling.max_new_tokens, studio.generator.prompt_limit)
+        self.max_new_tokens = min(settings.sampling.max_new_tokens, generator.generator.prompt_limit)
         self.draws_made = 0  # of the round under way
         self.progress: UUID | None = None  # of the progress bar in the Prefect UI
 
@@ -77,10 +77,10 @@ class Arena(Place):
 
     def file_drawing(self, path: Path) -> Drawing:
         """Put an image file of the data set into the store, as if it had been drawn."""
-        return Drawing(path.name, 0, self.studio.add(path.read_bytes(), SUFFIXES[path.suffix.lower()]))
+        return Drawing(path.name, 0, self.generator.add(path.read_bytes(), SUFFIXES[path.suffix.lower()]))
 
 
-class Examination(Place):
+class EvaluationContext(StageContext):
     """The live things of an evaluation: the base alone, and who grades its answers."""
 
     __slots__ = ("judge",)
@@ -92,7 +92,7 @@ class Examination(Place):
 
 
 @contextmanager
-def open_arena(settings: Settings, run: str, state: Path) -> Iterator[Arena]:
+def open_training(settings: Settings, run: str, state: Path) -> Iterator[TrainingContext]:
     """Open a run for training, alone: create it, or continue it, whatever became of who had it before."""
     dataset = open_dataset(settings.data, state)
     with open_generator(settings, run, state) as generator, RunDirectory.open(state, run, settings) as directory:
@@ -100,14 +100,14 @@ def open_arena(settings: Settings, run: str, state: Path) -> Iterator[Arena]:
         with keep_session(directory, "train"), ImageStore(state / "images") as store:
             # A generator that draws in batches is filled by as many draws at once.
             at_once = max(settings.generator.concurrency, settings.generator.batch_size)
-            yield Arena(settings, directory, dataset, Studio(generator, store, at_once))
+            yield TrainingContext(settings, directory, dataset, CachedGenerator(generator, store, at_once))
 
 
 @contextmanager
-def open_examination(run: RunDirectory, dataset: Dataset, state: Path) -> Iterator[Examination]:
+def open_evaluation(run: RunDirectory, dataset: Dataset, state: Path) -> Iterator[EvaluationContext]:
     """Load the base of a run to evaluate it, beside a training that may be under way."""
     with keep_session(run, "evaluate"), open_judge(run.settings.judge, dataset.root, state) as judge:
-        yield Examination(run.settings, run, dataset, judge)
+        yield EvaluationContext(run.settings, run, dataset, judge)
 
 
 def load_policies(

@@ -10,7 +10,7 @@ from duel.data.dataset import Dataset, first_charts, of_kind, set_aside
 from duel.randomness import derive_seed, sample_seeds
 from duel.settings import EvaluationSettings
 from duel.types import Attempt, Completion, Drawing, Grade, ModelInput, ProxyMeasured, Question
-from tasks.context import Arena, Examination
+from tasks.context import EvaluationContext, TrainingContext
 from tasks.drawing import draw_groups, draws_asked
 from tasks.scoring import compare
 from tasks.stages import stage
@@ -18,33 +18,33 @@ from tasks.writing import describe, invention, sample
 
 
 @stage("evaluate_players", retries=3, title="after {round:04d} rounds {label}")
-def evaluate_players(arena: Arena, round: int, how: EvaluationSettings) -> ProxyMeasured:
+def evaluate_players(context: TrainingContext, round: int, how: EvaluationSettings) -> ProxyMeasured:
     """Measure the players on the held-out images and on fresh prompts; every evaluation uses the same seeds."""
-    order = arena.settings.order
-    base = evaluate_base(arena, how) if "base" in order else None
-    adversary = evaluate_adversary(arena, how) if "adversary" in order else None
+    order = context.settings.order
+    base = evaluate_base(context, how) if "base" in order else None
+    adversary = evaluate_adversary(context, how) if "adversary" in order else None
     asked = sum(found["draws_asked"] for found in (base, adversary) if found is not None)
     return ProxyMeasured(round, base, adversary, asked)
 
 
-def evaluate_base(arena: Arena, how: EvaluationSettings) -> dict[str, Any]:
+def evaluate_base(context: TrainingContext, how: EvaluationSettings) -> dict[str, Any]:
     """Describe and redraw every held-out image; similarities are means over an image's descriptions."""
-    originals = [[arena.file_drawing(path)] for path in arena.dataset.test_images]
-    attempts, _ = _go_around(arena, originals, how.proxy_completions, "held-out")
+    originals = [[context.file_drawing(path)] for path in context.dataset.test_images]
+    attempts, _ = _go_around(context, originals, how.proxy_completions, "held-out")
     return {
-        "images": [path.name for path in arena.dataset.test_images],
+        "images": [path.name for path in context.dataset.test_images],
         "similarities": [_mean([attempt.similarity for attempt in group]) for group in attempts],
         "draws_asked": draws_asked(_redrawn(attempts)),
     }
 
 
-def evaluate_adversary(arena: Arena, how: EvaluationSettings) -> dict[str, Any]:
+def evaluate_adversary(context: TrainingContext, how: EvaluationSettings) -> dict[str, Any]:
     """Sample prompts, draw them, let the base describe each once; one reward per prompt."""
     count = how.adversary_prompts
-    seeds = sample_seeds(arena.settings.seed, count, 1, "evaluation", "prompt")
-    prompts = sample(arena, "adversary", [invention(arena)] * count, seeds)  # (count, 1)
-    originals = draw_groups(arena, prompts, "evaluation", "original")
-    attempts, descriptions = _go_around(arena, originals, 1, "prompt")
+    seeds = sample_seeds(context.settings.seed, count, 1, "evaluation", "prompt")
+    prompts = sample(context, "adversary", [invention(context)] * count, seeds)  # (count, 1)
+    originals = draw_groups(context, prompts, "evaluation", "original")
+    attempts, descriptions = _go_around(context, originals, 1, "prompt")
     return {
         "prompts": [prompt.text for [prompt] in prompts],
         "descriptions": [text.text for [text] in descriptions],
@@ -55,34 +55,34 @@ def evaluate_adversary(arena: Arena, how: EvaluationSettings) -> dict[str, Any]:
 
 
 @stage("answer_questions", cached=False, title="ckpt-{round} {label}")
-def answer_questions(examination: Examination, round: int, questions: list[Question]) -> list[list[Completion]]:
+def answer_questions(context: EvaluationContext, round: int, questions: list[Question]) -> list[list[Completion]]:
     """Let the base answer each question `evaluation.completions` times, all in one batch, (questions, completions)."""
-    evaluation = examination.settings.evaluation
+    evaluation = context.settings.evaluation
     inputs = [
         ModelInput(
             question.instruction or evaluation.answer.replace("{question}", question.question),
-            (examination.dataset.root / question.image_path).read_bytes(),
+            (context.dataset.root / question.image_path).read_bytes(),
         )
         for question in questions
     ]
     seeds = [
         [
-            derive_seed(examination.settings.seed, "answer", q.figure_id, q.question, i)
+            derive_seed(context.settings.seed, "answer", q.figure_id, q.question, i)
             for i in range(evaluation.completions)
         ]
         for q in questions
     ]
-    return examination.players["base"].sample(
+    return context.players["base"].sample(
         inputs, seeds, temperature=evaluation.temperature, max_new_tokens=evaluation.max_new_tokens
     )
 
 
 @stage("grade_answers", retries=3, cached=False, title="ckpt-{round} {label}")
 def grade_answers(
-    examination: Examination, round: int, questions: list[Question], answers: list[list[Completion]]
+    context: EvaluationContext, round: int, questions: list[Question], answers: list[list[Completion]]
 ) -> list[list[Grade]]:
     """Let the judge grade every answer, (questions, completions)."""
-    return examination.judge.grade_all(questions, [[answer.text for answer in row] for row in answers])
+    return context.judge.grade_all(questions, [[answer.text for answer in row] for row in answers])
 
 
 def evaluation_questions(settings: EvaluationSettings, dataset: Dataset) -> list[Question]:
@@ -100,11 +100,11 @@ def development_figures(settings: EvaluationSettings, dataset: Dataset) -> set[s
 
 
 def _go_around(
-    arena: Arena, originals: list[list[Drawing]], per_image: int, stream: str
+    context: TrainingContext, originals: list[list[Drawing]], per_image: int, stream: str
 ) -> tuple[list[list[Attempt]], list[list[Completion]]]:
-    descriptions = describe(arena, originals, per_image, "evaluation", stream)
-    reconstructions = draw_groups(arena, descriptions, "evaluation", "reconstruction", stream)
-    return compare(arena, originals, reconstructions, "adversary"), descriptions
+    descriptions = describe(context, originals, per_image, "evaluation", stream)
+    reconstructions = draw_groups(context, descriptions, "evaluation", "reconstruction", stream)
+    return compare(context, originals, reconstructions, "adversary"), descriptions
 
 
 def _redrawn(attempts: list[list[Attempt]]) -> list[list[Drawing]]:

@@ -4,25 +4,25 @@ import dataclasses
 
 from duel.schedule import turns_before
 from duel.types import Group, ModelInput, Player, UpdateReport
-from tasks.context import Arena
+from tasks.context import TrainingContext
 from tasks.stages import stage
 from tasks.writing import description, invention
 
 
 @stage("learn", cached=False, retries=1)
-def learn(arena: Arena, round: int, player: Player, groups: list[Group]) -> UpdateReport:
+def learn(context: TrainingContext, round: int, player: Player, groups: list[Group]) -> UpdateReport:
     """Let `player` learn from the round's groups.
 
     A retry finds by the player's own count of rounds whether the step was taken, and returns its report.
     """
-    policy = arena.players[player]
+    policy = context.players[player]
     usable = [group for group in groups if player == "adversary" or group.attempts[0].original.key is not None]
-    if policy.rounds_learned <= turns_before(arena.settings.order, round):
-        policy.learn([_input_of(arena, player, group) for group in usable], usable)
+    if policy.rounds_learned <= turns_before(context.settings.order, round):
+        policy.learn([_input_of(context, player, group) for group in usable], usable)
     report = policy.last_update
     refused = len(groups) - len(usable)  # the original was refused: nothing was described
     return dataclasses.replace(report, groups=len(groups), skipped_groups=report.skipped_groups + refused)
 
 
-def _input_of(arena: Arena, player: Player, group: Group) -> ModelInput:
-    return invention(arena) if player == "adversary" else description(arena, group.attempts[0].original)
+def _input_of(context: TrainingContext, player: Player, group: Group) -> ModelInput:
+    return invention(context) if player == "adversary" else description(context, group.attempts[0].original)

@@ -14,41 +14,41 @@ from artifacts.run.metrics import append_metrics, append_timings, has_metrics
 from artifacts.run.rounds import write_round
 from duel.settings import Settings
 from duel.types import ProxyMeasured, Question, RoundRecord
-from tasks.context import Arena
+from tasks.context import TrainingContext
 from tasks.stages import digest, stage
 
 
 @stage("record_round", cached=False)
-def record_round(arena: Arena, round: int, record: RoundRecord) -> None:
+def record_round(context: TrainingContext, round: int, record: RoundRecord) -> None:
     """Write the round's images, texts, PDF, timings and metrics; a round that was only replayed has them already.
 
     The line of metrics comes last: a round that has one is recorded whole.
     """
-    if not has_metrics(arena.run, record):
-        write_round(arena.run, record, arena.studio.read)
-        append_timings(arena.run, round, arena.seconds, arena.draws_made)
-        append_metrics(arena.run, record)
-    arena.seconds, arena.draws_made = {}, 0
+    if not has_metrics(context.run, record):
+        write_round(context.run, record, context.generator.read)
+        append_timings(context.run, round, context.seconds, context.draws_made)
+        append_metrics(context.run, record)
+    context.seconds, context.draws_made = {}, 0
 
 
 @stage("save_checkpoint", cached=False, title="after {round:04d} rounds save_checkpoint")
-def save_checkpoint(arena: Arena, round: int) -> None:
+def save_checkpoint(context: TrainingContext, round: int) -> None:
     """Keep both players as they are after `round` rounds; a checkpoint that exists is left alone."""
-    if round not in {checkpoint.rounds_done for checkpoint in list_checkpoints(arena.run)}:
-        checkpoints.write_checkpoint(arena.run, round, arena.players, arena.settings.keep_training_states)
+    if round not in {checkpoint.rounds_done for checkpoint in list_checkpoints(context.run)}:
+        checkpoints.write_checkpoint(context.run, round, context.players, context.settings.keep_training_states)
 
 
-def record_evaluation(arena: Arena, measured: ProxyMeasured) -> None:
+def record_evaluation(context: TrainingContext, measured: ProxyMeasured) -> None:
     """Write a proxy evaluation; its draws are not the next round's.
 
     One that was written already and says the same stays: it knows how many images were drawn for it.
     """
-    path = arena.run.eval_logs / f"eval-{measured.round:04d}.json"
+    path = context.run.eval_logs / f"eval-{measured.round:04d}.json"
     content = {name: value for name, value in dataclasses.asdict(measured).items() if value is not None}
     written = json.loads(path.read_text()) if path.exists() else {}
     if written != {**written, **content}:
-        files.write_json(path, {**content, "draws_made": arena.draws_made})
-    arena.draws_made = 0
+        files.write_json(path, {**content, "draws_made": context.draws_made})
+    context.draws_made = 0
 
 
 def checkpoints_to_evaluate(run: RunDirectory, questions: Sequence[Question]) -> list[Checkpoint]:

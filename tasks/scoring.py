@@ -2,26 +2,32 @@
 
 from duel.rewards import adversary_reward, base_reward
 from duel.types import Attempt, Completion, Drawing, Group, Player
-from tasks.context import Arena
+from tasks.context import TrainingContext
 from tasks.stages import stage
 
 
 @stage("score")
 def score(
-    arena: Arena, round: int, originals: list[list[Drawing]], reconstructions: list[list[Drawing]], player: Player
+    context: TrainingContext,
+    round: int,
+    originals: list[list[Drawing]],
+    reconstructions: list[list[Drawing]],
+    player: Player,
 ) -> list[list[Attempt]]:
     """Compare every reconstruction with its original, (I, G), and reward `player` for it."""
-    return compare(arena, originals, reconstructions, player)
+    return compare(context, originals, reconstructions, player)
 
 
 def compare(
-    arena: Arena, originals: list[list[Drawing]], reconstructions: list[list[Drawing]], player: Player
+    context: TrainingContext, originals: list[list[Drawing]], reconstructions: list[list[Drawing]], player: Player
 ) -> list[list[Attempt]]:
     """Return the attempts; a single original of a group stands for all of its reconstructions."""
     both = (originals, reconstructions)
     drawn = {d.key: d for groups in both for group in groups for d in group if d.key is not None}
     keys = sorted(drawn)  # each distinct image is embedded once, in an order that depends on content alone
-    embeddings = dict(zip(keys, arena.embedder.embed([arena.studio.image(drawn[key]) for key in keys]), strict=True))
+    embeddings = dict(
+        zip(keys, context.embedder.embed([context.generator.image(drawn[key]) for key in keys]), strict=True)
+    )
 
     def attempt(original: Drawing, reconstruction: Drawing) -> Attempt:
         if original.key is None or reconstruction.key is None:

@@ -47,10 +47,10 @@ def open_generator(settings: Settings, run: str, state: Path) -> Iterator[ImageG
         yield ChartGenerator()
     elif chosen.service == "replicate":
         from duel.generators.replicate.generator import ReplicateGenerator
-        from duel.generators.replicate.retries import Pace
+        from duel.generators.replicate.retries import RetrySettings
 
         token = replicate_token()
-        pace = Pace(requests_per_minute=chosen.requests_per_minute, deadline=chosen.deadline_seconds)
+        retries = RetrySettings(requests_per_minute=chosen.requests_per_minute, deadline=chosen.deadline_seconds)
         with (
             SpendLedger(state / "spend.sqlite", run, chosen.dollars_per_image) as ledger,
             ReplicateGenerator(
@@ -59,7 +59,7 @@ def open_generator(settings: Settings, run: str, state: Path) -> Iterator[ImageG
                 chosen.version,
                 chosen.parameters,
                 chosen.prompt_limit,
-                pace,
+                retries,
                 token.get_secret_value(),
             ) as replicate,
         ):

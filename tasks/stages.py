@@ -24,31 +24,31 @@ from duel.settings import Section
 from tasks.retries import is_service_failure
 
 if TYPE_CHECKING:
-    from tasks.context import Place
+    from tasks.context import StageContext
 
-Where = TypeVar("Where", bound="Place", contravariant=True)
+Context = TypeVar("Context", bound="StageContext", contravariant=True)
 Inputs = ParamSpec("Inputs")
 Result = TypeVar("Result", covariant=True)
 
 
-class Stage(Protocol[Where, Inputs, Result]):
-    """A function of the place, the round, and what other stages gave."""
+class Stage(Protocol[Context, Inputs, Result]):
+    """A function of the context, the round, and the results of other stages."""
 
     __name__: str
 
-    def __call__(self, place: Where, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
+    def __call__(self, context: Context, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
         """Run it."""
 
 
 def stage(
     name: str, *, retries: int = 0, cached: bool = True, title: str = "round {round:04d} {player} {label}"
-) -> Callable[[Stage[Where, Inputs, Result]], Stage[Where, Inputs, Result]]:
-    """Turn `function(place, round, *inputs)` into a stage; only failures of a service are retried.
+) -> Callable[[Stage[Context, Inputs, Result]], Stage[Context, Inputs, Result]]:
+    """Turn `function(context, round, *inputs)` into a stage; only failures of a service are retried.
 
     `title` is how a run of it is called in the Prefect UI.
     """
 
-    def decorate(function: Stage[Where, Inputs, Result]) -> Stage[Where, Inputs, Result]:
+    def decorate(function: Stage[Context, Inputs, Result]) -> Stage[Context, Inputs, Result]:
         task: Task[Any, Result] = Task(
             function,
             name=name,
@@ -62,13 +62,13 @@ def stage(
         )
 
         @functools.wraps(function)
-        def run_stage(place: Where, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
+        def run_stage(context: Context, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
             label = str(options.get("label", name))
-            called = title.format(round=round, player=player_of(place.settings.order, round), label=label)
-            bound = task.with_options(task_run_name=called, result_storage=place.run.results)
+            called = title.format(round=round, player=player_of(context.settings.order, round), label=label)
+            bound = task.with_options(task_run_name=called, result_storage=context.run.results)
             started = time.perf_counter()
-            result: Result = bound(place, round, *inputs, **options)
-            place.seconds[label] = time.perf_counter() - started
+            result: Result = bound(context, round, *inputs, **options)
+            context.seconds[label] = time.perf_counter() - started
             return result
 
         return run_stage
@@ -76,12 +76,12 @@ def stage(
     return decorate
 
 
-def stage_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+def stage_key(task_run: TaskRunContext, parameters: dict[str, Any]) -> str:
     """Return `NNNN-stage-digest`, the name of a stage's result in the run directory."""
-    (_, place), (_, round), *rest = parameters.items()
+    (_, context), (_, round), *rest = parameters.items()
     inputs = dict(rest)
-    label = inputs.get("label", context.task.name)
-    learned = {player: policy.rounds_learned for player, policy in place.players.items()}
+    label = inputs.get("label", task_run.task.name)
+    learned = {player: policy.rounds_learned for player, policy in context.players.items()}
     return f"{round:04d}-{label}-{digest([learned, inputs])}"
 
 

@@ -1,4 +1,4 @@
-"""The studio: distinct requests once, in order, and a retry draws only what is missing."""
+"""The cached: distinct requests once, in order, and a retry draws only what is missing."""
 
 import hashlib
 import sqlite3
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cache.cached_generator import Studio
+from cache.cached_generator import CachedGenerator
 from cache.image_store import ImageStore
 from duel.errors import DataError, GeneratorError, UserError
 from duel.types import Drawing, DrawnImage, DrawRequest, Refusal, Scalar
@@ -51,106 +51,108 @@ def painter() -> Painter:
 
 
 @pytest.fixture
-def studio(tmp_path: Path, painter: Painter) -> Iterator[Studio]:
+def cached(tmp_path: Path, painter: Painter) -> Iterator[CachedGenerator]:
     with ImageStore(tmp_path / "images") as store:
-        yield Studio(painter, store, concurrency=4)
+        yield CachedGenerator(painter, store, concurrency=4)
 
 
-def test_drawings_come_in_order_and_equal_requests_are_one_draw(studio: Studio, painter: Painter) -> None:
-    batch = studio.draw(["a", "b", "a", "a"], [1, 1, 1, 2])
+def test_drawings_come_in_order_and_equal_requests_are_one_draw(cached: CachedGenerator, painter: Painter) -> None:
+    batch = cached.draw(["a", "b", "a", "a"], [1, 1, 1, 2])
     assert [(drawing.text, drawing.seed) for drawing in batch.drawings] == [("a", 1), ("b", 1), ("a", 1), ("a", 2)]
     assert batch.drawings[0] == batch.drawings[2]
     assert batch.drawings[0].key == DrawRequest("painter", "1", "a", 1, {"size": 8}).key
     assert (batch.asked, batch.made) == (3, 3)
-    assert [studio.image(drawing) for drawing in batch.drawings] == [b"a 1", b"b 1", b"a 1", b"a 2"]
+    assert [cached.image(drawing) for drawing in batch.drawings] == [b"a 1", b"b 1", b"a 1", b"a 2"]
     assert sorted(painter.calls) == ["a", "a", "b"]
 
 
-def test_what_is_stored_is_not_drawn_again(studio: Studio, painter: Painter) -> None:
-    studio.draw(["a", "b"], [1, 1])
-    batch = studio.draw(["a", "b", "c"], [1, 1, 1])
+def test_what_is_stored_is_not_drawn_again(cached: CachedGenerator, painter: Painter) -> None:
+    cached.draw(["a", "b"], [1, 1])
+    batch = cached.draw(["a", "b", "c"], [1, 1, 1])
     assert (batch.asked, batch.made) == (3, 1)
     assert len(painter.calls) == 3
 
 
-def test_a_retry_draws_only_what_is_missing(studio: Studio, painter: Painter) -> None:
+def test_a_retry_draws_only_what_is_missing(cached: CachedGenerator, painter: Painter) -> None:
     painter.faults = {"b": GeneratorError("503 from the service"), "d": GeneratorError("timeout")}
     with pytest.raises(GeneratorError, match=r"2 of 5 images are missing.*503 from the service"):
-        studio.draw(["a", "b", "c", "d", "e"], [0] * 5)
+        cached.draw(["a", "b", "c", "d", "e"], [0] * 5)
     painter.faults, painter.calls = {}, []
-    batch = studio.draw(["a", "b", "c", "d", "e"], [0] * 5)
+    batch = cached.draw(["a", "b", "c", "d", "e"], [0] * 5)
     assert sorted(painter.calls) == ["b", "d"]
     assert (batch.asked, batch.made) == (5, 2)
 
 
-def test_an_error_that_no_retry_mends_comes_first(studio: Studio, painter: Painter) -> None:
+def test_an_error_that_no_retry_mends_comes_first(cached: CachedGenerator, painter: Painter) -> None:
     painter.faults = {"a": GeneratorError("503"), "b": UserError("the token is wrong")}
     with pytest.raises(UserError, match="the token is wrong"):
-        studio.draw(["a", "b"], [0, 0])
+        cached.draw(["a", "b"], [0, 0])
 
 
-def test_a_refusal_is_a_drawing_without_image_and_is_remembered(studio: Studio, painter: Painter) -> None:
+def test_a_refusal_is_a_drawing_without_image_and_is_remembered(cached: CachedGenerator, painter: Painter) -> None:
     expected = Drawing("forbidden fruit", 3, key=None, refusal="not this")
-    assert studio.draw(["forbidden fruit"], [3]).drawings == [expected]
-    again = studio.draw(["forbidden fruit"], [3])
+    assert cached.draw(["forbidden fruit"], [3]).drawings == [expected]
+    again = cached.draw(["forbidden fruit"], [3])
     assert again.drawings == [expected]
     assert again.made == 0
     assert len(painter.calls) == 1
 
 
-def test_draws_run_concurrently_up_to_the_bound(studio: Studio, painter: Painter) -> None:
+def test_draws_run_concurrently_up_to_the_bound(cached: CachedGenerator, painter: Painter) -> None:
     painter.seconds = 0.05
     began = time.perf_counter()
-    studio.draw([f"text {i}" for i in range(12)], [0] * 12)
+    cached.draw([f"text {i}" for i in range(12)], [0] * 12)
     assert painter.most_under_way == 4
     assert time.perf_counter() - began < 12 * 0.05
 
 
-def test_nothing_asked_is_nothing_drawn(studio: Studio) -> None:
-    batch = studio.draw([], [])
+def test_nothing_asked_is_nothing_drawn(cached: CachedGenerator) -> None:
+    batch = cached.draw([], [])
     assert (batch.drawings, batch.asked, batch.made) == ([], 0, 0)
 
 
-def test_a_lost_or_damaged_image_is_drawn_again_and_said(studio: Studio, painter: Painter, caplog) -> None:
-    drawing, other = studio.draw(["a", "b"], [1, 1]).drawings
-    for path in studio.store.directory.rglob("*.val"):
+def test_a_lost_or_damaged_image_is_drawn_again_and_said(cached: CachedGenerator, painter: Painter, caplog) -> None:
+    drawing, other = cached.draw(["a", "b"], [1, 1]).drawings
+    for path in cached.store.directory.rglob("*.val"):
         path.write_bytes(b"damaged")
-    with sqlite3.connect(studio.store.directory / "images" / "cache.db") as database:
+    with sqlite3.connect(cached.store.directory / "images" / "cache.db") as database:
         database.execute("UPDATE Cache SET value = ? WHERE key = ?", (b"damaged", drawing.key))
         database.execute("DELETE FROM Cache WHERE key = ?", (other.key,))
     database.close()
-    assert [studio.image(drawing), studio.image(other), studio.image(drawing)] == [b"a 1", b"b 1", b"a 1"]
+    assert [cached.image(drawing), cached.image(other), cached.image(drawing)] == [b"a 1", b"b 1", b"a 1"]
     assert sorted(painter.calls) == ["a", "a", "b", "b"]
     assert [record.getMessage().count("it is drawn again") for record in caplog.records] == [1, 1]
 
 
-def test_a_lost_image_that_this_generator_did_not_draw_is_named(studio: Studio, painter: Painter) -> None:
+def test_a_lost_image_that_this_generator_did_not_draw_is_named(cached: CachedGenerator, painter: Painter) -> None:
     key = hashlib.sha256(b"nothing").hexdigest()
     with pytest.raises(DataError, match=f"image {key} is not in the store .* painter did not draw it"):
-        studio.image(Drawing("a", 1, key))
+        cached.image(Drawing("a", 1, key))
     assert painter.calls == []
 
 
-def test_a_lost_image_that_is_refused_now_is_named(studio: Studio) -> None:
+def test_a_lost_image_that_is_refused_now_is_named(cached: CachedGenerator) -> None:
     key = DrawRequest("painter", "1", "forbidden", 1, {"size": 8}).key
     with pytest.raises(DataError, match="painter refuses it now"):
-        studio.image(Drawing("forbidden", 1, key))
+        cached.image(Drawing("forbidden", 1, key))
 
 
-def test_a_data_sets_image_is_kept_under_its_own_hash(studio: Studio) -> None:
-    key = studio.add(b"chart", "image/jpeg")
-    assert key == hashlib.sha256(b"chart").hexdigest() == studio.add(b"chart", "image/jpeg")
-    assert studio.read(Drawing("1.jpg", 0, key)) == DrawnImage(b"chart", "image/jpeg")
-    assert len(studio.store) == 1
+def test_a_data_sets_image_is_kept_under_its_own_hash(cached: CachedGenerator) -> None:
+    key = cached.add(b"chart", "image/jpeg")
+    assert key == hashlib.sha256(b"chart").hexdigest() == cached.add(b"chart", "image/jpeg")
+    assert cached.read(Drawing("1.jpg", 0, key)) == DrawnImage(b"chart", "image/jpeg")
+    assert len(cached.store) == 1
 
 
-def test_an_interrupt_starts_no_further_draw(studio: Studio, painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_starts_no_further_draw(
+    cached: CachedGenerator, painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
     painter.seconds = 0.05
     monkeypatch.setattr("cache.cached_generator.wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        studio.draw([f"text {i}" for i in range(40)], [0] * 40)
+        cached.draw([f"text {i}" for i in range(40)], [0] * 40)
     assert len(painter.calls) <= 8
-    assert len(studio.store) == len(painter.calls)  # what was under way was stored
+    assert len(cached.store) == len(painter.calls)  # what was under way was stored

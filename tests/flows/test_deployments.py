@@ -200,7 +200,11 @@ def test_the_ui_draws_form_graph_and_artifacts(site, whole, tmp_path):
 
 def test_every_stage_is_a_task_run_that_says_round_player_and_stage(site, whole):
     [chapter, *_] = site.flow_runs("rounds 0 to 8", "chapter")
-    assert chapter["parameters"] == {"arena": "<Arena>", "start": 0, "stop": 8}  # settings and models stay out of it
+    assert chapter["parameters"] == {
+        "context": "<TrainingContext>",
+        "start": 0,
+        "stop": 8,
+    }  # settings and models stay out of it
     query = {"flow_runs": {"id": {"any_": [chapter["id"]]}}}
     names = {found["name"] for found in site.api.post("/task_runs/filter", json=query).json()}
     assert {"round 0000 base describe_drawings", "round 0001 adversary draw_reconstructions"} <= names

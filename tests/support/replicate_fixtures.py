@@ -10,13 +10,13 @@ from PIL import Image
 
 from cache.ledger import SpendLedger
 from duel.generators.replicate.generator import ReplicateGenerator
-from duel.generators.replicate.retries import Pace
+from duel.generators.replicate.retries import RetrySettings
 from duel.images import decode_image
 from duel.testing.inputs import VERSIONS
 from duel.testing.replicate import ReplicateServer
 from duel.types import DrawnImage, Refusal, Scalar
 
-QUICK = Pace(
+QUICK = RetrySettings(
     requests_per_minute=60_000, deadline=20, request=0.3, poll=0.01, first_wait=0.02, longest_wait=0.1, listing=0.1
 )
 PNG: dict[str, Scalar] = {"output_format": "png"}
@@ -67,9 +67,9 @@ def ledger(tmp_path: Path) -> Iterator[SpendLedger]:
 
 @pytest.fixture
 def generator(server: ReplicateServer, ledger: SpendLedger) -> Iterator[ReplicateGenerator]:
-    with ReplicateGenerator(ledger, parameters=PNG, pace=QUICK) as made:
+    with ReplicateGenerator(ledger, parameters=PNG, retries=QUICK) as made:
         yield made
 
 
-def pace(**changes: float) -> Pace:
-    return Pace(**{**QUICK.__dict__, **changes})
+def retry_settings(**changes: float) -> RetrySettings:
+    return RetrySettings(**{**QUICK.__dict__, **changes})

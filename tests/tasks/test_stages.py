@@ -11,8 +11,8 @@ from tasks.stages import digest, stage
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-def arena(tmp_path, **learned):
-    """What a stage needs of an arena: a place for results, and the players' counters."""
+def context(tmp_path, **learned):
+    """What a stage needs of a context: a place for results, and the players' counters."""
     players = {player: SimpleNamespace(rounds_learned=count) for player, count in learned.items()}
     settings = SimpleNamespace(order=("base", "adversary"))
     run = SimpleNamespace(results=tmp_path / "results")
@@ -23,11 +23,11 @@ def test_a_finished_stage_is_not_run_again_by_a_new_flow_run(tmp_path):
     calls = []
 
     @stage("write")
-    def write(arena, round, count):
+    def write(context, round, count):
         calls.append(round)
         return [Completion("a", "1 2", True)] * count
 
-    run = flow(lambda: write(arena(tmp_path, base=1), 3, 2), name="twice")
+    run = flow(lambda: write(context(tmp_path, base=1), 3, 2), name="twice")
     assert run() == run() == [Completion("a", "1 2", True)] * 2
     assert calls == [3]
 
@@ -36,16 +36,16 @@ def test_a_stage_is_run_again_for_other_inputs_rounds_or_weights(tmp_path):
     calls = []
 
     @stage("write")
-    def write(arena, round, text):
+    def write(context, round, text):
         calls.append(1)
         return text
 
     @flow
     def play():
-        write(arena(tmp_path, base=1), 3, "a")
-        write(arena(tmp_path, base=1), 3, "b")
-        write(arena(tmp_path, base=1), 4, "a")
-        write(arena(tmp_path, base=2), 3, "a")
+        write(context(tmp_path, base=1), 3, "a")
+        write(context(tmp_path, base=1), 3, "b")
+        write(context(tmp_path, base=1), 4, "a")
+        write(context(tmp_path, base=2), 3, "a")
 
     play()
     assert len(calls) == 4
@@ -53,12 +53,12 @@ def test_a_stage_is_run_again_for_other_inputs_rounds_or_weights(tmp_path):
 
 def test_one_task_called_under_two_labels_keeps_two_results(tmp_path):
     @stage("draw")
-    def draw(arena, round, texts, *, label):
+    def draw(context, round, texts, *, label):
         return [Drawing(text, 0, label) for text in texts]
 
     @flow
     def play():
-        here = arena(tmp_path)
+        here = context(tmp_path)
         return draw(here, 0, ["a"], label="originals"), draw(here, 0, ["a"], label="reconstructions")
 
     originals, reconstructions = play()
@@ -67,10 +67,10 @@ def test_one_task_called_under_two_labels_keeps_two_results(tmp_path):
 
 def test_results_lie_in_the_run_directory_as_readable_json(tmp_path):
     @stage("write")
-    def write(arena, round):
+    def write(context, round):
         return [[Completion("bar chart", "5 6", False)]]
 
-    flow(lambda: write(arena(tmp_path, base=0), 12), name="persist")()
+    flow(lambda: write(context(tmp_path, base=0), 12), name="persist")()
     [path] = (tmp_path / "results").iterdir()
     assert path.name.startswith("0012-write-")
     assert "bar chart" in json.loads(path.read_text())["result"]
@@ -80,11 +80,11 @@ def test_a_torn_result_is_computed_again(tmp_path):
     calls = []
 
     @stage("write")
-    def write(arena, round):
+    def write(context, round):
         calls.append(1)
         return ["text"]
 
-    run = flow(lambda: write(arena(tmp_path), 0), name="torn")
+    run = flow(lambda: write(context(tmp_path), 0), name="torn")
     run()
     [path] = (tmp_path / "results").iterdir()
     path.write_bytes(path.read_bytes()[:40])
@@ -96,25 +96,25 @@ def test_a_failed_service_is_tried_again(tmp_path):
     calls = []
 
     @stage("draw", retries=2)
-    def draw(arena, round):
+    def draw(context, round):
         calls.append(1)
         if len(calls) < 3:
             raise GeneratorError("503")
         return ["drawn"]
 
-    assert flow(lambda: draw(arena(tmp_path), 0), name="retry")() == ["drawn"]
+    assert flow(lambda: draw(context(tmp_path), 0), name="retry")() == ["drawn"]
 
 
 def test_what_trying_again_cannot_mend_fails_at_once(tmp_path):
     calls = []
 
     @stage("draw", retries=2)
-    def draw(arena, round):
+    def draw(context, round):
         calls.append(1)
         raise DataError("broken image")
 
     with pytest.raises(DataError, match="broken image"):
-        flow(lambda: draw(arena(tmp_path), 0), name="no-retry")()
+        flow(lambda: draw(context(tmp_path), 0), name="no-retry")()
     assert len(calls) == 1
 
 
@@ -122,11 +122,11 @@ def test_an_uncached_stage_runs_every_time_and_leaves_no_result(tmp_path):
     calls = []
 
     @stage("learn", cached=False)
-    def learn(arena, round):
+    def learn(context, round):
         calls.append(1)
         return 1
 
-    run = flow(lambda: learn(arena(tmp_path), 0), name="uncached")
+    run = flow(lambda: learn(context(tmp_path), 0), name="uncached")
     run()
     run()
     assert len(calls) == 2
@@ -135,10 +135,10 @@ def test_an_uncached_stage_runs_every_time_and_leaves_no_result(tmp_path):
 
 def test_the_seconds_of_a_stage_are_noted_under_its_label(tmp_path):
     @stage("draw")
-    def draw(arena, round, *, label):
+    def draw(context, round, *, label):
         return []
 
-    here = arena(tmp_path)
+    here = context(tmp_path)
     flow(lambda: draw(here, 0, label="draw_originals"), name="seconds")()
     assert list(here.seconds) == ["draw_originals"]
 

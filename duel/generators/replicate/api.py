@@ -14,7 +14,7 @@ from replicate.prediction import Prediction
 
 from duel.errors import UserError
 from duel.generators.replicate.journal import Purchase
-from duel.generators.replicate.retries import Pace, Patience
+from duel.generators.replicate.retries import Deadline, RetrySettings
 from duel.generators.replicate.transport import HTTPFailure
 
 OFFICIAL = "official"  # the version of a model that is called by name
@@ -24,19 +24,19 @@ FIRST_PAGE = "/v1/predictions"
 Answer = TypeVar("Answer")
 
 
-class Account:
+class ReplicateAPI:
     """One draw's connection to the service.
 
-    Every method but `create` waits out what may pass, and raises GeneratorError when the draw's patience ends, or
+    Every method but `create` waits out what may pass, and raises GeneratorError when the draw's deadline passes, or
     UserError when the same question would get the same answer.
     """
 
-    def __init__(self, client: Client, model: str, version: str, patience: Patience, pace: Pace) -> None:
+    def __init__(self, client: Client, model: str, version: str, deadline: Deadline, retries: RetrySettings) -> None:
         self.model = model
         self.version = version
         self._client = client
-        self._patience = patience
-        self._pace = pace
+        self._deadline = deadline
+        self._retries = retries
 
     def create(self, input: dict[str, Any]) -> str:
         """Create a prediction and return its id: by version where one is pinned, else by an official model's name.
@@ -90,9 +90,9 @@ class Account:
             except HTTPFailure as failure:
                 if not failure.may_pass:
                     raise self.explain(failure) from None
-                self._patience.back_off(str(failure), failure.retry_after or 0.0)
+                self._deadline.back_off(str(failure), failure.retry_after or 0.0)
             except UNANSWERED as error:
-                self._patience.back_off(describe(error))
+                self._deadline.back_off(describe(error))
 
     def _get(self, purchase: Purchase) -> Prediction | None:
         try:
@@ -100,7 +100,7 @@ class Account:
         except HTTPFailure as failure:
             if failure.status != 404:
                 raise
-            if time.time() - purchase.intended_at > self._pace.listing:
+            if time.time() - purchase.intended_at > self._retries.listing:
                 return None
             raise httpx.ReadError(str(failure)) from None  # waited for
 
@@ -116,7 +116,7 @@ class Account:
         except HTTPFailure as failure:
             if failure.status not in (403, 404, 410):
                 raise
-            if time.time() - purchase.intended_at > 0.9 * self._pace.memory:
+            if time.time() - purchase.intended_at > 0.9 * self._retries.memory:
                 return None
             raise httpx.ReadError(str(failure)) from None  # waited for
 

@@ -14,9 +14,9 @@ from PIL import Image
 from replicate.prediction import Prediction
 
 from duel.errors import DataError, GeneratorError, UserError
-from duel.generators.replicate.api import FIRST_PAGE, UNANSWERED, Account, describe
+from duel.generators.replicate.api import FIRST_PAGE, UNANSWERED, ReplicateAPI, describe
 from duel.generators.replicate.journal import Journal, Purchase
-from duel.generators.replicate.retries import Pace, Patience, RateLimit
+from duel.generators.replicate.retries import Deadline, RateLimit, RetrySettings
 from duel.generators.replicate.transport import HTTPFailure
 from duel.images import decode_image
 from duel.types import DrawnImage, Refusal
@@ -36,22 +36,22 @@ class Draw:
         self,
         key: str,
         input: dict[str, Any],
-        account: Account,
+        api: ReplicateAPI,
         journal: Journal,
         limit: RateLimit,
-        patience: Patience,
-        pace: Pace,
+        deadline: Deadline,
+        retries: RetrySettings,
     ) -> None:
         self.key = key
         self.input = input
-        self.account = account
+        self.api = api
         self.journal = journal
         self.limit = limit
-        self.patience = patience
-        self.pace = pace
+        self.deadline = deadline
+        self.retries = retries
 
     def run(self) -> DrawnImage | Refusal:
-        """Return the image. Raises GeneratorError when patience ends, UserError when no try will help."""
+        """Return the image. Raises GeneratorError when the deadline passes, UserError when no try will help."""
         purchase = self.journal.latest(self.key)
         if purchase is not None and purchase.outcome == "refused":
             return Refusal(purchase.reason)
@@ -59,12 +59,12 @@ class Draw:
         for _ in range(PREDICTIONS):
             if purchase is None:
                 purchase = self.buy()
-                self.patience.pause(self.pace.poll)
+                self.deadline.pause(self.retries.poll)
             result = self.collect(purchase)
             if result is not None:
                 return result
             purchase = None
-        raise GeneratorError(f"{self.account.model} failed {PREDICTIONS} predictions for draw {self.key[:12]}")
+        raise GeneratorError(f"{self.api.model} failed {PREDICTIONS} predictions for draw {self.key[:12]}")
 
     def resume(self, purchase: Purchase | None) -> Purchase | None:
         """Return an earlier purchase whose image may still be had. One that was drawn counts: its image was lost."""
@@ -75,10 +75,10 @@ class Draw:
     def buy(self) -> Purchase:
         """Create a prediction, written down before and after."""
         while True:
-            self.patience.wait_until(self.limit.turn())
+            self.deadline.wait_until(self.limit.turn())
             purchase = self.journal.intend(self.key)
             try:
-                return self.journal.created(purchase, self.account.create(self.input))
+                return self.journal.created(purchase, self.api.create(self.input))
             except GeneratorError:  # the deadline came before anything was sent
                 self.journal.settle(purchase, "absent")
                 raise
@@ -86,13 +86,13 @@ class Draw:
                 if failure.status < 500 and failure.status != 408:
                     self.declined(purchase, failure)
                     continue
-                self.patience.back_off(str(failure), failure.retry_after or 0.0)
+                self.deadline.back_off(str(failure), failure.retry_after or 0.0)
             except NOT_SENT as error:
                 self.journal.settle(purchase, "absent", reason=describe(error))
-                self.patience.back_off(describe(error))
+                self.deadline.back_off(describe(error))
                 continue
             except UNANSWERED as error:
-                self.patience.back_off(describe(error))
+                self.deadline.back_off(describe(error))
             found = self.find(purchase)
             if found is not None:
                 return found
@@ -101,15 +101,15 @@ class Draw:
         """Wait where the service asks to. Raises UserError where asking again would not help."""
         self.journal.settle(purchase, "absent", reason=str(failure))
         if not failure.may_pass:
-            raise self.account.explain(failure)
+            raise self.api.explain(failure)
         asked = failure.retry_after or 0.0
         self.limit.hold(asked)  # it counts for every thread
-        self.patience.back_off(str(failure), asked)
+        self.deadline.back_off(str(failure), asked)
 
     def find(self, purchase: Purchase) -> Purchase | None:
         """Look a purchase whose answer was lost up in the account's list; None when it never became a prediction."""
         age = time.time() - purchase.intended_at
-        if age > self.pace.memory:
+        if age > self.retries.memory:
             reason = "its answer was lost, and the service forgets inputs"
             self.journal.settle(purchase, "unknown", reason=reason)
             log.warning("draw %s may have been paid for before: %s; it is drawn again", self.key[:12], reason)
@@ -118,19 +118,19 @@ class Draw:
             prediction = self.look(purchase.intended_at - CLOCK_SKEW)
             if prediction is not None:
                 return self.journal.created(purchase, prediction)
-            if time.time() - purchase.intended_at > self.pace.listing:
+            if time.time() - purchase.intended_at > self.retries.listing:
                 self.journal.settle(purchase, "absent", reason="the account's list does not have it")
                 return None
-            self.patience.pause(self.pace.listing / 4, "an answer was lost; looking in the account's list")
+            self.deadline.pause(self.retries.listing / 4, "an answer was lost; looking in the account's list")
 
     def look(self, since: float) -> str | None:
         """Return the id of a prediction with this input that the journal does not know, newest first."""
         address: str | None = FIRST_PAGE
         while address is not None:
-            page = self.account.page(address)
+            page = self.api.page(address)
             known = self.journal.known([prediction["id"] for prediction in page["results"]])
             for prediction in page["results"]:
-                if prediction["id"] not in known and self.account.is_mine(prediction, self.input):
+                if prediction["id"] not in known and self.api.is_mine(prediction, self.input):
                     return str(prediction["id"])
                 if datetime.fromisoformat(prediction["created_at"]).timestamp() < since:
                     return None
@@ -139,12 +139,12 @@ class Draw:
 
     def collect(self, purchase: Purchase) -> DrawnImage | Refusal | None:
         """Wait for a prediction and read its image; None, written down, when it has none."""
-        prediction = self.account.get(purchase)
-        wait = self.pace.poll
+        prediction = self.api.get(purchase)
+        wait = self.retries.poll
         while prediction is not None and prediction.status in ("starting", "processing"):
-            self.patience.pause(wait, f"prediction {prediction.id} is {prediction.status}")
-            wait = min(1.5 * wait, 4 * self.pace.poll)
-            prediction = self.account.get(purchase)
+            self.deadline.pause(wait, f"prediction {prediction.id} is {prediction.status}")
+            wait = min(1.5 * wait, 4 * self.retries.poll)
+            prediction = self.api.get(purchase)
         if prediction is None or (prediction.status == "succeeded" and not prediction.input):
             self.lose(purchase, images=1, reason="the service has forgotten it")
             return None
@@ -155,23 +155,23 @@ class Draw:
             self.journal.settle(purchase, "refused", images_billed(prediction, otherwise=1), reason)
             return Refusal(reason)
         self.journal.settle(purchase, "failed", images_billed(prediction, otherwise=0), reason)
-        self.patience.back_off(f"prediction {prediction.id} failed: {reason}")
+        self.deadline.back_off(f"prediction {prediction.id} failed: {reason}")
         return None
 
     def receive(self, purchase: Purchase, prediction: Prediction) -> DrawnImage | None:
         """Read a prediction's image until its bytes are whole; None, written down, when the file is gone."""
         url = prediction.output[0] if isinstance(prediction.output, list) else prediction.output
         if not isinstance(url, str) or not url.startswith(("https:", "http:", "data:")):
-            raise UserError(f"{self.account.model} answers {str(url)[:80]!r}, expected an image; set generator.model")
+            raise UserError(f"{self.api.model} answers {str(url)[:80]!r}, expected an image; set generator.model")
         while True:
-            data = self.account.file(url, purchase)
+            data = self.api.file(url, purchase)
             if data is None:
                 self.lose(purchase, images_billed(prediction, otherwise=1), "its file is gone")
                 return None
             try:
                 image = DrawnImage(data, media_type(data))
             except DataError as error:
-                self.patience.back_off(f"prediction {prediction.id}: {error}")
+                self.deadline.back_off(f"prediction {prediction.id}: {error}")
             else:
                 self.journal.settle(purchase, "drawn", images_billed(prediction, otherwise=1))
                 return image

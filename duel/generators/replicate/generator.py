@@ -19,11 +19,11 @@ from replicate.client import Client
 from duel.closing import Closing
 from duel.errors import UserError
 from duel.generators.base import request_of
-from duel.generators.replicate.api import OFFICIAL, Account
+from duel.generators.replicate.api import OFFICIAL, ReplicateAPI
 from duel.generators.replicate.draw import Draw
 from duel.generators.replicate.journal import Journal
-from duel.generators.replicate.retries import Pace, Patience, RateLimit
-from duel.generators.replicate.transport import OneTry
+from duel.generators.replicate.retries import Deadline, RateLimit, RetrySettings
+from duel.generators.replicate.transport import SingleTryTransport
 from duel.randomness import stream
 from duel.types import DrawnImage, Refusal, Scalar
 
@@ -58,7 +58,7 @@ class ReplicateGenerator(Closing):
         version: str | None = None,
         parameters: Mapping[str, Scalar] | None = None,
         prompt_limit: int | None = None,
-        pace: Pace | None = None,
+        retries: RetrySettings | None = None,
         token: str | None = None,
     ) -> None:
         self._token, self.address = check_ready(token)
@@ -67,21 +67,25 @@ class ReplicateGenerator(Closing):
         self.parameters: Mapping[str, Scalar] = {**KNOWN_PARAMETERS.get(model, {}), **(parameters or {})}
         self.prompt_limit = prompt_limit or known_prompt_limit(model)
         self.journal = journal
-        self.pace = pace or Pace()
-        rate = self.pace.requests_per_minute
+        self.retries = retries or RetrySettings()
+        rate = self.retries.requests_per_minute
         self.limit = RateLimit(rate, burst=max(1, round(rate / 60)))
         self._connections = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=32))
 
     def draw(self, text: str, seed: int) -> DrawnImage | Refusal:
         """Draw `text`. Raises GeneratorError when the deadline passes, UserError when no try will help."""
         key = request_of(self, text, seed).key
-        pace = self.pace
+        retries = self.retries
         what = f"draw {key[:12]} of {self.name}"
-        patience = Patience(what, pace.deadline, pace.first_wait, pace.longest_wait, stream(seed, "replicate", key))
-        transport = OneTry(self._connections, self.address, lambda: min(pace.request, patience.remaining()))
+        deadline = Deadline(
+            what, retries.deadline, retries.first_wait, retries.longest_wait, stream(seed, "replicate", key)
+        )
+        transport = SingleTryTransport(
+            self._connections, self.address, lambda: min(retries.request, deadline.remaining())
+        )
         client = Client(self._token, base_url=self.address, transport=transport)
-        account = Account(client, self.name, self.version, patience, pace)
-        return Draw(key, self.input_of(text, seed), account, self.journal, self.limit, patience, pace).run()
+        api = ReplicateAPI(client, self.name, self.version, deadline, retries)
+        return Draw(key, self.input_of(text, seed), api, self.journal, self.limit, deadline, retries).run()
 
     def input_of(self, text: str, seed: int) -> dict[str, Any]:
         """Return a prediction's input. Seeds are 1 to 2^31 - 1: FLUX takes 0 for «choose one yourself»."""

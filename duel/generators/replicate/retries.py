@@ -1,4 +1,4 @@
-"""When the next request may go out: a rate for all threads, and the patience of one draw."""
+"""The rate limit that all requests share, and the deadline and backoff of one draw."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOTHING_YET = "no answer yet"
 
 
 @dataclass(frozen=True)
-class Pace:
+class RetrySettings:
     """Rates and waits, in seconds."""
 
     requests_per_minute: float = 600.0  # predictions created; the service's own limit
@@ -52,7 +52,7 @@ class RateLimit:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
-class Patience:
+class Deadline:
     """One deadline for a draw, and the waits between its tries.
 
     Waits after failures grow exponentially with full jitter: uniform between 0 and min(longest, first * 2^n)

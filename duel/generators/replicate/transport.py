@@ -26,7 +26,7 @@ class HTTPFailure(Exception):
         return self.status in (408, 425, 429) or self.status >= 500
 
 
-class OneTry(httpx.BaseTransport):
+class SingleTryTransport(httpx.BaseTransport):
     """Sends a request once; whoever called decides whether to try again.
 
     - `seconds()` bounds the whole exchange, body included. (The vendor's client sends a POST with no timeout.)

@@ -12,7 +12,7 @@ from tests.support.replicate_fixtures import QUICK, VERSION_OF, is_right
 
 
 def test_the_references_parameters_are_sent_and_a_seed(server, ledger):
-    with ReplicateGenerator(ledger, pace=QUICK) as generator:
+    with ReplicateGenerator(ledger, retries=QUICK) as generator:
         drawn = generator.draw("a plot", 41)
         assert (generator.name, generator.version, generator.prompt_limit) == (FLUX_SCHNELL, "official", 256)
     assert server.jobs[0].input == {
@@ -33,7 +33,7 @@ def test_a_text_that_json_or_a_database_cannot_hold_is_sent_all_the_same(server,
 
 
 def test_a_pinned_version_and_free_parameters(server, ledger):
-    made = ReplicateGenerator(ledger, COMMUNITY, VERSION_OF[COMMUNITY], {"steps": 20}, prompt_limit=77, pace=QUICK)
+    made = ReplicateGenerator(ledger, COMMUNITY, VERSION_OF[COMMUNITY], {"steps": 20}, prompt_limit=77, retries=QUICK)
     with made as generator:
         generator.draw("a plot", 0)
         assert (generator.prompt_limit, generator.version) == (77, VERSION_OF[COMMUNITY])

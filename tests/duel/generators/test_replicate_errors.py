@@ -13,7 +13,7 @@ from tests.support.replicate_fixtures import PNG, QUICK, TOKEN, is_right
 
 def test_a_wrong_token_is_said_once_and_not_shown(server, ledger, monkeypatch):
     monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_wrong")
-    with ReplicateGenerator(ledger, pace=QUICK) as generator, pytest.raises(UserError) as caught:
+    with ReplicateGenerator(ledger, retries=QUICK) as generator, pytest.raises(UserError) as caught:
         generator.draw("a plot", 7)
     assert "401" in str(caught.value)
     assert "the API token is not accepted; make one at https://" in str(caught.value)
@@ -33,7 +33,7 @@ def test_an_account_without_credit_is_told_so(server, generator):
 
 def test_parameters_that_the_model_does_not_take_are_named(server, ledger):
     with (
-        ReplicateGenerator(ledger, parameters={"num_inference_steps": 28}, pace=QUICK) as generator,
+        ReplicateGenerator(ledger, parameters={"num_inference_steps": 28}, retries=QUICK) as generator,
         pytest.raises(UserError, match=r"num_inference_steps: Must be less than or equal to 4.*generator\.parameters"),
     ):
         generator.draw("a plot", 7)
@@ -41,7 +41,7 @@ def test_parameters_that_the_model_does_not_take_are_named(server, ledger):
 
 def test_a_model_that_is_not_official_asks_for_a_version(server, ledger):
     with (
-        ReplicateGenerator(ledger, COMMUNITY, prompt_limit=77, pace=QUICK) as generator,
+        ReplicateGenerator(ledger, COMMUNITY, prompt_limit=77, retries=QUICK) as generator,
         pytest.raises(UserError, match=r"404.*pin generator\.version"),
     ):
         generator.draw("a plot", 7)
@@ -55,7 +55,7 @@ def test_no_token_is_reported_before_any_work(ledger, monkeypatch):
 
 def test_a_token_may_be_given_from_elsewhere(server, ledger, monkeypatch):
     monkeypatch.delenv("REPLICATE_API_TOKEN")
-    with ReplicateGenerator(ledger, parameters=PNG, pace=QUICK, token=f"{TOKEN}\n") as generator:
+    with ReplicateGenerator(ledger, parameters=PNG, retries=QUICK, token=f"{TOKEN}\n") as generator:
         assert is_right(generator.draw("a plot", 7), "a plot", 7)
 
 

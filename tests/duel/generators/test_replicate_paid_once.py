@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from cache.cached_generator import Studio
+from cache.cached_generator import CachedGenerator
 from cache.image_store import ImageStore
 from cache.ledger import SpendLedger
 from duel.errors import GeneratorError
 from duel.generators.replicate.generator import FLUX_SCHNELL, ReplicateGenerator
-from tests.support.replicate_fixtures import PNG, QUICK, is_right, pace
+from tests.support.replicate_fixtures import PNG, QUICK, is_right, retry_settings
 
 
 def test_a_prediction_that_outlasts_the_deadline_is_read_by_the_next_draw(server, ledger, generator):
     server.seconds = 0.8
     with (
-        ReplicateGenerator(ledger, parameters=PNG, pace=pace(deadline=0.4)) as hurried,
+        ReplicateGenerator(ledger, parameters=PNG, retries=retry_settings(deadline=0.4)) as hurried,
         pytest.raises(GeneratorError, match="is processing"),
     ):
         hurried.draw("a plot", 7)
@@ -38,7 +38,10 @@ def test_a_drawn_image_that_never_reached_the_store_is_read_again(server, genera
 
 def test_a_lost_answer_is_found_behind_many_newer_predictions(server, ledger, generator):
     server.faults.script("create", "lost")
-    with ReplicateGenerator(ledger, parameters=PNG, pace=pace(deadline=0.31)) as hurried, pytest.raises(GeneratorError):
+    with (
+        ReplicateGenerator(ledger, parameters=PNG, retries=retry_settings(deadline=0.31)) as hurried,
+        pytest.raises(GeneratorError),
+    ):
         hurried.draw("a plot", 7)
     for i in range(230):
         server.create(FLUX_SCHNELL, "hidden", {**generator.input_of(f"other {i}", 7)})
@@ -47,12 +50,12 @@ def test_a_lost_answer_is_found_behind_many_newer_predictions(server, ledger, ge
 
 
 def test_what_the_service_forgot_is_drawn_again_and_shown(server, ledger):
-    with ReplicateGenerator(ledger, parameters=PNG, pace=pace(memory=0.3)) as generator:
+    with ReplicateGenerator(ledger, parameters=PNG, retries=retry_settings(memory=0.3)) as generator:
         server.retention = 0.3
         generator.draw("drawn", 7)
         server.faults.script("create", "lost")
         server.faults.script("list", *["error"] * 100)
-        lost = ReplicateGenerator(ledger, parameters=PNG, pace=pace(deadline=0.4))
+        lost = ReplicateGenerator(ledger, parameters=PNG, retries=retry_settings(deadline=0.4))
         with lost, pytest.raises(GeneratorError):
             lost.draw("lost", 7)
         server.faults.script("list")
@@ -69,12 +72,12 @@ def test_five_in_a_hundred_of_everything(server, ledger, tmp_path):
     rates = {"throttled": 0.05, "error": 0.025, "error-after": 0.025, "hang": 0.025, "lost": 0.025}
     server.faults.rates = {**rates, "reset": 0.02, "truncated": 0.05, "empty": 0.02, "refused": 0.05, "failed": 0.02}
     texts, seeds = [f"text {i}" for i in range(300)], list(range(300))
-    made = ReplicateGenerator(ledger, parameters=PNG, pace=QUICK)
+    made = ReplicateGenerator(ledger, parameters=PNG, retries=QUICK)
     with made as generator, ImageStore(tmp_path / "images") as store:
-        studio = Studio(generator, store, concurrency=8)
-        batch = studio.draw(texts, seeds)
-        again = studio.draw(texts, seeds)
-        images = [studio.read(drawing) if drawing.key else None for drawing in batch.drawings]
+        cached = CachedGenerator(generator, store, concurrency=8)
+        batch = cached.draw(texts, seeds)
+        again = cached.draw(texts, seeds)
+        images = [cached.read(drawing) if drawing.key else None for drawing in batch.drawings]
     assert again.drawings == batch.drawings
     assert again.made == 0
     refused = [drawing for drawing in batch.drawings if drawing.refusal]
@@ -93,17 +96,17 @@ CHILD = """
     from pathlib import Path
     from cache.image_store import ImageStore
     from cache.ledger import SpendLedger
-    from cache.cached_generator import Studio
-    from duel.generators.replicate.retries import Pace
+    from cache.cached_generator import CachedGenerator
+    from duel.generators.replicate.retries import RetrySettings
     from duel.generators.replicate.generator import ReplicateGenerator
 
     print("ready", flush=True)
     sys.stdin.readline()
     folder = Path(sys.argv[1])
-    pace = Pace(requests_per_minute=60_000, deadline=20, request=5, poll=0.02, first_wait=0.02, listing=0.1)
+    retries = RetrySettings(requests_per_minute=60_000, deadline=20, request=5, poll=0.02, first_wait=0.02, listing=0.1)
     with SpendLedger(folder / "spend.sqlite", "killed") as ledger, ImageStore(folder / "images") as store:
-        with ReplicateGenerator(ledger, parameters={"output_format": "png"}, pace=pace) as generator:
-            Studio(generator, store, 8).draw([f"text {i}" for i in range(40)], list(range(40)))
+        with ReplicateGenerator(ledger, parameters={"output_format": "png"}, retries=retries) as generator:
+            CachedGenerator(generator, store, 8).draw([f"text {i}" for i in range(40)], list(range(40)))
 """
 
 

@@ -7,11 +7,11 @@ import time
 import pytest
 
 from duel.errors import GeneratorError
-from duel.generators.replicate.retries import Patience, RateLimit
+from duel.generators.replicate.retries import Deadline, RateLimit
 
 
-def patience(deadline: float = 10.0, first: float = 0.0, longest: float = 0.0) -> Patience:
-    return Patience("draw 1", deadline, first, longest, random.Random(0))
+def make_deadline(seconds: float = 10.0, first: float = 0.0, longest: float = 0.0) -> Deadline:
+    return Deadline("draw 1", seconds, first, longest, random.Random(0))
 
 
 def test_turns_come_at_the_rate_after_a_burst():
@@ -29,7 +29,7 @@ def test_threads_share_the_rate():
 
     def take() -> None:
         for _ in range(5):
-            patience().wait_until(limit.turn())
+            make_deadline().wait_until(limit.turn())
             turns.append(time.monotonic())
 
     threads = [threading.Thread(target=take) for _ in range(4)]
@@ -50,8 +50,8 @@ def test_a_hold_delays_every_later_turn():
 
 
 def test_waits_grow_up_to_the_longest_with_full_jitter():
-    patient = patience(first=1.0, longest=8.0)
-    waits = [patient.next_wait() for _ in range(200)]
+    deadline = make_deadline(first=1.0, longest=8.0)
+    waits = [deadline.next_wait() for _ in range(200)]
     bounds = [1.0, 2.0, 4.0] + [8.0] * 197
     assert all(0 <= wait <= bound for wait, bound in zip(waits, bounds, strict=True))
     assert sum(waits[3:]) / 197 == pytest.approx(4.0, abs=0.5)
@@ -59,20 +59,20 @@ def test_waits_grow_up_to_the_longest_with_full_jitter():
 
 def test_a_wait_is_at_least_what_the_service_asked_for():
     began = time.monotonic()
-    patience().back_off("429", at_least=0.15)
+    make_deadline().back_off("429", at_least=0.15)
     assert time.monotonic() - began >= 0.15
 
 
 def test_a_wait_beyond_the_deadline_is_not_begun_and_the_error_says_what_happened_last():
-    patient = patience(deadline=0.5)
+    deadline = make_deadline(seconds=0.5)
     began = time.monotonic()
     with pytest.raises(GeneratorError, match=r"no image within 0\.5 s for draw 1; last: HTTP 503: busy"):
-        patient.back_off("HTTP 503: busy", at_least=60)
+        deadline.back_off("HTTP 503: busy", at_least=60)
     assert time.monotonic() - began < 0.1
 
 
 def test_no_time_left_is_an_error():
-    patient = patience(deadline=0.01)
+    deadline = make_deadline(seconds=0.01)
     time.sleep(0.02)
     with pytest.raises(GeneratorError, match="last: no answer yet"):
-        patient.remaining()
+        deadline.remaining()

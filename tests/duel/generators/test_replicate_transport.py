@@ -8,7 +8,7 @@ from email.utils import formatdate
 import httpx
 import pytest
 
-from duel.generators.replicate.transport import HTTPFailure, OneTry, retry_after
+from duel.generators.replicate.transport import HTTPFailure, SingleTryTransport, retry_after
 from duel.testing.serving import Handler, Server
 
 TOKEN = "r8_secret"
@@ -42,7 +42,7 @@ def server() -> Iterator[Server]:
 def client(server: Server, seconds: float = 5.0, origin: str | None = None) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with httpx.HTTPTransport() as connections:
-        transport = OneTry(connections, origin or server.url, lambda: seconds)
+        transport = SingleTryTransport(connections, origin or server.url, lambda: seconds)
         with httpx.Client(transport=transport, base_url=server.url, headers=headers) as connected:
             yield connected
 

@@ -7,7 +7,7 @@ import pytest
 
 from duel.errors import GeneratorError
 from duel.generators.replicate.generator import ReplicateGenerator
-from tests.support.replicate_fixtures import PNG, pace
+from tests.support.replicate_fixtures import PNG, retry_settings
 
 
 def test_retry_after_is_honoured_by_every_thread(server, generator):
@@ -33,7 +33,7 @@ def test_a_wait_longer_than_the_deadline_ends_the_draw_at_once(server, ledger):
     server.faults.rates = {"throttled": 1.0}
     began = time.monotonic()
     with (
-        ReplicateGenerator(ledger, pace=pace(deadline=2)) as generator,
+        ReplicateGenerator(ledger, retries=retry_settings(deadline=2)) as generator,
         pytest.raises(GeneratorError, match=r"no image within 2 s for draw .* last: HTTP 429: Request was throttled"),
     ):
         generator.draw("a plot", 7)
@@ -45,7 +45,7 @@ def test_a_service_that_is_down_ends_at_the_deadline_with_what_happened_last(ser
     server.faults.rates = {fault: 1.0}
     began = time.monotonic()
     with (
-        ReplicateGenerator(ledger, pace=pace(deadline=1.2)) as generator,
+        ReplicateGenerator(ledger, retries=retry_settings(deadline=1.2)) as generator,
         pytest.raises(GeneratorError, match="HTTP 500" if fault == "error" else "ReadTimeout"),
     ):
         generator.draw("a plot", 7)
@@ -56,7 +56,7 @@ def test_a_service_that_is_down_ends_at_the_deadline_with_what_happened_last(ser
 def test_a_service_that_nobody_hears_ends_at_the_deadline(server, ledger, monkeypatch):
     monkeypatch.setenv("REPLICATE_BASE_URL", "http://127.0.0.1:9")
     with (
-        ReplicateGenerator(ledger, pace=pace(deadline=0.5)) as generator,
+        ReplicateGenerator(ledger, retries=retry_settings(deadline=0.5)) as generator,
         pytest.raises(GeneratorError, match="ConnectError"),
     ):
         generator.draw("a plot", 7)
@@ -64,7 +64,7 @@ def test_a_service_that_nobody_hears_ends_at_the_deadline(server, ledger, monkey
 
 
 def test_creations_keep_to_the_rate(server, ledger):
-    made = ReplicateGenerator(ledger, parameters=PNG, pace=pace(requests_per_minute=1200))
+    made = ReplicateGenerator(ledger, parameters=PNG, retries=retry_settings(requests_per_minute=1200))
     with made as generator, ThreadPoolExecutor(8) as pool:
         list(pool.map(generator.draw, [f"text {i}" for i in range(40)], range(40)))
     created = [job.created for job in server.jobs]
