@@ -1,0 +1,68 @@
+"""Typed records on disk: a frozen dataclass and its schema number, as one JSON object, written whole and read strictly.
+
+A record's class says which schema it writes. A file of an older schema is brought up to date by the class, or refused
+by name; a file of a newer one is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import cattrs
+from cattrs.errors import BaseValidationError
+
+from artifacts.run import files
+from duel.errors import RunError
+
+BEFORE_SCHEMAS = 1  # the schema of files that name none: they were written before version 0.1.0
+_converter = cattrs.Converter(forbid_extra_keys=True)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of what is kept as one JSON file; subclasses are frozen dataclasses of fields that JSON has."""
+
+    SCHEMA: ClassVar[int]
+
+    @classmethod
+    def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
+        """Return the fields of a file of an older `schema` in today's form; None where that cannot be done."""
+        del content, schema
+        return None
+
+
+R = TypeVar("R", bound=Record)
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write the record as indented JSON with its schema number first; raises ValueError for NaN and infinity."""
+    files.write_json(path, {"schema": record.SCHEMA, **_converter.unstructure(record)})
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Return the record that `write_record` wrote.
+
+    Raises RunError naming the file when it is missing, damaged, of another shape, or of a schema that is not read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema = content.pop("schema", BEFORE_SCHEMAS)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise RunError(f"cannot read {path}: {error}; expected a JSON object that Duel wrote") from None
+    if schema != kind.SCHEMA:
+        older = isinstance(schema, int) and schema < kind.SCHEMA
+        upgraded = kind.upgrade(content, schema) if older else None
+        if upgraded is None:
+            raise RunError(
+                f"{path} has schema {schema!r}, this version of Duel reads {kind.SCHEMA}; read it with the version "
+                "that wrote it, named in versions.json of its run"
+            )
+        content = upgraded
+    try:
+        return _converter.structure(content, kind)
+    except BaseValidationError as error:
+        faults = "; ".join(cattrs.transform_error(error))
+        raise RunError(f"cannot read {path}: {faults}; expected a {kind.__name__} of schema {kind.SCHEMA}") from None
