@@ -85,7 +85,7 @@ def _last_failure(sessions: list[Session], owner: str | None) -> str:
 
 
 def _how_to_go_on(run: RunDirectory, complete: bool, owner: str | None) -> str:
-    state = run.path.parent.parent
+    state = run.state.path.absolute()
     name = run.name if state == Path("state").absolute() else f"{run.name} --state {state}"
     if owner:
         return "it is going on"

@@ -22,6 +22,7 @@ from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_metrics
 from benchmarks.learning import ARMS, machine, settings_of, train_run
 from duel.settings import Settings
+from duel.state import StateDirectory
 
 EVERY = 30  # rounds between evaluations; training does not depend on it
 
@@ -62,13 +63,13 @@ def train_to_draws(seed: int, draws: int, state: Path) -> RunDirectory:
     name = f"equal-alone-{seed}"
     arm = settings("base alone", seed, 1)
     asked: list[int] = []
-    if RunDirectory.exists(state, name):
-        asked = draws_by_round(RunDirectory.read(state, name))
+    if RunDirectory.exists(StateDirectory(state), name):
+        asked = draws_by_round(RunDirectory.read(StateDirectory(state), name))
     while sum(asked) < draws:
         most = max(asked[-10:], default=arm.images_per_round * arm.sampling.group_size)
         rounds = len(asked) + math.ceil((draws - sum(asked)) / most)
         asked = draws_by_round(train_run(name, settings("base alone", seed, rounds), state))
-    return RunDirectory.read(state, name)
+    return RunDirectory.read(StateDirectory(state), name)
 
 
 def draws_asked(run: RunDirectory) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 from artifacts.run.directory import RunDirectory
 from duel.profile import override, read_profile, read_settings
 from duel.settings import Settings
+from duel.state import StateDirectory
 from duel.statistics import Interval, mean_interval, paired_interval
 from flows.cli import PREFECT_DEFAULTS
 from flows.profiles import profile_path
@@ -60,7 +61,7 @@ def train_run(run: str, settings: Settings, state: Path) -> RunDirectory:
 
     prepare(settings, state)
     train(settings, run, state)
-    return RunDirectory.read(state, run)
+    return RunDirectory.read(StateDirectory(state), run)
 
 
 def settings_of(dotted: dict[str, Any]) -> Settings:

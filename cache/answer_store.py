@@ -27,7 +27,7 @@ class AnswerStore(Closing):
 
         An exception of `ask` passes through and stores nothing. Raises DataError when the entry is no answer.
         """
-        entry, _ = self._blobs.get_or_make(key, lambda: Entry(KIND, JSON, ask().encode("utf-8", "surrogatepass")))
+        entry = self._blobs.get_or_make(key, lambda: Entry(KIND, JSON, ask().encode("utf-8", "surrogatepass")))
         if (entry.kind, entry.media_type) != (KIND, JSON):
             raise DataError(f"entry {key} of {self._blobs.directory} is no answer; is it an image store?")
         return entry.body.decode("utf-8", "surrogatepass")

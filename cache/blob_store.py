@@ -31,6 +31,7 @@ class Entry:
     kind: str  # what the bytes are to the store above, e.g. image or refusal
     media_type: str  # e.g. image/png
     body: bytes
+    origin: str = ""  # who stored it first, e.g. `run/round/stage`; empty: not said
 
 
 class BlobStore(Closing):
@@ -68,22 +69,21 @@ class BlobStore(Closing):
         packed = pack(_checked(key), entry)
         self._owner.submit(_write, self._cache, key, packed).result()
 
-    def get_or_make(self, key: str, make: Callable[[], Entry]) -> tuple[Entry, bool]:
-        """Return what is stored under `key`, calling `make` first if nothing is, and whether it was called.
+    def get_or_make(self, key: str, make: Callable[[], Entry]) -> Entry:
+        """Return what is stored under `key`, calling `make` first if nothing is.
 
         Of several threads or processes that want one key, one calls `make` and the others wait for it. An exception
         of `make` passes through, stores nothing, and lets the next one try.
         """
         found = self.get(key)
         if found is not None:
-            return found, False
+            return found
         with self._locked(key):
             found = self.get(key)
-            if found is not None:
-                return found, False
-            made = make()
-            self.put(key, made)
-            return made, True
+            if found is None:
+                found = make()
+                self.put(key, found)
+            return found
 
     def __len__(self) -> int:
         """Return how many entries are stored, damaged ones included."""
@@ -141,7 +141,8 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type 
 
 def pack(key: str, entry: Entry) -> bytes:
     """Return an entry as bytes: SHA-256 of all that follows, a line of JSON, and the body as it came."""
-    header = json.dumps({"key": key, "kind": entry.kind, "media_type": entry.media_type}).encode() + b"\n"
+    fields = {"key": key, "kind": entry.kind, "media_type": entry.media_type, "origin": entry.origin}
+    header = json.dumps(fields).encode() + b"\n"
     return hashlib.sha256(header + entry.body).hexdigest().encode() + b"\n" + header + entry.body
 
 
@@ -154,7 +155,7 @@ def unpack(key: str, packed: bytes) -> Entry | None:
     header = json.loads(head)
     if header["key"] != key:
         return None
-    return Entry(header["kind"], header["media_type"], body)
+    return Entry(header["kind"], header["media_type"], body, header.get("origin", ""))
 
 
 def _open_cache(directory: Path) -> diskcache.Cache:

@@ -22,7 +22,7 @@ class DrawBatch:
 
     drawings: list[Drawing]
     asked: int  # distinct requests
-    made: int  # of these, drawn now; the others were in the store
+    made: int  # of these, drawn for this origin, now or by an earlier try; the others were in the store
 
 
 class CachedGenerator:
@@ -33,8 +33,15 @@ class CachedGenerator:
         self.store = store
         self.concurrency = concurrency
 
-    def draw(self, texts: Sequence[str], seeds: Sequence[int]) -> DrawBatch:
+    @property
+    def prompt_limit(self) -> int:
+        """Text tokens that the generator reads."""
+        return self.generator.prompt_limit
+
+    def draw(self, texts: Sequence[str], seeds: Sequence[int], origin: str) -> DrawBatch:
         """Draw each text with the seed beside it; equal requests are one draw.
+
+        `origin` names who asks, as `run/round/stage`, and is the same in every try of it.
 
         When some draws fail, the others are finished and stored first, so that a retry draws only what is
         missing. Raises GeneratorError saying how many are missing, or the first error of another kind.
@@ -42,11 +49,13 @@ class CachedGenerator:
         requests = [request_of(self.generator, text, seed) for text, seed in zip(texts, seeds, strict=True)]
         distinct = {request.key: request for request in requests}
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="draw") as pool:
-            futures = {key: pool.submit(self._draw_once, key, request) for key, request in distinct.items()}
+            futures = {key: pool.submit(self._draw_once, key, request, origin) for key, request in distinct.items()}
             _finish(futures.values())
         results = {key: future.result() for key, future in futures.items()}
         drawings = [_drawing(request, results[request.key][0]) for request in requests]
-        return DrawBatch(drawings, asked=len(distinct), made=sum(made for _, made in results.values()))
+        return DrawBatch(
+            drawings, asked=len(distinct), made=sum(drawn_for == origin for _, drawn_for in results.values())
+        )
 
     def read(self, drawing: Drawing) -> DrawnImage:
         """Return the image of a drawing that was not refused; one that the store lost, or holds damaged, is redrawn.
@@ -73,16 +82,16 @@ class CachedGenerator:
         if request.key != key:
             raise DataError(f"{lost}, and {self.generator.name} did not draw it; start a run of another name")
         log.warning("%s; it is drawn again", lost)
-        redrawn, _ = self._draw_once(key, request)
+        redrawn, _ = self._draw_once(key, request, "")
         if isinstance(redrawn, Refusal):
             raise DataError(f"{lost}, and {self.generator.name} refuses it now; start a run of another name")
         return redrawn
 
-    def _draw_once(self, key: str, request: DrawRequest) -> tuple[DrawnImage | Refusal, bool]:
-        return self.store.draw_once(key, lambda: self.generator.draw(request.text, request.seed))
+    def _draw_once(self, key: str, request: DrawRequest, origin: str) -> tuple[DrawnImage | Refusal, str]:
+        return self.store.draw_once(key, lambda: self.generator.draw(request.text, request.seed), origin)
 
 
-def _finish(futures: Iterable[Future[tuple[DrawnImage | Refusal, bool]]]) -> None:
+def _finish(futures: Iterable[Future[tuple[DrawnImage | Refusal, str]]]) -> None:
     asked = list(futures)
     try:
         wait(asked)

@@ -30,14 +30,18 @@ class ImageStore(Closing):
         """Store `result` under `key`; it survives the death of this process from the moment this returns."""
         self._blobs.put(key, to_entry(result))
 
-    def draw_once(self, key: str, draw: Callable[[], DrawnImage | Refusal]) -> tuple[DrawnImage | Refusal, bool]:
-        """Return what is stored under `key`, calling `draw` first if nothing is, and whether it was called.
+    def draw_once(
+        self, key: str, draw: Callable[[], DrawnImage | Refusal], origin: str = ""
+    ) -> tuple[DrawnImage | Refusal, str]:
+        """Return what is stored under `key`, calling `draw` first if nothing is, and the origin it was stored with.
 
-        Of several threads or processes that want one key, one draws and the others wait for it. An exception
-        of `draw` passes through, stores nothing, and lets the next one try.
+        `origin` says who asks, as `run/round/stage`, and is kept with what is drawn now: whoever finds its own origin
+        knows that the image was drawn for it, also when a retry or another process finds it. Of several threads or
+        processes that want one key, one draws and the others wait for it. An exception of `draw` passes through,
+        stores nothing, and lets the next one try.
         """
-        entry, drawn = self._blobs.get_or_make(key, lambda: to_entry(draw()))
-        return from_entry(entry), drawn
+        entry = self._blobs.get_or_make(key, lambda: to_entry(draw(), origin))
+        return from_entry(entry), entry.origin
 
     def __len__(self) -> int:
         """Return how many entries are stored, damaged ones included."""
@@ -48,12 +52,12 @@ class ImageStore(Closing):
         self._blobs.close()
 
 
-def to_entry(result: DrawnImage | Refusal) -> Entry:
+def to_entry(result: DrawnImage | Refusal, origin: str = "") -> Entry:
     """Return what is stored for an image or a refusal."""
     if isinstance(result, DrawnImage):
-        return Entry("image", result.media_type, result.data)
+        return Entry("image", result.media_type, result.data, origin)
     if isinstance(result, Refusal):
-        return Entry("refusal", "text/plain", result.reason.encode("utf-8", "surrogatepass"))
+        return Entry("refusal", "text/plain", result.reason.encode("utf-8", "surrogatepass"), origin)
     raise TypeError(f"the image store holds DrawnImage and Refusal, got {type(result).__name__}")
 
 

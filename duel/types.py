@@ -99,6 +99,14 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class DrawnGroups:
+    """The drawings of a stage, group by group, and how many of them were drawn for it rather than found."""
+
+    drawings: list[list[Drawing]]  # (I, G)
+    made: int  # images; those that an earlier try of the stage drew count too
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One way around the loop: an original, its description, and what was redrawn from it.
 
@@ -145,6 +153,15 @@ class RoundRecord:
 
 
 @dataclass(frozen=True)
+class PlayedRound:
+    """A round's record, and what may differ between two equal runs: times, and what the store held already."""
+
+    record: RoundRecord
+    seconds: dict[str, float]  # by stage
+    draws_made: int  # of `record.draws_asked`, images drawn for this round rather than found
+
+
+@dataclass(frozen=True)
 class ProxyMeasured:
     """The players measured after some rounds, under fixed seeds; None for a player that does not train."""
 
@@ -152,6 +169,7 @@ class ProxyMeasured:
     base: dict[str, Any] | None
     adversary: dict[str, Any] | None
     draws_asked: int
+    draws_made: int
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from typing import Any
 from duel.errors import DuelError, SettingsError, UserError
 from duel.profile import fields_of, override, read_profile, read_settings
 from duel.settings import Settings
+from duel.state import StateDirectory
 from flows.profiles import profile_names, profile_path
 from flows.signals import SAID, stoppable
-from flows.state import state_directory
 
 # Read by Prefect when it is imported. The recorder's batches keep a process that ends from losing task runs.
 PREFECT_DEFAULTS = {
@@ -60,12 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_command(options: argparse.Namespace) -> None:
     """Read the settings, then do what the command says."""
     if options.command == "status":
-        say_status(options.state, options.run)
+        say_status(StateDirectory(options.state), options.run)
         return
     settings = Settings() if options.command == "demo" else settings_of(options)
     from flows import commands  # torch and Prefect take seconds to import: not before the settings are right
 
-    state: Path = options.state
+    state = StateDirectory(options.state)
     if options.command == "demo":
         commands.demo(state)
     elif options.command == "prepare":
@@ -78,7 +78,7 @@ def run_command(options: argparse.Namespace) -> None:
         commands.report(settings, options.run, options.compare, state)
 
 
-def say_status(state: Path, run: str) -> None:
+def say_status(state: StateDirectory, run: str) -> None:
     """Print where a run stands; asks neither Prefect nor a service."""
     from artifacts.run.directory import RunDirectory
     from artifacts.status import status_lines
@@ -105,9 +105,10 @@ def stored_settings(options: argparse.Namespace) -> dict[str, Any] | None:
         return None
     from artifacts.run.directory import RunDirectory
 
-    if options.command == "train" and not RunDirectory.exists(options.state, options.run):
+    state = StateDirectory(options.state)
+    if options.command == "train" and not RunDirectory.exists(state, options.run):
         return None
-    return RunDirectory.read(options.state, options.run).settings.model_dump(mode="json")
+    return RunDirectory.read(state, options.run).settings.model_dump(mode="json")
 
 
 UNSET: Any = object()
@@ -164,7 +165,7 @@ def add_command(
     command.add_argument(
         "--state",
         type=Path,
-        default=state_directory(),
+        default=StateDirectory.default().path,
         help="folder that holds data, images and runs (default: $DUEL_STATE or ./state)",
     )
     if not settings:

@@ -1,7 +1,6 @@
 """What each command does: check what can be checked at once, call the flow, say where to look."""
 
 import math
-from pathlib import Path
 
 from artifacts.evaluation.console import DIFFERENCE, comparison_lines, evaluation_lines
 from artifacts.report.html import summary_lines
@@ -9,6 +8,7 @@ from artifacts.run.directory import RunDirectory
 from duel.errors import SettingsError
 from duel.profile import read_profile, read_settings
 from duel.settings import Settings
+from duel.state import StateDirectory
 from flows import evaluate as evaluate_flow
 from flows import prepare as prepare_flow
 from flows import report as report_flow
@@ -23,19 +23,19 @@ from tasks.services import check_generator, check_judge
 DEMO, ARM = "demo", "demo-no-adversary"
 
 
-def prepare(settings: Settings, state: Path) -> None:
+def prepare(settings: Settings, state: StateDirectory) -> None:
     """Get the data set ready."""
-    print(f"data set: {prepare_flow.prepare(settings, state)}")
+    print(f"data set: {prepare_flow.prepare(settings, state.path)}")
 
 
-def train(settings: Settings, run: str, state: Path) -> None:
+def train(settings: Settings, run: str, state: StateDirectory) -> None:
     """Train, or go on training."""
     evaluation_questions(settings.evaluation, open_dataset(settings.data, state))
     check_generator(settings.generator)
     check_models(settings)
     RunDirectory.open(state, run, settings).close()
-    train_flow.train(settings, run, state)
-    print(f"run: {state / 'runs' / run}; next: duel evaluate --run {run}, duel report --run {run}")
+    train_flow.train(settings, run, state.path)
+    print(f"run: {state.run(run)}; next: duel evaluate --run {run}, duel report --run {run}")
 
 
 def check_models(settings: Settings) -> None:
@@ -49,7 +49,9 @@ def check_models(settings: Settings) -> None:
     check_embedder(settings.models, hub_token)
 
 
-def evaluate(settings: Settings, run: str, state: Path, compare: str | None = None, power: str | None = None) -> None:
+def evaluate(
+    settings: Settings, run: str, state: StateDirectory, compare: str | None = None, power: str | None = None
+) -> None:
     """Measure pass@1 of every checkpoint and say what that shows, alone or against another run.
 
     With `compare` or `power`, nothing is started when everything is measured already.
@@ -62,7 +64,7 @@ def evaluate(settings: Settings, run: str, state: Path, compare: str | None = No
     if waiting:
         check_judge(settings.judge)
     if waiting or (compare is None and power is None):
-        ended = evaluate_flow.evaluate(settings, run, state, return_state=True)
+        ended = evaluate_flow.evaluate(settings, run, state.path, return_state=True)
         ended.result()  # raises what the flow raised
         print(ended.message)
     lines = comparison_lines(directory, other, difference) if other else evaluation_lines(directory, difference)
@@ -81,14 +83,14 @@ def read_difference(text: str) -> float:
     return value
 
 
-def report(settings: Settings, run: str, compare: str | None, state: Path) -> None:
+def report(settings: Settings, run: str, compare: str | None, state: StateDirectory) -> None:
     """Write plots and report."""
     if compare is not None:
         RunDirectory.read(state, compare)
-    print(f"report: {report_flow.report(settings, run, compare, state)}")
+    print(f"report: {report_flow.report(settings, run, compare, state.path)}")
 
 
-def demo(state: Path) -> None:
+def demo(state: StateDirectory) -> None:
     """Run everything offline: the duel, the arm without adversary, evaluation of both, report."""
     settings = profile("offline")
     prepare(settings, state)

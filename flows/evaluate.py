@@ -15,9 +15,9 @@ from artifacts.run.directory import RunDirectory
 from duel.data.dataset import Dataset
 from duel.errors import DuelError
 from duel.settings import Settings
+from duel.state import StateDirectory
 from duel.types import Completion, Grade, Question
 from flows.progress import progress_bar
-from flows.state import state_directory
 from tasks.context import EvaluationContext, open_evaluation
 from tasks.evaluating import answer_questions, development_figures, evaluation_questions, grade_answers
 from tasks.preparing import open_dataset
@@ -37,7 +37,7 @@ def evaluate(settings: Settings | None = None, run: str | None = None, state: Pa
     Without `run`, all runs; without `settings`, by each run's own. Where there is nothing new, no model is loaded
     and no judge asked.
     """
-    folder = state_directory(state)
+    folder = StateDirectory.default(state)
     names = [run] if run is not None else RunDirectory.names(folder)
     said, broken = [], False
     for name in names:
@@ -48,11 +48,11 @@ def evaluate(settings: Settings | None = None, run: str | None = None, state: Pa
                 raise
             said.append(f"{name}: {error}")
             broken = True
-    message = "; ".join(said) or f"there is no run in {folder}"
+    message = "; ".join(said) or f"there is no run in {folder.path}"
     return Failed(message=message) if broken else Completed(message=message)
 
 
-def evaluate_run(settings: Settings | None, run: str, state: Path) -> int:
+def evaluate_run(settings: Settings | None, run: str, state: StateDirectory) -> int:
     """Evaluate one run; return how many checkpoints were new."""
     directory = RunDirectory.read(state, run, settings)
     dataset = open_dataset(directory.settings.data, state)
@@ -65,7 +65,7 @@ def evaluate_run(settings: Settings | None, run: str, state: Path) -> int:
 
 
 def examine(
-    run: RunDirectory, dataset: Dataset, questions: list[Question], waiting: list[Checkpoint], state: Path
+    run: RunDirectory, dataset: Dataset, questions: list[Question], waiting: list[Checkpoint], state: StateDirectory
 ) -> None:
     """Put the questions to each of the checkpoints, and record what it answered; the bar counts answers."""
     apart = development_figures(run.settings.evaluation, dataset)
@@ -91,9 +91,9 @@ def question_base(
     grades: list[list[Grade]] = []
     for start in range(0, len(questions), size):
         batch = questions[start : start + size]
-        given = answer_questions(context, rounds, batch)
+        given = answer_questions(context, rounds, batch).value
         answers += given
-        grades += grade_answers(context, rounds, batch, given)
+        grades += grade_answers(context, rounds, batch, given).value
         bar.update(sum(len(row) for row in given))
     return answers, grades
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from prefect import flow
 
 from duel.settings import Settings
-from flows.state import state_directory
+from duel.state import StateDirectory
 from tasks.preparing import dataset_root, prepare_dataset
 
 
 @flow(name="prepare")
 def prepare(settings: Settings, state: Path | None = None) -> str:
     """Write, download or check the data set; return where it lies. What is there already is kept."""
-    folder = state_directory(state)
+    folder = StateDirectory.default(state)
     prepare_dataset(settings.data, folder)
     return str(dataset_root(settings.data, folder))

@@ -6,7 +6,7 @@ from prefect import flow
 
 from artifacts.run.directory import RunDirectory
 from duel.settings import Settings
-from flows.state import state_directory
+from duel.state import StateDirectory
 from tasks.recording import record_results
 from tasks.reporting import write_run_report
 
@@ -14,6 +14,6 @@ from tasks.reporting import write_run_report
 @flow(name="report", flow_run_name="{run}")
 def report(settings: Settings | None, run: str, compare: str | None = None, state: Path | None = None) -> str:
     """Draw the plots of a run, alone or against another run, and write its report; return where it lies."""
-    folder = state_directory(state)
+    folder = StateDirectory.default(state)
     record_results(RunDirectory.read(folder, run, settings))
     return str(write_run_report(settings, run, compare, folder))

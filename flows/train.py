@@ -1,14 +1,15 @@
 """The training flow: rounds in strict order, each prompting, drawing, describing, redrawing, scoring, learning."""
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from tqdm import tqdm
 
 from duel.schedule import chapters, player_of
 from duel.settings import Settings
-from duel.types import Completion, Drawing, RoundRecord
-from flows.state import state_directory
+from duel.state import StateDirectory
+from duel.types import PlayedRound, RoundRecord
 from tasks.context import TrainingContext, open_training
 from tasks.drawing import choose_originals, draw, draws_asked
 from tasks.evaluating import evaluate_players
@@ -16,13 +17,14 @@ from tasks.learning import learn
 from tasks.publishing import publish_progress, publish_run
 from tasks.recording import record_evaluation, record_round, save_checkpoint
 from tasks.scoring import score, to_groups
+from tasks.stages import Measured
 from tasks.writing import describe_drawings, write_prompts
 
 
 @flow(name="train", flow_run_name="{run}")
 def train(settings: Settings, run: str, state: Path | None = None) -> None:
     """Train the players round by round; a run that exists is resumed where it stopped, however it stopped."""
-    with open_training(settings, run, state_directory(state)) as context:
+    with open_training(settings, run, StateDirectory.default(state)) as context:
         for start, stop in chapters(context.resume(), settings.rounds):
             play_chapter(context, start, stop)
             if stop == settings.rounds:
@@ -37,18 +39,17 @@ def play_chapter(context: TrainingContext, start: int, stop: int) -> None:
     for round in tqdm(range(start, stop), context.run.name, initial=start, total=settings.rounds):
         if round % settings.evaluation.every == 0:
             keep_state(context, round)
-        record = play_round(context, round)
-        record_round(context, round, record)
+        record_round(context, round, play_round(context, round))
         publish_progress(context, round + 1)
 
 
 def keep_state(context: TrainingContext, rounds: int) -> None:
     """Measure the players after `rounds` rounds under fixed seeds, and keep them."""
-    record_evaluation(context, evaluate_players(context, rounds, context.settings.evaluation))
+    record_evaluation(context, evaluate_players(context, rounds, context.settings.evaluation).value)
     save_checkpoint(context, rounds)
 
 
-def play_round(context: TrainingContext, round: int) -> RoundRecord:
+def play_round(context: TrainingContext, round: int) -> PlayedRound:
     """Play one round and let its player learn from it.
 
     A base round has one original per group and G descriptions of it; an adversary round has G prompts per
@@ -59,18 +60,23 @@ def play_round(context: TrainingContext, round: int) -> RoundRecord:
     group_size = settings.sampling.group_size  # G
     per_input, per_image = (1, group_size) if player == "base" else (group_size, 1)
 
-    prompts: list[list[Completion]] = []
-    originals: list[list[Drawing]]  # (I, per_input)
+    stages: list[Measured[Any]] = []
     if settings.originals == "adversary":
         prompts = write_prompts(context, round, per_input)  # (I, per_input)
-        originals = draw(context, round, prompts, label="draw_originals")
+        drawn = draw(context, round, prompts.value, label="draw_originals")  # (I, per_input)
+        originals, stages = drawn.value, [prompts, drawn]
     else:
-        originals = choose_originals(context, round)
-    descriptions = describe_drawings(context, round, originals, per_image)  # (I, G)
-    reconstructions = draw(context, round, descriptions, label="draw_reconstructions")  # (I, G)
-    attempts = score(context, round, originals, reconstructions, player)  # (I, G)
+        originals = choose_originals(context, round)  # (I, 1)
+    descriptions = describe_drawings(context, round, originals.drawings, per_image)  # (I, G)
+    redrawn = draw(context, round, descriptions.value, label="draw_reconstructions")  # (I, G)
+    attempts = score(context, round, originals.drawings, redrawn.value.drawings, player)  # (I, G)
 
-    groups = to_groups(descriptions if player == "base" else prompts, attempts)
+    groups = to_groups(descriptions.value if player == "base" else prompts.value, attempts.value)
     update = learn(context, round, player, groups)
-    drawn = (originals, reconstructions) if prompts else (reconstructions,)
-    return RoundRecord(round, player, groups, update, draws_asked(*drawn))
+    asked = draws_asked(*(stage.value.drawings for stage in (*stages[1:], redrawn)))
+    stages += [descriptions, redrawn, attempts, update]
+    return PlayedRound(
+        RoundRecord(round, player, groups, update.value, asked),
+        seconds={stage.stage: stage.seconds for stage in stages},
+        draws_made=originals.made + redrawn.value.made,
+    )

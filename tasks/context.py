@@ -19,6 +19,7 @@ from cache.image_store import ImageStore
 from duel.data.dataset import SUFFIXES, Dataset
 from duel.judges.base import Judge
 from duel.settings import Settings
+from duel.state import StateDirectory
 from duel.types import Drawing, Player
 from tasks.credentials import find_hub_token, model_names, opened
 from tasks.preparing import open_dataset
@@ -35,7 +36,7 @@ class StageContext:
     Prefect does not walk into a plain class, and with slots alone it cannot store one as a flow's parameter either.
     """
 
-    __slots__ = ("dataset", "players", "run", "seconds", "settings")
+    __slots__ = ("dataset", "players", "run", "settings")
 
     def __init__(
         self, settings: Settings, run: RunDirectory, dataset: Dataset, players: Mapping[Player, Policy]
@@ -44,13 +45,12 @@ class StageContext:
         self.run = run
         self.dataset = dataset
         self.players = players
-        self.seconds: dict[str, float] = {}  # stage -> seconds, of the round under way
 
 
 class TrainingContext(StageContext):
     """The live things of a training run."""
 
-    __slots__ = ("draws_made", "embedder", "generator", "max_new_tokens", "progress")
+    __slots__ = ("embedder", "generator", "max_new_tokens", "progress")
 
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, generator: CachedGenerator) -> None:
         from duel.embedder import load_embedder
@@ -59,8 +59,7 @@ class TrainingContext(StageContext):
         super().__init__(settings, run, dataset, load_policies(settings, hub_token=hub_token))
         self.generator = generator
         self.embedder = load_embedder(settings.models, hub_token)
-        self.max_new_tokens = min(settings.sampling.max_new_tokens, generator.generator.prompt_limit)
-        self.draws_made = 0  # of the round under way
+        self.max_new_tokens = min(settings.sampling.max_new_tokens, generator.prompt_limit)
         self.progress: UUID | None = None  # of the progress bar in the Prefect UI
 
     def resume(self) -> int:
@@ -92,19 +91,19 @@ class EvaluationContext(StageContext):
 
 
 @contextmanager
-def open_training(settings: Settings, run: str, state: Path) -> Iterator[TrainingContext]:
+def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterator[TrainingContext]:
     """Open a run for training, alone: create it, or continue it, whatever became of who had it before."""
     dataset = open_dataset(settings.data, state)
     with open_generator(settings, run, state) as generator, RunDirectory.open(state, run, settings) as directory:
         settle_dead_sessions(directory)
-        with keep_session(directory, "train"), ImageStore(state / "images") as store:
+        with keep_session(directory, "train"), ImageStore(state.images) as store:
             # A generator that draws in batches is filled by as many draws at once.
             at_once = max(settings.generator.concurrency, settings.generator.batch_size)
             yield TrainingContext(settings, directory, dataset, CachedGenerator(generator, store, at_once))
 
 
 @contextmanager
-def open_evaluation(run: RunDirectory, dataset: Dataset, state: Path) -> Iterator[EvaluationContext]:
+def open_evaluation(run: RunDirectory, dataset: Dataset, state: StateDirectory) -> Iterator[EvaluationContext]:
     """Load the base of a run to evaluate it, beside a training that may be under way."""
     with keep_session(run, "evaluate"), open_judge(run.settings.judge, dataset.root, state) as judge:
         yield EvaluationContext(run.settings, run, dataset, judge)

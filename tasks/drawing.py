@@ -2,7 +2,7 @@
 
 from duel.randomness import draw_seed
 from duel.schedule import images_of_turn, turns_before
-from duel.types import Completion, Drawing
+from duel.types import Completion, Drawing, DrawnGroups
 from tasks.context import TrainingContext
 from tasks.stages import stage
 from tasks.writing import NOTHING_TO_DESCRIBE
@@ -11,34 +11,33 @@ NO_ORIGINAL = Drawing(text="", seed=0, key=None, refusal="its original was refus
 
 
 @stage("draw", retries=3)
-def draw(
-    context: TrainingContext, round: int, completions: list[list[Completion]], *, label: str
-) -> list[list[Drawing]]:
+def draw(context: TrainingContext, round: int, completions: list[list[Completion]], *, label: str) -> DrawnGroups:
     """Draw every completion of every group, (I, G). A group shares its seed: equal texts are one draw.
 
     What is in the store is not drawn again, so that a retry draws only what is missing.
     """
-    return draw_groups(context, completions, round, label)
+    return draw_groups(context, completions, f"round-{round:04d}/{label}", round, label)
 
 
 def draw_groups(
-    context: TrainingContext, completions: list[list[Completion]], *names: int | str
-) -> list[list[Drawing]]:
-    """Draw completions with one seed per group from the stream `names`."""
+    context: TrainingContext, completions: list[list[Completion]], purpose: str, *names: int | str
+) -> DrawnGroups:
+    """Draw completions with one seed per group from the stream `names`; `purpose` says which stage they are for."""
     flat = [(c, draw_seed(context.settings.seed, *names, i)) for i, group in enumerate(completions) for c in group]
     wanted = [(c.text, seed) for c, seed in flat if c != NOTHING_TO_DESCRIBE]
-    batch = context.generator.draw([text for text, _ in wanted], [seed for _, seed in wanted])
-    context.draws_made += batch.made
+    origin = f"{context.run.name}/{purpose}"
+    batch = context.generator.draw([text for text, _ in wanted], [seed for _, seed in wanted], origin)
     drawings = iter(batch.drawings)
-    return [[NO_ORIGINAL if c == NOTHING_TO_DESCRIBE else next(drawings) for c in group] for group in completions]
+    groups = [[NO_ORIGINAL if c == NOTHING_TO_DESCRIBE else next(drawings) for c in group] for group in completions]
+    return DrawnGroups(groups, batch.made)
 
 
-def choose_originals(context: TrainingContext, round: int) -> list[list[Drawing]]:
+def choose_originals(context: TrainingContext, round: int) -> DrawnGroups:
     """Return the data set's images that the base describes in this round, as drawings, (I, 1)."""
     settings, paths = context.settings, context.dataset.train_images
     turn = turns_before(settings.order, round)
     chosen = images_of_turn(settings.seed, len(paths), settings.images_per_round, turn)
-    return [[context.file_drawing(paths[i])] for i in chosen]
+    return DrawnGroups([[context.file_drawing(paths[i])] for i in chosen], made=0)
 
 
 def draws_asked(*stages: list[list[Drawing]]) -> int:

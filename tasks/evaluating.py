@@ -21,36 +21,40 @@ from tasks.writing import describe, invention, sample
 def evaluate_players(context: TrainingContext, round: int, how: EvaluationSettings) -> ProxyMeasured:
     """Measure the players on the held-out images and on fresh prompts; every evaluation uses the same seeds."""
     order = context.settings.order
-    base = evaluate_base(context, how) if "base" in order else None
-    adversary = evaluate_adversary(context, how) if "adversary" in order else None
-    asked = sum(found["draws_asked"] for found in (base, adversary) if found is not None)
-    return ProxyMeasured(round, base, adversary, asked)
+    purpose = f"eval-{round:04d}"
+    base = evaluate_base(context, how, purpose) if "base" in order else None
+    adversary = evaluate_adversary(context, how, purpose) if "adversary" in order else None
+    found = [one for one in (base, adversary) if one is not None]
+    asked, made = (sum(one[name] for one in found) for name in ("draws_asked", "draws_made"))
+    return ProxyMeasured(round, base, adversary, asked, made)
 
 
-def evaluate_base(context: TrainingContext, how: EvaluationSettings) -> dict[str, Any]:
+def evaluate_base(context: TrainingContext, how: EvaluationSettings, purpose: str) -> dict[str, Any]:
     """Describe and redraw every held-out image; similarities are means over an image's descriptions."""
     originals = [[context.file_drawing(path)] for path in context.dataset.test_images]
-    attempts, _ = _go_around(context, originals, how.proxy_completions, "held-out")
+    attempts, _, made = _go_around(context, originals, how.proxy_completions, purpose, "held-out")
     return {
         "images": [path.name for path in context.dataset.test_images],
         "similarities": [_mean([attempt.similarity for attempt in group]) for group in attempts],
         "draws_asked": draws_asked(_redrawn(attempts)),
+        "draws_made": made,
     }
 
 
-def evaluate_adversary(context: TrainingContext, how: EvaluationSettings) -> dict[str, Any]:
+def evaluate_adversary(context: TrainingContext, how: EvaluationSettings, purpose: str) -> dict[str, Any]:
     """Sample prompts, draw them, let the base describe each once; one reward per prompt."""
     count = how.adversary_prompts
     seeds = sample_seeds(context.settings.seed, count, 1, "evaluation", "prompt")
     prompts = sample(context, "adversary", [invention(context)] * count, seeds)  # (count, 1)
-    originals = draw_groups(context, prompts, "evaluation", "original")
-    attempts, descriptions = _go_around(context, originals, 1, "prompt")
+    originals = draw_groups(context, prompts, f"{purpose}/original", "evaluation", "original")
+    attempts, descriptions, made = _go_around(context, originals.drawings, 1, purpose, "prompt")
     return {
         "prompts": [prompt.text for [prompt] in prompts],
         "descriptions": [text.text for [text] in descriptions],
         "similarities": [attempt.similarity for [attempt] in attempts],
         "rewards": [attempt.reward for [attempt] in attempts],
-        "draws_asked": draws_asked(originals, _redrawn(attempts)),
+        "draws_asked": draws_asked(originals.drawings, _redrawn(attempts)),
+        "draws_made": originals.made + made,
     }
 
 
@@ -100,11 +104,14 @@ def development_figures(settings: EvaluationSettings, dataset: Dataset) -> set[s
 
 
 def _go_around(
-    context: TrainingContext, originals: list[list[Drawing]], per_image: int, stream: str
-) -> tuple[list[list[Attempt]], list[list[Completion]]]:
+    context: TrainingContext, originals: list[list[Drawing]], per_image: int, purpose: str, stream: str
+) -> tuple[list[list[Attempt]], list[list[Completion]], int]:
+    """Describe and redraw the originals; return attempts, descriptions and how many images were drawn for it."""
     descriptions = describe(context, originals, per_image, "evaluation", stream)
-    reconstructions = draw_groups(context, descriptions, "evaluation", "reconstruction", stream)
-    return compare(context, originals, reconstructions, "adversary"), descriptions
+    redrawn = draw_groups(
+        context, descriptions, f"{purpose}/reconstruction/{stream}", "evaluation", "reconstruction", stream
+    )
+    return compare(context, originals, redrawn.drawings, "adversary"), descriptions, redrawn.made
 
 
 def _redrawn(attempts: list[list[Attempt]]) -> list[list[Drawing]]:

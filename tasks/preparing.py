@@ -10,6 +10,7 @@ from duel.data.dataset import Dataset, open_folder, open_layout
 from duel.errors import DataError
 from duel.offline.dataset import write_dataset
 from duel.settings import DataSettings
+from duel.state import StateDirectory
 from tasks.credentials import find_hub_token, opened
 from tasks.retries import is_service_failure
 
@@ -24,7 +25,7 @@ OFFLINE_SEED = 0  # the offline data set is one fixed set of charts, whatever th
     retry_delay_seconds=[1, 5, 30],
     retry_condition_fn=is_service_failure,
 )
-def prepare_dataset(settings: DataSettings, state: Path) -> Dataset:
+def prepare_dataset(settings: DataSettings, state: StateDirectory) -> Dataset:
     """Write, download or check the data set that the settings name; what is there already is kept.
 
     A download that broke off goes on where it stopped when it is tried again.
@@ -37,7 +38,7 @@ def prepare_dataset(settings: DataSettings, state: Path) -> Dataset:
     return open_dataset(settings, state)
 
 
-def open_dataset(settings: DataSettings, state: Path) -> Dataset:
+def open_dataset(settings: DataSettings, state: StateDirectory) -> Dataset:
     """Open a data set that was prepared. Raises DataError naming what is missing or broken."""
     root = dataset_root(settings, state)
     if settings.source == "folder":
@@ -47,10 +48,10 @@ def open_dataset(settings: DataSettings, state: Path) -> Dataset:
     return open_layout(root, settings.train_images, settings.test_images)
 
 
-def dataset_root(settings: DataSettings, state: Path) -> Path:
+def dataset_root(settings: DataSettings, state: StateDirectory) -> Path:
     """Return where the data set lies."""
     if settings.path is not None:
         return settings.path
     if settings.source == "folder":
         raise DataError("data.source = 'folder' without data.path; say which folder of images: --data.path DIR")
-    return state / "data" / settings.source
+    return state.data(settings.source)

@@ -13,22 +13,21 @@ from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import append_metrics, append_timings, has_metrics
 from artifacts.run.rounds import write_round
 from duel.settings import Settings
-from duel.types import ProxyMeasured, Question, RoundRecord
+from duel.types import PlayedRound, ProxyMeasured, Question
 from tasks.context import TrainingContext
 from tasks.stages import digest, stage
 
 
 @stage("record_round", cached=False)
-def record_round(context: TrainingContext, round: int, record: RoundRecord) -> None:
+def record_round(context: TrainingContext, round: int, played: PlayedRound) -> None:
     """Write the round's images, texts, PDF, timings and metrics; a round that was only replayed has them already.
 
     The line of metrics comes last: a round that has one is recorded whole.
     """
-    if not has_metrics(context.run, record):
-        write_round(context.run, record, context.generator.read)
-        append_timings(context.run, round, context.seconds, context.draws_made)
-        append_metrics(context.run, record)
-    context.seconds, context.draws_made = {}, 0
+    if not has_metrics(context.run, played.record):
+        write_round(context.run, played.record, context.generator.read)
+        append_timings(context.run, round, played.seconds, played.draws_made)
+        append_metrics(context.run, played.record)
 
 
 @stage("save_checkpoint", cached=False, title="after {round:04d} rounds save_checkpoint")
@@ -39,16 +38,9 @@ def save_checkpoint(context: TrainingContext, round: int) -> None:
 
 
 def record_evaluation(context: TrainingContext, measured: ProxyMeasured) -> None:
-    """Write a proxy evaluation; its draws are not the next round's.
-
-    One that was written already and says the same stays: it knows how many images were drawn for it.
-    """
+    """Write a proxy evaluation."""
     path = context.run.eval_logs / f"eval-{measured.round:04d}.json"
-    content = {name: value for name, value in dataclasses.asdict(measured).items() if value is not None}
-    written = json.loads(path.read_text()) if path.exists() else {}
-    if written != {**written, **content}:
-        files.write_json(path, {**content, "draws_made": context.draws_made})
-    context.draws_made = 0
+    files.write_json(path, {name: value for name, value in dataclasses.asdict(measured).items() if value is not None})
 
 
 def checkpoints_to_evaluate(run: RunDirectory, questions: Sequence[Question]) -> list[Checkpoint]:

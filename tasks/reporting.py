@@ -5,10 +5,11 @@ from pathlib import Path
 from artifacts.report.html import write_report
 from artifacts.run.directory import RunDirectory
 from duel.settings import Settings
+from duel.state import StateDirectory
 from tasks.services import read_spend
 
 
-def write_run_report(settings: Settings | None, run: str, compare: str | None, state: Path) -> Path:
+def write_run_report(settings: Settings | None, run: str, compare: str | None, state: StateDirectory) -> Path:
     """Write the plots and the report of a run, alone or against another; return the HTML file."""
     directory = RunDirectory.read(state, run, settings)
     other = RunDirectory.read(state, compare) if compare is not None else None

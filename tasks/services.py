@@ -17,6 +17,7 @@ from duel.judges.base import Judge
 from duel.judges.exact import ExactJudge
 from duel.offline.generator import ChartGenerator
 from duel.settings import GeneratorSettings, JudgeSettings, Settings
+from duel.state import StateDirectory
 from duel.types import Spend
 from tasks.credentials import OPENAI, REPLICATE, find_hub_token, find_key, opened
 
@@ -37,7 +38,7 @@ def replicate_token() -> SecretStr:
 
 
 @contextmanager
-def open_generator(settings: Settings, run: str, state: Path) -> Iterator[ImageGenerator]:
+def open_generator(settings: Settings, run: str, state: StateDirectory) -> Iterator[ImageGenerator]:
     """Open the service; what a paid one bills is written to a ledger under the state directory.
 
     Raises UserError before it writes anything.
@@ -52,7 +53,7 @@ def open_generator(settings: Settings, run: str, state: Path) -> Iterator[ImageG
         token = replicate_token()
         retries = RetrySettings(requests_per_minute=chosen.requests_per_minute, deadline=chosen.deadline_seconds)
         with (
-            SpendLedger(state / "spend.sqlite", run, chosen.dollars_per_image) as ledger,
+            SpendLedger(state.spend, run, chosen.dollars_per_image) as ledger,
             ReplicateGenerator(
                 ledger,
                 chosen.model,
@@ -91,7 +92,7 @@ def judge_key() -> SecretStr:
 
 
 @contextmanager
-def open_judge(settings: JudgeSettings, dataset: Path, state: Path) -> Iterator[Judge]:
+def open_judge(settings: JudgeSettings, dataset: Path, state: StateDirectory) -> Iterator[Judge]:
     """Open the judge; a paid one remembers its answers under the state directory.
 
     Raises SettingsError when it needs a key and there is none, DataError when `dataset` came without rubrics.
@@ -104,7 +105,7 @@ def open_judge(settings: JudgeSettings, dataset: Path, state: Path) -> Iterator[
     key = judge_key()
     rubrics = open_rubrics(dataset)
     with (
-        AnswerStore(state / "answers") as store,
+        AnswerStore(state.answers) as store,
         closing(
             OpenAIJudge(
                 settings.model,
@@ -122,9 +123,8 @@ def open_judge(settings: JudgeSettings, dataset: Path, state: Path) -> Iterator[
 
 def read_spend(run: RunDirectory) -> Spend | None:
     """Return what a run's drawings cost; None when the ledger has no purchase of this run."""
-    path = run.path.parent.parent / "spend.sqlite"
-    if not path.exists():
+    if not run.state.spend.exists():
         return None
-    with SpendLedger(path) as ledger:
+    with SpendLedger(run.state.spend) as ledger:
         spend = ledger.spend(run.name)
     return spend if spend.outcomes else None

@@ -13,7 +13,8 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
@@ -28,27 +29,37 @@ if TYPE_CHECKING:
 
 Context = TypeVar("Context", bound="StageContext", contravariant=True)
 Inputs = ParamSpec("Inputs")
-Result = TypeVar("Result", covariant=True)
+Result = TypeVar("Result")
+Returned = TypeVar("Returned", covariant=True)
 
 
-class Stage(Protocol[Context, Inputs, Result]):
+@dataclass(frozen=True)
+class Measured(Generic[Result]):
+    """What a stage returned, and the seconds it took here, retries included; next to none where it was found done."""
+
+    value: Result
+    stage: str  # its label
+    seconds: float
+
+
+class Stage(Protocol[Context, Inputs, Returned]):
     """A function of the context, the round, and the results of other stages."""
 
     __name__: str
 
-    def __call__(self, context: Context, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
+    def __call__(self, context: Context, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs) -> Returned:
         """Run it."""
 
 
 def stage(
     name: str, *, retries: int = 0, cached: bool = True, title: str = "round {round:04d} {player} {label}"
-) -> Callable[[Stage[Context, Inputs, Result]], Stage[Context, Inputs, Result]]:
+) -> Callable[[Stage[Context, Inputs, Result]], Stage[Context, Inputs, Measured[Result]]]:
     """Turn `function(context, round, *inputs)` into a stage; only failures of a service are retried.
 
     `title` is how a run of it is called in the Prefect UI.
     """
 
-    def decorate(function: Stage[Context, Inputs, Result]) -> Stage[Context, Inputs, Result]:
+    def decorate(function: Stage[Context, Inputs, Result]) -> Stage[Context, Inputs, Measured[Result]]:
         task: Task[Any, Result] = Task(
             function,
             name=name,
@@ -62,14 +73,15 @@ def stage(
         )
 
         @functools.wraps(function)
-        def run_stage(context: Context, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs) -> Result:
+        def run_stage(
+            context: Context, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs
+        ) -> Measured[Result]:
             label = str(options.get("label", name))
             called = title.format(round=round, player=player_of(context.settings.order, round), label=label)
-            bound = task.with_options(task_run_name=called, result_storage=context.run.results)
+            bound = task.with_options(task_run_name=called, result_storage=context.run.stage_results)
             started = time.perf_counter()
-            result: Result = bound(context, round, *inputs, **options)
-            context.seconds[label] = time.perf_counter() - started
-            return result
+            value: Result = bound(context, round, *inputs, **options)
+            return Measured(value, label, time.perf_counter() - started)
 
         return run_stage
 

@@ -15,21 +15,24 @@ from artifacts.run.lock import RunLock
 from duel.errors import RunError, SettingsError
 from duel.profile import defining_differences, read_settings
 from duel.settings import Settings
+from duel.state import StateDirectory
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LIBRARIES = ("torch", "transformers", "peft", "prefect", "diskcache", "numpy", "pillow")
 
 
 class RunDirectory:
-    """One run's directory, `<state>/runs/<name>`.
+    """One run's directory, `runs/<name>` of the state directory.
 
     `RunDirectory.open` creates or continues a run and locks it against other processes until `close`;
     `RunDirectory.read` looks at one, and may write evaluations and plots beside a running training.
     """
 
-    def __init__(self, path: Path, settings: Settings, lock: RunLock | None = None) -> None:
+    def __init__(self, state: StateDirectory, name: str, settings: Settings, lock: RunLock | None = None) -> None:
+        path = _path(state, name)
+        self.state = state
         self.path = path
-        self.name = path.name
+        self.name = name
         self.settings = settings
         self._lock = lock
         self.training_logs = path / "training_logs"
@@ -37,13 +40,13 @@ class RunDirectory:
         self.checkpoints = path / "ckpts"
         self.checkpoint_tests = path / "ckpt_tests"
         self.plots = path / "plots"
-        self.results = path / "results"  # finished stages, so that a resumed round repeats none
+        self.stage_results = path / "stage_results"  # of finished stages, so that a resumed round repeats none
         self.sessions = path / "sessions"  # who worked on the run, when, and how it ended
         self.metrics = self.training_logs / "metrics.jsonl"
         self.timings = self.training_logs / "timings.jsonl"
 
     @classmethod
-    def open(cls, state: Path, name: str, settings: Settings) -> RunDirectory:
+    def open(cls, state: StateDirectory, name: str, settings: Settings) -> RunDirectory:
         """Create the run, or open it again to continue.
 
         Raises RunError when the name or the place will not do, when another process has the run open, or
@@ -59,7 +62,7 @@ class RunDirectory:
                 f"cannot open run {name} in {path.parent}: {error}; expected a directory that can be written"
             ) from None
         try:
-            run = cls(path, settings, lock)
+            run = cls(state, name, settings, lock)
             run._write_settings()
         except BaseException:
             lock.release()
@@ -67,17 +70,17 @@ class RunDirectory:
         return run
 
     @classmethod
-    def exists(cls, state: Path, name: str) -> bool:
+    def exists(cls, state: StateDirectory, name: str) -> bool:
         """Return whether there is such a run; raises RunError when the name will not do."""
         return (_path(state, name) / "settings.json").is_file()
 
     @classmethod
-    def names(cls, state: Path) -> list[str]:
+    def names(cls, state: StateDirectory) -> list[str]:
         """Return the names of all runs."""
-        return sorted(found.parent.name for found in (state / "runs").glob("*/settings.json"))
+        return sorted(found.parent.name for found in state.runs.glob("*/settings.json"))
 
     @classmethod
-    def read(cls, state: Path, name: str, settings: Settings | None = None) -> RunDirectory:
+    def read(cls, state: StateDirectory, name: str, settings: Settings | None = None) -> RunDirectory:
         """Look at an existing run, with the settings it was started with, or with these; takes no lock.
 
         Raises RunError when there is no such run, or when `settings` differ in what defines its result.
@@ -90,7 +93,7 @@ class RunDirectory:
         own = _read_settings(path)
         if settings is not None:
             _check_settings(name, own, settings)
-        return cls(path, settings or own)
+        return cls(state, name, settings or own)
 
     def round_directory(self, index: int) -> Path:
         """Return where the images, texts and PDF of round `index` lie."""
@@ -138,7 +141,7 @@ class RunDirectory:
             self.checkpoints,
             self.checkpoint_tests,
             self.plots,
-            self.results,
+            self.stage_results,
             self.sessions,
         )
         try:
@@ -151,12 +154,12 @@ class RunDirectory:
             raise RunError(f"cannot write run {self.name}: {error}; expected a directory that can be written") from None
 
 
-def _path(state: Path, name: str) -> Path:
+def _path(state: StateDirectory, name: str) -> Path:
     if not NAME.fullmatch(name):
         raise RunError(
             f"bad run name {name!r}: expected letters, digits, dots, dashes and underscores, a letter or digit first"
         )
-    return state.absolute() / "runs" / name
+    return state.run(name).absolute()
 
 
 def _check_free(path: Path) -> None:
@@ -171,7 +174,7 @@ def _check_free(path: Path) -> None:
         "ckpts",
         "ckpt_tests",
         "plots",
-        "results",
+        "stage_results",
         "sessions",
     }
     foreign = [found.name for found in path.iterdir() if found.name not in ours and found.name[0] != "."]

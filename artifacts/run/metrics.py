@@ -57,9 +57,10 @@ def append_metrics(run: RunDirectory, record: RoundRecord) -> None:
 
 
 def append_timings(run: RunDirectory, index: int, seconds: Mapping[str, float], draws_made: int) -> None:
-    """Add one line about round `index`: seconds by stage, and images drawn now rather than found.
+    """Add one line about round `index`: seconds by stage, and images drawn for it rather than found in the store.
 
-    A round that is done again after a kill has two lines; both were spent.
+    A round that is done again after a kill may have two lines: both times were spent, but `draws_made` of the second
+    counts what the first drew, too.
     """
     row = {"round": index, "draws_made": draws_made, "seconds": dict(seconds)}
     jsonl.append_row(run.timings, row)

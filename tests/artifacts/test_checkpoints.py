@@ -13,6 +13,7 @@ from artifacts.run import files
 from artifacts.run.checkpoints import latest_resumable, list_checkpoints, load_checkpoint, write_checkpoint
 from artifacts.run.directory import RunDirectory
 from duel.settings import Settings
+from duel.state import StateDirectory
 
 
 class Counter:
@@ -44,7 +45,7 @@ class Breaks(Counter):
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    opened = RunDirectory.open(tmp_path, "run_1", Settings())
+    opened = RunDirectory.open(StateDirectory(tmp_path), "run_1", Settings())
     opened.close()
     return opened
 
@@ -107,6 +108,7 @@ from pathlib import Path
 sys.path.insert(0, "")
 from artifacts.run import checkpoints, files
 from artifacts.run.directory import RunDirectory
+from duel.state import StateDirectory
 from tests.artifacts.test_checkpoints import players
 
 place, done = sys.argv[2], int(sys.argv[3])
@@ -128,7 +130,8 @@ elif place == "between the renames":
     files._put_in_place = between_the_renames
 elif place == "while pruning":
     files.shutil.rmtree = die_while_pruning
-checkpoints.write_checkpoint(RunDirectory.read(Path(sys.argv[1]), "run_1"), done, players(done + 100), keep=1)
+run = RunDirectory.read(StateDirectory(Path(sys.argv[1])), "run_1")
+checkpoints.write_checkpoint(run, done, players(done + 100), keep=1)
 """
 
 

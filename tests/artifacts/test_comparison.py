@@ -16,6 +16,7 @@ from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from duel.errors import RunError
 from duel.profile import read_settings
+from duel.state import StateDirectory
 from duel.types import Completion, Grade, Question
 
 CHARTS = [
@@ -27,8 +28,8 @@ CHARTS = [
 
 
 def open_run(state, name="mine", **values):
-    RunDirectory.open(state, name, read_settings(values)).close()
-    return RunDirectory.read(state, name)
+    RunDirectory.open(StateDirectory(state), name, read_settings(values)).close()
+    return RunDirectory.read(StateDirectory(state), name)
 
 
 def write_test(run, done, scores, questions=CHARTS, development=(), **how):
@@ -170,7 +171,7 @@ def test_without_development_answers_the_best_is_not_guessed(tmp_path):
 def test_the_rule_cannot_be_changed_after_looking(tmp_path):
     open_run(tmp_path)
     with pytest.raises(RunError, match="evaluation.report: 'last' then, 'best' now"):
-        RunDirectory.read(tmp_path, "mine", read_settings(BEST))
+        RunDirectory.read(StateDirectory(tmp_path), "mine", read_settings(BEST))
 
 
 def test_a_checkpoint_that_waits_for_its_evaluation_is_named(tmp_path):

@@ -11,6 +11,7 @@ from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import append_timings, read_metrics, read_timings, round_metrics
 from duel.errors import RunError
 from duel.settings import Settings
+from duel.state import StateDirectory
 from duel.types import Attempt, Drawing, Group, RoundRecord
 from tests.support.fake_run import completion, update
 
@@ -85,7 +86,7 @@ def test_a_torn_last_line_is_passed_over_and_a_damaged_one_named(tmp_path: Path)
 
 
 def test_tables_open_in_pandas(tmp_path: Path) -> None:
-    with RunDirectory.open(tmp_path, "run_1", Settings()) as run:
+    with RunDirectory.open(StateDirectory(tmp_path), "run_1", Settings()) as run:
         assert read_metrics(run).empty
         append_timings(run, 0, {"describe": 1.5, "learn": 0.25}, draws_made=9)
         append_timings(run, 1, {"describe": 0.5}, draws_made=0)

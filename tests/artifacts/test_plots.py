@@ -18,6 +18,7 @@ from artifacts.run.directory import RunDirectory
 from artifacts.themes import CHRISTMAS, LINES, PLAIN, THEMES
 from duel.errors import RunError
 from duel.settings import Settings
+from duel.state import StateDirectory
 from tests.support.fake_run import fake_run, write_evaluation
 
 ALL = [
@@ -47,7 +48,7 @@ def test_all_seven_plots_are_written(tmp_path: Path) -> None:
 
 
 def test_what_has_no_data_is_left_out(tmp_path: Path) -> None:
-    with RunDirectory.open(tmp_path, "new", Settings()) as run:
+    with RunDirectory.open(StateDirectory(tmp_path), "new", Settings()) as run:
         assert write_plots(run) == {}
     alone = fake_run(tmp_path, "alone", 4, 2, adversary=False, recorded=0)
     names = [plot.name for plot in plots_of(alone)]

@@ -19,6 +19,7 @@ from artifacts.run.metrics import append_metrics, append_timings
 from artifacts.run.rounds import read_round, write_round
 from duel.profile import read_settings
 from duel.settings import Settings
+from duel.state import StateDirectory
 from duel.types import Spend
 from tests.support.fake_run import Images, fake_record, fake_run
 from tests.support.hostile import HOSTILE, write_hostile_run
@@ -108,7 +109,7 @@ def test_a_run_without_adversary_has_a_report_too(tmp_path: Path) -> None:
 
 
 def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
-    with RunDirectory.open(tmp_path, "new", Settings()) as run:
+    with RunDirectory.open(StateDirectory(tmp_path), "new", Settings()) as run:
         page = Page(write_report(run))
     assert "Nothing was recorded yet." in page.text
     assert "Nothing was evaluated yet." in page.text
@@ -149,7 +150,9 @@ def test_the_gallery_holds_every_attempt_of_every_recorded_round(tmp_path: Path)
 
 def test_what_was_paid_stands_in_the_report(tmp_path: Path) -> None:
     def said(name: str, service: str, spend: Spend | None) -> str:
-        with RunDirectory.open(tmp_path, name, read_settings({"generator": {"service": service}})) as run:
+        with RunDirectory.open(
+            StateDirectory(tmp_path), name, read_settings({"generator": {"service": service}})
+        ) as run:
             return Page(write_report(run, spend=spend)).text
 
     paid = said("paid", "replicate", Spend(drawn=400, refused=10, images=410, dollars=1.23))
@@ -160,7 +163,7 @@ def test_what_was_paid_stands_in_the_report(tmp_path: Path) -> None:
 
 def test_a_run_that_cannot_be_compared_yet_is_reported_all_the_same(tmp_path: Path) -> None:
     run = fake_run(tmp_path, "duel", 3, 1, recorded=1)
-    with RunDirectory.open(tmp_path, "begun", Settings()) as begun:
+    with RunDirectory.open(StateDirectory(tmp_path), "begun", Settings()) as begun:
         page = Page(write_report(run, begun))
     assert "Not compared: pass@1: run begun has no evaluation yet; run `duel evaluate --run begun` first" in page.text
     assert "Not compared: held-out similarity: one of the two runs has no such evaluation yet" in page.text
@@ -173,7 +176,7 @@ def answered(number: int, score: float | None) -> dict[str, object]:
 
 
 def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
-    with RunDirectory.open(tmp_path, "run_1", Settings()) as run:
+    with RunDirectory.open(StateDirectory(tmp_path), "run_1", Settings()) as run:
         for index in range(3):
             append_metrics(run, fake_record(index, None))
             append_timings(run, index, {"learn": 0.5}, draws_made=5 - index)
@@ -219,7 +222,7 @@ def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
 
 
 def test_best_and_worst_cases_come_from_all_rounds_one_a_drawing(tmp_path: Path) -> None:
-    with RunDirectory.open(tmp_path, "run_1", Settings()) as run:
+    with RunDirectory.open(StateDirectory(tmp_path), "run_1", Settings()) as run:
         images = Images()
         for index in range(12):
             write_round(run, fake_record(index, images, size=3), images.read)

@@ -11,6 +11,7 @@ from playwright.sync_api import Page
 from artifacts.report.html import write_report
 from artifacts.run.directory import RunDirectory
 from duel.settings import Settings
+from duel.state import StateDirectory
 from tests.support.browser import Opened, open_page
 from tests.support.fake_run import fake_run, write_long_run
 from tests.support.hostile import write_hostile_run
@@ -73,7 +74,7 @@ def test_the_first_paint_comes_within_a_second(tmp_path: Path, number: int) -> N
 
 
 def test_a_run_that_has_just_begun_opens_without_a_fault(tmp_path: Path) -> None:
-    with RunDirectory.open(tmp_path, "new", Settings()) as run:
+    with RunDirectory.open(StateDirectory(tmp_path), "new", Settings()) as run:
         html = write_report(run)
     with opened_report(html, "#gallery") as opened:
         assert count(opened.page) == "No round was recorded yet."

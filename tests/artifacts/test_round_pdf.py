@@ -18,6 +18,7 @@ from artifacts.run.rounds import read_round, write_round
 from artifacts.text import decimals, joined, legible, printable, shorten, visual_order, wrap
 from duel.errors import RunError
 from duel.settings import Settings
+from duel.state import StateDirectory
 from duel.types import Attempt, Drawing, Group, RoundRecord
 from tests.support.fake_run import Images, completion, fake_record, picture, update
 from tests.support.hostile import HOSTILE, hostile_record
@@ -25,7 +26,7 @@ from tests.support.hostile import HOSTILE, hostile_record
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    opened = RunDirectory.open(tmp_path, "run_1", Settings())
+    opened = RunDirectory.open(StateDirectory(tmp_path), "run_1", Settings())
     opened.close()
     return opened
 

@@ -22,21 +22,22 @@ from artifacts.run.rounds import write_round
 from duel.errors import RunError
 from duel.profile import read_settings
 from duel.settings import Settings
+from duel.state import StateDirectory
 from tests.support.fake_run import Images, fake_record
 
 
 def open_run(state: Path, **settings: object) -> RunDirectory:
-    return RunDirectory.open(state, "run_1", read_settings(settings))
+    return RunDirectory.open(StateDirectory(state), "run_1", read_settings(settings))
 
 
 def test_a_new_run_has_the_references_folders_and_its_settings(tmp_path: Path) -> None:
     with open_run(tmp_path, seed=5) as run:
         assert run.path == tmp_path / "runs" / "run_1"
     names = {path.name for path in run.path.iterdir() if path.is_dir()}
-    assert names == {"training_logs", "eval_logs", "ckpts", "ckpt_tests", "plots", "results", "sessions"}
+    assert names == {"training_logs", "eval_logs", "ckpts", "ckpt_tests", "plots", "stage_results", "sessions"}
     assert Settings.model_validate(json.loads((run.path / "settings.json").read_text())) == Settings(seed=5)
     assert json.loads((run.path / "versions.json").read_text())["torch"]
-    assert RunDirectory.read(tmp_path, "run_1").settings == Settings(seed=5)
+    assert RunDirectory.read(StateDirectory(tmp_path), "run_1").settings == Settings(seed=5)
 
 
 def test_a_defining_setting_may_not_differ_and_each_is_named(tmp_path: Path) -> None:
@@ -56,14 +57,14 @@ def test_a_defining_setting_may_not_differ_and_each_is_named(tmp_path: Path) -> 
 def test_an_operational_setting_may_differ_and_is_written(tmp_path: Path) -> None:
     open_run(tmp_path, rounds=10).close()
     open_run(tmp_path, rounds=20, generator={"concurrency": 3}).close()
-    settings = RunDirectory.read(tmp_path, "run_1").settings
+    settings = RunDirectory.read(StateDirectory(tmp_path), "run_1").settings
     assert (settings.rounds, settings.generator.concurrency) == (20, 3)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../other", "a/b", "/etc", ".hidden", "a b", "a\n", "x" * 101])
 def test_a_name_that_could_leave_the_directory_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(RunError, match="bad run name"):
-        RunDirectory.open(tmp_path, name, Settings())
+        RunDirectory.open(StateDirectory(tmp_path), name, Settings())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -106,10 +107,10 @@ def test_damaged_settings_are_named(tmp_path: Path) -> None:
 
 def test_reading_a_run_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no runs there yet"):
-        RunDirectory.read(tmp_path, "other")
+        RunDirectory.read(StateDirectory(tmp_path), "other")
     open_run(tmp_path).close()
     with pytest.raises(RunError, match=r"no run other in .*runs there: run_1"):
-        RunDirectory.read(tmp_path, "other")
+        RunDirectory.read(StateDirectory(tmp_path), "other")
 
 
 def test_a_second_opening_is_refused_and_names_the_owner(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_a_second_opening_is_refused_and_names_the_owner(tmp_path: Path) -> None
         with pytest.raises(RunError, match=f"run run_1 is in use by {owner}"):
             open_run(tmp_path)
         assert (owner_of(run.path / "lock") or "").startswith(owner)
-        RunDirectory.read(tmp_path, "run_1")  # looking takes no lock
+        RunDirectory.read(StateDirectory(tmp_path), "run_1")  # looking takes no lock
     assert owner_of(run.path / "lock") is None
     open_run(tmp_path).close()
 
@@ -137,8 +138,9 @@ import sys, time
 from pathlib import Path
 from artifacts.run.directory import RunDirectory
 from duel.settings import Settings
+from duel.state import StateDirectory
 
-run = RunDirectory.open(Path(sys.argv[1]), "run_1", Settings())
+run = RunDirectory.open(StateDirectory(Path(sys.argv[1])), "run_1", Settings())
 print("open", flush=True)
 time.sleep(60)
 """

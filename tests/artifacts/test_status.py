@@ -6,6 +6,7 @@ from artifacts.run.directory import RunDirectory
 from artifacts.run.sessions import begin_session, end_session, read_sessions
 from artifacts.status import status_lines
 from duel.settings import Settings
+from duel.state import StateDirectory
 from duel.types import Spend
 from flows.cli import main
 from tests.support.fake_run import fake_run
@@ -26,14 +27,14 @@ def test_a_finished_run_is_complete(tmp_path: Path) -> None:
 
 def test_a_stopped_run_says_its_next_round_and_how_to_go_on(tmp_path: Path) -> None:
     run = fake_run(tmp_path, rounds=5)
-    longer = RunDirectory(run.path, run.settings.model_copy(update={"rounds": 60}))
+    longer = RunDirectory(run.state, run.name, run.settings.model_copy(update={"rounds": 60}))
     found = said(longer)
     assert found["rounds"] == "5 of 60 recorded (3 base, 2 adversary); next is round 5, of the adversary"
     assert found["to go on"] == f"duel train --run duel --state {tmp_path}, or Retry in the Prefect UI"
 
 
 def test_who_trains_it_now_is_named(tmp_path: Path) -> None:
-    with RunDirectory.open(tmp_path, "run", Settings()) as run:
+    with RunDirectory.open(StateDirectory(tmp_path), "run", Settings()) as run:
         assert said(run)["process"].startswith("training now: process ")
         assert said(run)["to go on"] == "it is going on"
 

@@ -57,7 +57,7 @@ def cached(tmp_path: Path, painter: Painter) -> Iterator[CachedGenerator]:
 
 
 def test_drawings_come_in_order_and_equal_requests_are_one_draw(cached: CachedGenerator, painter: Painter) -> None:
-    batch = cached.draw(["a", "b", "a", "a"], [1, 1, 1, 2])
+    batch = cached.draw(["a", "b", "a", "a"], [1, 1, 1, 2], "run/round-0000/draw")
     assert [(drawing.text, drawing.seed) for drawing in batch.drawings] == [("a", 1), ("b", 1), ("a", 1), ("a", 2)]
     assert batch.drawings[0] == batch.drawings[2]
     assert batch.drawings[0].key == DrawRequest("painter", "1", "a", 1, {"size": 8}).key
@@ -67,32 +67,34 @@ def test_drawings_come_in_order_and_equal_requests_are_one_draw(cached: CachedGe
 
 
 def test_what_is_stored_is_not_drawn_again(cached: CachedGenerator, painter: Painter) -> None:
-    cached.draw(["a", "b"], [1, 1])
-    batch = cached.draw(["a", "b", "c"], [1, 1, 1])
+    cached.draw(["a", "b"], [1, 1], "run/round-0000/draw")
+    batch = cached.draw(["a", "b", "c"], [1, 1, 1], "run/round-0001/draw")
     assert (batch.asked, batch.made) == (3, 1)
     assert len(painter.calls) == 3
 
 
-def test_a_retry_draws_only_what_is_missing(cached: CachedGenerator, painter: Painter) -> None:
+def test_a_retry_draws_only_what_is_missing_and_counts_what_the_first_try_drew(
+    cached: CachedGenerator, painter: Painter
+) -> None:
     painter.faults = {"b": GeneratorError("503 from the service"), "d": GeneratorError("timeout")}
     with pytest.raises(GeneratorError, match=r"2 of 5 images are missing.*503 from the service"):
-        cached.draw(["a", "b", "c", "d", "e"], [0] * 5)
+        cached.draw(["a", "b", "c", "d", "e"], [0] * 5, "run/round-0000/draw")
     painter.faults, painter.calls = {}, []
-    batch = cached.draw(["a", "b", "c", "d", "e"], [0] * 5)
+    batch = cached.draw(["a", "b", "c", "d", "e"], [0] * 5, "run/round-0000/draw")
     assert sorted(painter.calls) == ["b", "d"]
-    assert (batch.asked, batch.made) == (5, 2)
+    assert (batch.asked, batch.made) == (5, 5)
 
 
 def test_an_error_that_no_retry_mends_comes_first(cached: CachedGenerator, painter: Painter) -> None:
     painter.faults = {"a": GeneratorError("503"), "b": UserError("the token is wrong")}
     with pytest.raises(UserError, match="the token is wrong"):
-        cached.draw(["a", "b"], [0, 0])
+        cached.draw(["a", "b"], [0, 0], "run/round-0000/draw")
 
 
 def test_a_refusal_is_a_drawing_without_image_and_is_remembered(cached: CachedGenerator, painter: Painter) -> None:
     expected = Drawing("forbidden fruit", 3, key=None, refusal="not this")
-    assert cached.draw(["forbidden fruit"], [3]).drawings == [expected]
-    again = cached.draw(["forbidden fruit"], [3])
+    assert cached.draw(["forbidden fruit"], [3], "run/round-0000/draw").drawings == [expected]
+    again = cached.draw(["forbidden fruit"], [3], "run/round-0001/draw")
     assert again.drawings == [expected]
     assert again.made == 0
     assert len(painter.calls) == 1
@@ -101,18 +103,18 @@ def test_a_refusal_is_a_drawing_without_image_and_is_remembered(cached: CachedGe
 def test_draws_run_concurrently_up_to_the_bound(cached: CachedGenerator, painter: Painter) -> None:
     painter.seconds = 0.05
     began = time.perf_counter()
-    cached.draw([f"text {i}" for i in range(12)], [0] * 12)
+    cached.draw([f"text {i}" for i in range(12)], [0] * 12, "run/round-0000/draw")
     assert painter.most_under_way == 4
     assert time.perf_counter() - began < 12 * 0.05
 
 
 def test_nothing_asked_is_nothing_drawn(cached: CachedGenerator) -> None:
-    batch = cached.draw([], [])
+    batch = cached.draw([], [], "run/round-0000/draw")
     assert (batch.drawings, batch.asked, batch.made) == ([], 0, 0)
 
 
 def test_a_lost_or_damaged_image_is_drawn_again_and_said(cached: CachedGenerator, painter: Painter, caplog) -> None:
-    drawing, other = cached.draw(["a", "b"], [1, 1]).drawings
+    drawing, other = cached.draw(["a", "b"], [1, 1], "run/round-0000/draw").drawings
     for path in cached.store.directory.rglob("*.val"):
         path.write_bytes(b"damaged")
     with sqlite3.connect(cached.store.directory / "images" / "cache.db") as database:
@@ -153,6 +155,6 @@ def test_an_interrupt_starts_no_further_draw(
     painter.seconds = 0.05
     monkeypatch.setattr("cache.cached_generator.wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        cached.draw([f"text {i}" for i in range(40)], [0] * 40)
+        cached.draw([f"text {i}" for i in range(40)], [0] * 40, "run/round-0000/draw")
     assert len(painter.calls) <= 8
     assert len(cached.store) == len(painter.calls)  # what was under way was stored

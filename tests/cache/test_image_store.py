@@ -43,7 +43,12 @@ def test_what_was_stored_comes_back_also_to_another_process(
     assert store.get(KEY) == result
     with ImageStore(tmp_path / "images") as again:
         assert again.get(KEY) == result
-        assert again.draw_once(KEY, must_not_draw) == (result, False)
+        assert again.draw_once(KEY, must_not_draw, "later") == (result, "")
+
+
+def test_whom_an_image_was_drawn_for_is_kept_with_it(store: ImageStore) -> None:
+    assert store.draw_once(KEY, lambda: IMAGE, "run/round-0001/draw") == (IMAGE, "run/round-0001/draw")
+    assert store.draw_once(KEY, must_not_draw, "run/round-0002/draw") == (IMAGE, "run/round-0001/draw")
 
 
 def test_a_missing_key_is_none_and_a_bad_key_an_error(store: ImageStore) -> None:
@@ -60,14 +65,17 @@ def test_threads_that_want_one_key_draw_once(store: ImageStore) -> None:
         time.sleep(0.1)
         return IMAGE
 
-    threads = [threading.Thread(target=lambda: results.append(store.draw_once(KEY, draw))) for _ in range(4)]
+    def ask(origin: str) -> None:
+        results.append(store.draw_once(KEY, draw, origin))
+
+    threads = [threading.Thread(target=ask, args=[origin]) for origin in "abcd"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(drawn) == 1
-    assert sorted(made for _, made in results) == [False, False, False, True]
-    assert all(image == IMAGE for image, _ in results)
+    assert len(set(results)) == 1  # all four know for whom it was drawn
+    assert results[0][0] == IMAGE
 
 
 CHILD = """
@@ -133,7 +141,7 @@ def test_a_killed_process_does_not_keep_its_draw_lock(tmp_path: Path, store: Ima
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     end(process)
-    assert store.draw_once(KEY, lambda: IMAGE) == (IMAGE, True)
+    assert store.draw_once(KEY, lambda: IMAGE, "now") == (IMAGE, "now")
 
 
 def test_an_image_outlives_a_process_killed_right_after_drawing_it(tmp_path: Path, store: ImageStore) -> None:
@@ -160,7 +168,7 @@ def test_an_exception_stores_nothing_and_frees_the_key(store: ImageStore) -> Non
     with pytest.raises(ConnectionError):
         store.draw_once(KEY, fail)
     assert store.get(KEY) is None
-    assert store.draw_once(KEY, lambda: IMAGE) == (IMAGE, True)
+    assert store.draw_once(KEY, lambda: IMAGE, "now") == (IMAGE, "now")
 
 
 def test_a_damaged_file_counts_as_missing_and_is_drawn_again(tmp_path: Path, store: ImageStore) -> None:
@@ -172,7 +180,7 @@ def test_a_damaged_file_counts_as_missing_and_is_drawn_again(tmp_path: Path, sto
         assert store.get(KEY) is None
     file.unlink()
     assert store.get(KEY) is None
-    assert store.draw_once(KEY, lambda: LARGE) == (LARGE, True)
+    assert store.draw_once(KEY, lambda: LARGE, "now") == (LARGE, "now")
     assert store.get(KEY) == LARGE
 
 

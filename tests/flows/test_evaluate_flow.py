@@ -11,6 +11,7 @@ from artifacts.evaluation.read import read_checkpoint_tests
 from artifacts.evaluation.selection import reported_checkpoint
 from artifacts.run.directory import RunDirectory
 from duel.profile import override, read_profile, read_settings
+from duel.state import StateDirectory
 from flows import progress
 from flows.cli import main
 from flows.evaluate import evaluate
@@ -55,7 +56,7 @@ def state(tmp_path_factory, prefect_server):
 
 
 def untrained(state, name):
-    return read_checkpoint_tests(RunDirectory.read(state, name))[0]
+    return read_checkpoint_tests(RunDirectory.read(StateDirectory(state), name))[0]
 
 
 def test_the_untrained_base_against_itself_with_another_seed_covers_0(state):
@@ -66,13 +67,13 @@ def test_the_untrained_base_against_itself_with_another_seed_covers_0(state):
 
 
 def test_a_run_compared_with_itself_differs_by_exactly_0(state):
-    run = RunDirectory.read(state, "seed-0")
+    run = RunDirectory.read(StateDirectory(state), "seed-0")
     found = compare_runs(run, run)
     assert (found.difference.mean, found.difference.low, found.difference.high, found.p_value) == (0, 0, 0, 1)
 
 
 def test_an_evaluation_leaves_tables_with_every_checkpoint_and_question(state):
-    run = RunDirectory.read(state, "seed-0")
+    run = RunDirectory.read(StateDirectory(state), "seed-0")
     frame = pd.read_parquet(run.path / "results.parquet")
     questions = frame[frame["measure"] == "pass@1"]
     assert set(questions["rounds"]) == {0, 1}
@@ -105,7 +106,7 @@ def test_the_charts_that_choose_a_checkpoint_are_not_in_its_number(state):
     best = settings(**BEST)
     train(best, "best", state)
     evaluate(best, "best", state)
-    run = RunDirectory.read(state, "best")
+    run = RunDirectory.read(StateDirectory(state), "best")
     for test in read_checkpoint_tests(run):
         final, apart = ({result.figure_id for result in results} for results in (test.results, test.development))
         assert (len(final), len(apart)) == (3, 2)
@@ -117,7 +118,7 @@ def test_answering_questions_between_rounds_does_not_change_the_training_by_one_
     shutil.copytree(state / "runs" / "seed-0", state / "runs" / "asked")  # one round, then the questions
     for name in ("asked", "unasked"):
         train(settings(rounds=2, evaluation__every=5), name, state)
-    asked, unasked = (RunDirectory.read(state, name) for name in ("asked", "unasked"))
+    asked, unasked = (RunDirectory.read(StateDirectory(state), name) for name in ("asked", "unasked"))
     assert asked.metrics.read_bytes() == unasked.metrics.read_bytes()
     weights, same = (sorted((run.checkpoints / "ckpt-2").rglob("*.safetensors")) for run in (asked, unasked))
     assert len(weights) > 1  # the base's, and its optimizer's state
@@ -128,7 +129,7 @@ def test_setting_aside_every_chart_is_refused_before_anything_is_written(state, 
     options = ["--run", "too-many", "--state", str(state), "--evaluation.report", "best"]
     assert main(["train", *options, "--evaluation.development_charts", "25"]) == 2
     assert "questions about 25 charts, expected more than the 25" in capsys.readouterr().err
-    assert not RunDirectory.exists(state, "too-many")
+    assert not RunDirectory.exists(StateDirectory(state), "too-many")
 
 
 def test_without_a_terminal_progress_is_lines(monkeypatch):

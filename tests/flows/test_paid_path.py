@@ -18,6 +18,7 @@ from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_metrics
 from cache.ledger import SpendLedger
 from duel.offline.generator import ChartGenerator
+from duel.state import StateDirectory
 from duel.testing.faults import Faults
 from duel.testing.hub import HubServer, write_trial_hub
 from duel.testing.openai import OpenAIServer
@@ -122,7 +123,7 @@ def trained(world: World) -> World:
 
 
 def test_twenty_rounds_are_played_whatever_happens(trained):
-    frame = read_metrics(RunDirectory.read(trained.state, "paid"))
+    frame = read_metrics(RunDirectory.read(StateDirectory(trained.state), "paid"))
     assert list(frame["round"]) == list(range(20))
     assert frame["similarity_mean"].dropna().between(-1, 1).all()
 
@@ -137,7 +138,7 @@ def test_no_distinct_draw_is_paid_for_twice(trained):
 
 
 def test_a_refused_prompt_pays_the_adversary_least(trained):
-    run = RunDirectory.read(trained.state, "paid")
+    run = RunDirectory.read(StateDirectory(trained.state), "paid")
     refused = [
         attempt
         for index in run.rounds_recorded()
@@ -151,7 +152,7 @@ def test_a_refused_prompt_pays_the_adversary_least(trained):
 
 def test_every_checkpoint_is_graded_by_the_judge(trained):
     trained.run("evaluate", "--run", "paid")
-    run = RunDirectory.read(trained.state, "paid")
+    run = RunDirectory.read(StateDirectory(trained.state), "paid")
     results = [json.loads(path.read_text()) for path in run.checkpoint_tests.iterdir()]
     assert len(results) == 5
     assert all(result["total_questions"] == 10 and result["ungraded"] == 0 for result in results)

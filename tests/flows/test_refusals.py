@@ -9,6 +9,7 @@ from artifacts.run.directory import RunDirectory
 from cache.ledger import SpendLedger
 from duel.offline.generator import ChartGenerator
 from duel.profile import override, read_profile, read_settings
+from duel.state import StateDirectory
 from duel.testing.replicate import ReplicateServer
 from duel.types import Refusal
 from flows.prepare import prepare
@@ -50,7 +51,7 @@ def run(tmp_path_factory, prefect_server):
     with SpendLedger(state / "spend.sqlite") as ledger:
         assert ledger.spend("refused").refused == counts["refused"] > 0
         assert counts["created"] == counts["distinct_inputs"]
-    return RunDirectory.read(state, "refused")
+    return RunDirectory.read(StateDirectory(state), "refused")
 
 
 def record(run, index):

@@ -13,6 +13,7 @@ from duel.errors import GeneratorError, RunError
 from duel.policies.optimizer import PlayerOptimizer
 from duel.policies.policy import LocalPolicy
 from duel.profile import override, read_profile, read_settings
+from duel.state import StateDirectory
 from flows.evaluate import evaluate
 from flows.prepare import prepare
 from flows.profiles import profile_path
@@ -43,7 +44,7 @@ def settings(profile="offline", **overrides):
 
 def fingerprint(state, name):
     """Metrics, and the weights of the last checkpoint, as bytes."""
-    run = RunDirectory.read(state, name)
+    run = RunDirectory.read(StateDirectory(state), name)
     weights = sorted(list_checkpoints(run)[-1].path.rglob("*.safetensors"))
     assert weights
     return run.metrics.read_bytes(), [hashlib.sha256(path.read_bytes()).hexdigest() for path in weights]
@@ -59,22 +60,24 @@ def state(tmp_path_factory, prefect_server):
 
 
 def test_rounds_alternate_and_every_round_has_its_line(state):
-    frame = read_metrics(RunDirectory.read(state, "whole"))
+    frame = read_metrics(RunDirectory.read(StateDirectory(state), "whole"))
     assert list(frame["round"]) == [0, 1, 2, 3]
     assert list(frame["player"]) == ["base", "adversary", "base", "adversary"]
     assert frame["similarity_mean"].between(-1, 1).all()
 
 
 def test_a_base_round_asks_for_one_original_and_its_distinct_reconstructions(state):
-    record = json.loads((RunDirectory.read(state, "whole").round_directory(0) / "record.json").read_text())
-    frame = read_metrics(RunDirectory.read(state, "whole"))
+    record = json.loads(
+        (RunDirectory.read(StateDirectory(state), "whole").round_directory(0) / "record.json").read_text()
+    )
+    frame = read_metrics(RunDirectory.read(StateDirectory(state), "whole"))
     assert record["player"] == "base"
     assert 2 <= frame["draws_asked"][0] <= 1 + 3
 
 
 def test_accumulation_counts_a_players_own_rounds(state):
     # The reference counted all rounds: with accumulation 2 the base would never step.
-    frame = read_metrics(RunDirectory.read(state, "whole"))
+    frame = read_metrics(RunDirectory.read(StateDirectory(state), "whole"))
     assert list(frame[frame["player"] == "base"]["optimizer_steps"]) == [0, 1]
     assert list(frame[frame["player"] == "adversary"]["optimizer_steps"]) == [0, 1]
 
@@ -83,7 +86,8 @@ def test_equal_seeds_give_equal_metrics_and_weights_also_with_a_warm_store(state
     train(settings(), "again", state)
     assert fingerprint(state, "again") == fingerprint(state, "whole")
     made = [
-        json.loads(line)["draws_made"] for line in RunDirectory.read(state, "again").timings.read_text().splitlines()
+        json.loads(line)["draws_made"]
+        for line in RunDirectory.read(StateDirectory(state), "again").timings.read_text().splitlines()
     ]
     assert sum(made) == 0
 
@@ -91,8 +95,8 @@ def test_equal_seeds_give_equal_metrics_and_weights_also_with_a_warm_store(state
 def test_another_seed_gives_another_run(state):
     train(settings(seed=1, rounds=1), "other", state)
     assert (
-        RunDirectory.read(state, "other").metrics.read_text().splitlines()[0]
-        != (RunDirectory.read(state, "whole").metrics.read_text().splitlines()[0])
+        RunDirectory.read(StateDirectory(state), "other").metrics.read_text().splitlines()[0]
+        != (RunDirectory.read(StateDirectory(state), "whole").metrics.read_text().splitlines()[0])
     )
 
 
@@ -136,7 +140,7 @@ def test_an_update_that_breaks_half_way_ends_the_run_which_then_goes_on(state, m
 
 
 def test_asking_for_fewer_rounds_than_there_are_changes_nothing(state):
-    run = RunDirectory.read(state, "whole")
+    run = RunDirectory.read(StateDirectory(state), "whole")
     before = fingerprint(state, "whole"), sorted(path.name for path in run.eval_logs.iterdir())
     train(settings(rounds=3), "whole", state)
     assert (fingerprint(state, "whole"), sorted(path.name for path in run.eval_logs.iterdir())) == before
@@ -155,14 +159,14 @@ def test_a_run_refuses_other_defining_settings_and_names_them(state):
 
 def test_the_base_alone_learns_from_the_data_sets_images(state):
     train(settings("offline-no-adversary", rounds=2), "alone", state)
-    frame = read_metrics(RunDirectory.read(state, "alone"))
+    frame = read_metrics(RunDirectory.read(StateDirectory(state), "alone"))
     assert list(frame["player"]) == ["base", "base"]
     assert list(frame["optimizer_steps"]) == [0, 1]
 
 
 def test_an_evaluation_asks_every_checkpoint_once(state):
     evaluate(settings(), "whole", state)
-    tests = RunDirectory.read(state, "whole").checkpoint_tests
+    tests = RunDirectory.read(StateDirectory(state), "whole").checkpoint_tests
     names = sorted(path.stem for path in tests.iterdir())
     assert names == ["ckpt-0", "ckpt-2", "ckpt-4"]
     result = json.loads((tests / "ckpt-0.json").read_text())
@@ -176,7 +180,7 @@ def test_an_evaluation_asks_every_checkpoint_once(state):
 def test_images_that_the_store_lost_are_drawn_again_when_a_round_is_repeated(state):
     """Last in this file: it empties the store that the tests share."""
     train(settings(rounds=3), "lost", state)
-    run = RunDirectory.read(state, "lost")
+    run = RunDirectory.read(StateDirectory(state), "lost")
     shutil.rmtree(list_checkpoints(run)[-1].path)  # as if killed before it was written: round 2's stages are finished
     shutil.rmtree(state / "images")
     train(settings(), "lost", state)

@@ -19,6 +19,7 @@ from artifacts.run.metrics import round_metrics
 from artifacts.run.rounds import _attempt_json, _round_json, write_round
 from duel.profile import read_settings
 from duel.settings import Settings
+from duel.state import StateDirectory
 from duel.types import Attempt, Completion, Drawing, DrawnImage, Group, Player, RoundRecord, UpdateReport
 
 PROMPTS = [
@@ -138,7 +139,7 @@ def fake_run(
     values: dict[str, object] = {"rounds": rounds, "evaluation": {"every": every}, **settings}
     if not adversary:
         values |= {"order": ["base"], "originals": "dataset"}
-    with RunDirectory.open(state, name, fake_settings(values)) as run:
+    with RunDirectory.open(StateDirectory(state), name, fake_settings(values)) as run:
         _write_logs(run, rounds, adversary, recorded)
         for done in sorted({0, rounds, *range(every, rounds + 1, every)}):
             write_evaluation(run, done, rounds, adversary)

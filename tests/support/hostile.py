@@ -7,6 +7,7 @@ from pathlib import Path
 from artifacts.run.directory import RunDirectory
 from artifacts.run.rounds import write_round
 from duel.settings import Settings
+from duel.state import StateDirectory
 from duel.types import Attempt, Drawing, Group, RoundRecord
 from tests.support.fake_run import Images, completion, picture, update
 
@@ -40,7 +41,7 @@ def hostile_record(images: Images, player: str) -> RoundRecord:
 
 
 def write_hostile_run(state: Path) -> RunDirectory:
-    with RunDirectory.open(state, "hostile", Settings()) as run:
+    with RunDirectory.open(StateDirectory(state), "hostile", Settings()) as run:
         images = Images()
         write_round(run, hostile_record(images, "adversary"), images.read)
     return run

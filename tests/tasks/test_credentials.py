@@ -13,6 +13,7 @@ from cache.ledger import SpendLedger
 from duel.errors import SettingsError, UserError
 from duel.profile import read_settings
 from duel.settings import Settings
+from duel.state import StateDirectory
 from flows.commands import train
 from tasks.credentials import HUB, OPENAI, REPLICATE, find_hub_token, find_key
 from tasks.services import check_generator, judge_key, open_generator
@@ -71,7 +72,7 @@ def test_a_key_in_a_block_serves_where_the_environment_has_none(save_block):
 def test_a_draw_is_paid_with_the_blocks_token_which_is_written_and_said_nowhere(server, save_block, tmp_path, caplog):
     save_block(REPLICATE.block, TOKEN)
     caplog.set_level("DEBUG")
-    with open_generator(settings(), "run", tmp_path / "state") as generator:
+    with open_generator(settings(), "run", StateDirectory(tmp_path / "state")) as generator:
         assert is_right(generator.draw("a plot", 7), "a plot", 7)
         server.token = "another"  # as if the token had been withdrawn
         with pytest.raises(UserError, match="401") as refused:

@@ -7,14 +7,15 @@ import pytest
 from artifacts.run.directory import RunDirectory
 from cache.ledger import SpendLedger
 from duel.settings import Settings
+from duel.state import StateDirectory
 from duel.types import Spend
 from tasks.services import read_spend
 
 
 def test_a_run_is_told_what_it_bought_and_no_other(tmp_path: Path) -> None:
     with (
-        RunDirectory.open(tmp_path, "ours", Settings()) as ours,
-        RunDirectory.open(tmp_path, "theirs", Settings()) as theirs,
+        RunDirectory.open(StateDirectory(tmp_path), "ours", Settings()) as ours,
+        RunDirectory.open(StateDirectory(tmp_path), "theirs", Settings()) as theirs,
     ):
         assert read_spend(ours) is None
         assert not (tmp_path / "spend.sqlite").exists()  # looking makes no ledger

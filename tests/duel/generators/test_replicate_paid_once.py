@@ -75,8 +75,8 @@ def test_five_in_a_hundred_of_everything(server, ledger, tmp_path):
     made = ReplicateGenerator(ledger, parameters=PNG, retries=QUICK)
     with made as generator, ImageStore(tmp_path / "images") as store:
         cached = CachedGenerator(generator, store, concurrency=8)
-        batch = cached.draw(texts, seeds)
-        again = cached.draw(texts, seeds)
+        batch = cached.draw(texts, seeds, "first")
+        again = cached.draw(texts, seeds, "again")
         images = [cached.read(drawing) if drawing.key else None for drawing in batch.drawings]
     assert again.drawings == batch.drawings
     assert again.made == 0
@@ -106,7 +106,7 @@ CHILD = """
     retries = RetrySettings(requests_per_minute=60_000, deadline=20, request=5, poll=0.02, first_wait=0.02, listing=0.1)
     with SpendLedger(folder / "spend.sqlite", "killed") as ledger, ImageStore(folder / "images") as store:
         with ReplicateGenerator(ledger, parameters={"output_format": "png"}, retries=retries) as generator:
-            CachedGenerator(generator, store, 8).draw([f"text {i}" for i in range(40)], list(range(40)))
+            CachedGenerator(generator, store, 8).draw([f"text {i}" for i in range(40)], list(range(40)), "run")
 """
 
 
