@@ -14,6 +14,7 @@ from uuid import UUID
 
 from artifacts.run.checkpoints import latest_resumable, load_checkpoint
 from artifacts.run.directory import RunDirectory
+from artifacts.run.fingerprint import check_data
 from cache.cached_generator import CachedGenerator
 from cache.image_store import ImageStore
 from duel.data.dataset import SUFFIXES, Dataset
@@ -95,6 +96,7 @@ def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterat
     """Open a run for training, alone: create it, or continue it, whatever became of who had it before."""
     dataset = open_dataset(settings.data, state)
     with open_generator(settings, run, state) as generator, RunDirectory.open(state, run, settings) as directory:
+        check_data(directory, dataset)
         settle_dead_sessions(directory)
         with keep_session(directory, "train"), ImageStore(state.images) as store:
             # A generator that draws in batches is filled by as many draws at once.
@@ -105,6 +107,7 @@ def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterat
 @contextmanager
 def open_evaluation(run: RunDirectory, dataset: Dataset, state: StateDirectory) -> Iterator[EvaluationContext]:
     """Load the base of a run to evaluate it, beside a training that may be under way."""
+    check_data(run, dataset)
     with keep_session(run, "evaluate"), open_judge(run.settings.judge, dataset.root, state) as judge:
         yield EvaluationContext(run.settings, run, dataset, judge)
 

@@ -169,6 +169,7 @@ def _check_free(path: Path) -> None:
     ours = {
         "lock",
         "versions.json",
+        "data.json",
         "training_logs",
         "eval_logs",
         "ckpts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -39,15 +40,18 @@ def open_layout(root: Path, train_images: int, test_images: int) -> Dataset:
     test = list_images(root / "test_images")
     _check_enough(root / "train_images", len(train), train_images, "data.train_images")
     _check_enough(root / "test_images", len(test), test_images, "data.test_images")
-    return Dataset(root, train[:train_images], test[:test_images], read_questions(root / "test_data" / "test_set.json"))
+    train, test = train[:train_images], test[:test_images]
+    _check_disjoint(train, test)
+    return Dataset(root, train, test, read_questions(root / "test_data" / "test_set.json"))
 
 
 def open_folder(root: Path, train_images: int, test_images: int) -> Dataset:
     """Open any folder of images: a fixed random sample, first the training images, last the held-out ones.
 
+    Files of equal content count once, under the first of their names: none is trained on and held out as well.
     Raises DataError when the folder is missing, holds too few images, or an image in it cannot be read.
     """
-    found = list_images(root)
+    found = sorted({digest_of(path): path for path in reversed(list_images(root))}.values())
     wanted = train_images + test_images
     _check_enough(root, len(found), wanted, "data.train_images and data.test_images")
     sample = Random(SPLIT_SEED).sample(found, wanted)
@@ -63,6 +67,11 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(
         path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def check_image(path: Path) -> None:
@@ -108,9 +117,19 @@ def set_aside(questions: Sequence[Question], charts: int) -> tuple[list[Question
     return others, [question for question in questions if question.figure_id in apart]
 
 
+def _check_disjoint(train: Sequence[Path], test: Sequence[Path]) -> None:
+    held_out = {digest_of(path): path for path in test}
+    for path in train:
+        twin = held_out.get(digest_of(path))
+        if twin is not None:
+            raise DataError(f"{path} and {twin} are the same image, on both sides of the split; remove one of them")
+
+
 def _check_enough(folder: Path, found: int, wanted: int, setting: str) -> None:
     if found < wanted:
-        raise DataError(f"{folder} holds {found} images, expected at least {wanted}; add images or lower {setting}")
+        raise DataError(
+            f"{folder} holds {found} different images, expected at least {wanted}; add images or lower {setting}"
+        )
 
 
 def of_kind(questions: Sequence[Question], wanted: str) -> list[Question]:

@@ -27,8 +27,32 @@ def test_the_split_of_a_folder_is_fixed(tmp_path):
 
 def test_too_few_images_are_named_with_the_setting_to_lower(tmp_path):
     write_images(tmp_path / "mine", 5)
-    with pytest.raises(DataError, match=r"holds 5 images, expected at least 10; .*lower data.train_images"):
+    with pytest.raises(DataError, match=r"holds 5 different images, expected at least 10; .*lower data.train_images"):
         open_folder(tmp_path / "mine", 7, 3)
+
+
+def test_equal_files_are_never_on_both_sides_of_a_split(tmp_path):
+    write_images(tmp_path / "mine", 6)
+    for name in ("copy.png", "another.png", "zzz.png"):
+        (tmp_path / "mine" / name).write_bytes((tmp_path / "mine" / "003.png").read_bytes())
+    dataset = open_folder(tmp_path / "mine", 4, 2)
+    contents = [path.read_bytes() for path in (*dataset.train_images, *dataset.test_images)]
+    assert len(set(contents)) == 6
+
+
+def test_copies_do_not_make_a_folder_large_enough(tmp_path):
+    write_images(tmp_path / "mine", 2)
+    (tmp_path / "mine" / "copy.png").write_bytes((tmp_path / "mine" / "001.png").read_bytes())
+    with pytest.raises(DataError, match="holds 2 different images, expected at least 3"):
+        open_folder(tmp_path / "mine", 2, 1)
+
+
+def test_a_layout_with_one_image_on_both_sides_is_refused_by_name(tmp_path):
+    write_images(tmp_path / "train_images", 3)
+    (tmp_path / "test_images").mkdir()
+    (tmp_path / "test_images" / "held.png").write_bytes((tmp_path / "train_images" / "001.png").read_bytes())
+    with pytest.raises(DataError, match=r"train_images/001\.png and .*test_images/held\.png are the same image"):
+        open_layout(tmp_path, 3, 1)
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -53,7 +77,8 @@ def test_a_truncated_image_is_broken(tmp_path):
 
 def test_a_layout_without_test_set_says_to_prepare(tmp_path):
     write_images(tmp_path / "train_images", 1)
-    write_images(tmp_path / "test_images", 1)
+    write_images(tmp_path / "test_images", 2)
+    (tmp_path / "test_images" / "000.png").unlink()
     with pytest.raises(DataError, match="run `duel prepare` again"):
         open_layout(tmp_path, 1, 1)
 

@@ -1,0 +1,67 @@
+"""The data set a run was started with: name and hash of every file, so that a folder that changed is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from artifacts.run.directory import RunDirectory
+from artifacts.run.records import Record, read_record, write_record
+from duel.data.dataset import Dataset, digest_of
+from duel.errors import RunError
+
+FILE = "data.json"
+NAMED = 3  # changes that an error names; the others are counted
+
+
+@dataclass(frozen=True)
+class DataFingerprint(Record):
+    """The images of both sides of the split by name, each with its SHA-256 (hex), and that of the questions as JSON."""
+
+    SCHEMA: ClassVar[int] = 2
+
+    train_images: dict[str, str]
+    test_images: dict[str, str]
+    questions: str
+
+
+def fingerprint(dataset: Dataset) -> DataFingerprint:
+    """Return the fingerprint of a data set; reads every image of it."""
+    questions = json.dumps([asdict(question) for question in dataset.questions], sort_keys=True)
+    return DataFingerprint(
+        train_images={path.name: digest_of(path) for path in dataset.train_images},
+        test_images={path.name: digest_of(path) for path in dataset.test_images},
+        questions=hashlib.sha256(questions.encode("utf-8", "surrogatepass")).hexdigest(),
+    )
+
+
+def check_data(run: RunDirectory, dataset: Dataset) -> None:
+    """Write the fingerprint at the first opening of a run; later raise RunError when the data set is another one."""
+    path, now = run.path / FILE, fingerprint(dataset)
+    if not path.exists():
+        write_record(path, now)
+        return
+    then = read_record(path, DataFingerprint)
+    changes = [
+        *_changes("training", then.train_images, now.train_images),
+        *_changes("held-out", then.test_images, now.test_images),
+        *(["the questions differ"] if then.questions != now.questions else []),
+    ]
+    if changes:
+        more = f" and {len(changes) - NAMED} more changes" if len(changes) > NAMED else ""
+        raise RunError(
+            f"the data set {dataset.root} is not the one that run {run.name} was started with: "
+            f"{'; '.join(changes[:NAMED])}{more}; restore it, or start a run of another name"
+        )
+
+
+def _changes(split: str, then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return one line for each image of a split that was removed, added or changed."""
+    return [
+        *(f"{split} image {name} is gone" for name in then if name not in now),
+        *(f"{split} image {name} is new" for name in now if name not in then),
+        *(f"{split} image {name} has other bytes" for name in then if now.get(name, then[name]) != then[name]),
+    ]
