@@ -23,8 +23,13 @@ def draw_groups(
     context: TrainingContext, completions: list[list[Completion]], purpose: str, *names: int | str
 ) -> DrawnGroups:
     """Draw completions with one seed per group from the stream `names`; `purpose` says which stage they are for."""
-    flat = [(c, draw_seed(context.settings.seed, *names, i)) for i, group in enumerate(completions) for c in group]
-    wanted = [(c.text, seed) for c, seed in flat if c != NOTHING_TO_DESCRIBE]
+    seeds = [draw_seed(context.settings.seed, *names, i) for i in range(len(completions))]  # (I,)
+    wanted = [
+        (completion.text, seed)
+        for group, seed in zip(completions, seeds, strict=True)
+        for completion in group
+        if completion != NOTHING_TO_DESCRIBE
+    ]
     origin = f"{context.run.name}/{purpose}"
     batch = context.generator.draw([text for text, _ in wanted], [seed for _, seed in wanted], origin)
     drawings = iter(batch.drawings)

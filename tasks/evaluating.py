@@ -44,7 +44,7 @@ def evaluate_base(context: TrainingContext, how: EvaluationSettings, purpose: st
 def evaluate_adversary(context: TrainingContext, how: EvaluationSettings, purpose: str) -> dict[str, Any]:
     """Sample prompts, draw them, let the base describe each once; one reward per prompt."""
     count = how.adversary_prompts
-    seeds = sample_seeds(context.settings.seed, count, 1, "evaluation", "prompt")
+    seeds = sample_seeds(context.settings.seed, count, 1, "evaluation", "invention")
     prompts = sample(context, "adversary", [invention(context)] * count, seeds)  # (count, 1)
     originals = draw_groups(context, prompts, f"{purpose}/original", "evaluation", "original")
     attempts, descriptions, made = _go_around(context, originals.drawings, 1, purpose, "prompt")

@@ -12,34 +12,13 @@ from artifacts.run.metrics import read_metrics
 from duel.errors import GeneratorError, RunError
 from duel.policies.optimizer import PlayerOptimizer
 from duel.policies.policy import LocalPolicy
-from duel.profile import override, read_profile, read_settings
 from duel.state import StateDirectory
 from flows.evaluate import evaluate
 from flows.prepare import prepare
-from flows.profiles import profile_path
 from flows.train import train
+from tests.support.small_run import settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-SMALL = {
-    "rounds": 4,
-    "images_per_round": 1,
-    "sampling.group_size": 3,
-    "sampling.max_new_tokens": 24,
-    "evaluation.every": 2,
-    "evaluation.proxy_completions": 1,
-    "evaluation.adversary_prompts": 2,
-    "evaluation.completions": 2,
-    "evaluation.charts": 2,
-    "data.train_images": 4,
-    "data.test_images": 2,
-    "grpo.accumulation": 2,
-}
-
-
-def settings(profile="offline", **overrides):
-    dotted = {name.replace("__", "."): value for name, value in overrides.items()}
-    return read_settings(override(read_profile(profile_path(profile)), SMALL | dotted))
 
 
 def fingerprint(state, name):

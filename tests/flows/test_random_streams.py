@@ -1,0 +1,40 @@
+"""Every stage of a run has random streams of its own: none is used by two stages, none twice in one."""
+
+import sys
+from collections import Counter, defaultdict
+
+import pytest
+from prefect.context import TaskRunContext
+
+import duel.randomness
+from flows.prepare import prepare
+from flows.train import train
+from tests.support.small_run import settings
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def test_no_two_stages_share_a_random_stream(tmp_path, monkeypatch):
+    used = defaultdict(Counter)  # stream -> stage run -> how often
+    derive = duel.randomness.derive_seed
+    prepare(settings(), tmp_path)
+
+    def noted(seed, *names):
+        context = TaskRunContext.get()
+        if context is not None:
+            used[(seed, *names)][context.task_run.name] += 1
+        return derive(seed, *names)
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "derive_seed", None) is derive:
+            monkeypatch.setattr(module, "derive_seed", noted)
+    train(settings(rounds=4), "run_1", tmp_path)
+
+    stages = {stage for runs in used.values() for stage in runs}
+    assert any("write_prompts" in stage for stage in stages)
+    assert any("evaluate_players" in stage for stage in stages)
+    for names, runs in used.items():
+        assert max(runs.values()) == 1, names  # not twice in one stage
+        # An evaluation uses the same streams every time, so that its numbers differ by the models alone.
+        labels = {"evaluation" if "evaluate_players" in stage else stage for stage in runs}
+        assert len(labels) == 1, (names, labels)
