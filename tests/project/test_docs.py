@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import duel
 from duel.profile import fields_of
 from flows.cli import build_parser
 
@@ -28,7 +29,8 @@ def broken_link(page, target):
 
 @named
 def test_links_lead_somewhere(page):
-    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    text = page.read_text()
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
     assert [t for t in targets if not t.startswith("http") and broken_link(page, t)] == []
 
 
@@ -66,8 +68,8 @@ def test_the_readme_shows_every_command():
 
 
 def test_the_version_has_a_dated_entry_in_the_changelog():
-    import duel
-
     assert re.search(
-        rf"^## \[{re.escape(duel.__version__)}\] - \d{{4}}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.M
+        rf"^## \[{re.escape(duel.__version__)}\] - \d{{4}}-\d\d-\d\d$",
+        (ROOT / "CHANGELOG.md").read_text(),
+        re.MULTILINE,
     )

@@ -13,6 +13,7 @@ import pytest
 
 import duel
 from artifacts.run.directory import RunDirectory
+from duel.state import StateDirectory
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("artifacts", "cache", "duel", "flows", "tasks")
@@ -97,7 +98,7 @@ def test_the_demo_runs_from_the_wheel_in_an_empty_folder(installed, tmp_path):
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     for name, rounds in (("demo", 2), ("demo-no-adversary", 1)):
-        run = RunDirectory.read(folder / "state", name)
+        run = RunDirectory.read(StateDirectory(folder / "state"), name)
         assert run.settings.rounds == rounds
         assert (run.checkpoint_tests / f"ckpt-{rounds}.json").exists()
     assert (folder / "state" / "runs" / "demo" / "report.html").exists()
