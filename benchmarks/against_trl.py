@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -206,11 +207,21 @@ def turn_callback(turns: Turns) -> Any:
     return Callback()
 
 
-def timed(step: Callable[[list[bytes], int], list[int]], charts: list[bytes], number: int) -> tuple[float, list[int]]:
-    """Return the seconds of one step and its completions' lengths."""
-    start = time.perf_counter()
-    lengths = step(charts, number)
-    return time.perf_counter() - start, lengths
+@dataclass
+class Measured:
+    """What the timed steps of one arm took."""
+
+    wall: list[float] = field(default_factory=list)  # seconds
+    cpu: list[float] = field(default_factory=list)  # seconds of all threads: hardly depends on other load
+    lengths: list[int] = field(default_factory=list)  # tokens of each completion
+
+    def time(self, step: Callable[[list[bytes], int], list[int]], charts: list[bytes], number: int) -> None:
+        """Take one step and note what it took."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        lengths = step(charts, number)
+        self.wall.append(time.perf_counter() - wall)
+        self.cpu.append(time.process_time() - cpu)
+        self.lengths += lengths
 
 
 def main() -> None:
@@ -232,29 +243,25 @@ def main() -> None:
             "Duel": Duel(settings, rewards),
             f"TRL {version('trl')}": TRL(settings, rewards, charts, steps, Path(name) / "trl"),
         }
-        seconds: dict[str, list[float]] = {arm: [] for arm in arms}
-        tokens: dict[str, list[int]] = {arm: [] for arm in arms}
+        measured = {arm: Measured() for arm in arms}
         for step in range(steps):
             chosen = [charts[i] for i in images_of_turn(0, len(charts), settings.images_per_round, step)]
             for name_of_arm, arm in arms.items():
-                took, lengths = timed(arm.step, chosen, step)
-                if step >= WARM_UP:
-                    seconds[name_of_arm].append(took)
-                    tokens[name_of_arm] += lengths
-    report(seconds, tokens, options.threads)
+                (measured[name_of_arm] if step >= WARM_UP else Measured()).time(arm.step, chosen, step)
+    report(measured, options.threads)
 
 
-def report(seconds: dict[str, list[float]], tokens: dict[str, list[int]], threads: int) -> None:
-    """Print one line for each arm, and the ratio of their rates."""
+def report(measured: dict[str, Measured], threads: int) -> None:
+    """Print one line for each arm, and the ratios of their rates."""
     print(f"machine: {platform.machine()}, {threads} threads, torch {version('torch')}")
-    rates = []
-    for arm, took in seconds.items():
-        rates.append(len(tokens[arm]) / sum(took))
+    for arm, took in measured.items():
+        samples = len(took.lengths)
         print(
-            f"{arm:10} {rates[-1]:6.1f} samples/s, median step {statistics.median(took):.2f} s, "
-            f"{statistics.fmean(tokens[arm]):.1f} tokens a completion"
+            f"{arm:10} {samples / sum(took.wall):5.1f} samples/s, {samples / sum(took.cpu):5.1f} a second of CPU, "
+            f"{statistics.fmean(took.lengths):.1f} tokens a completion"
         )
-    print(f"ratio {rates[0] / rates[1]:.1f}")
+    ours, theirs = measured.values()
+    print(f"ratio: {sum(theirs.wall) / sum(ours.wall):.1f}, of CPU time {sum(theirs.cpu) / sum(ours.cpu):.1f}")
 
 
 if __name__ == "__main__":

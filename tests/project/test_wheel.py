@@ -77,7 +77,8 @@ def installed(wheel, tmp_path):
     install = ["install", "--quiet", "--no-index", "--no-deps", str(wheel)]
     subprocess.run([sys.executable, "-m", "pip", "--python", python, *install], check=True)
     [site] = environment.glob("lib/python*/site-packages")
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (site / "dependencies.pth").write_text("\n".join(sorted(folders)) + "\n")
     return environment
 
 
@@ -85,7 +86,9 @@ def installed(wheel, tmp_path):
 def test_the_demo_runs_from_the_wheel_in_an_empty_folder(installed, tmp_path):
     folder = tmp_path / "empty"
     folder.mkdir()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PYTHON"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PYTHON", "DUEL_"))
+    }
     environment = inherited | {"PREFECT_HOME": str(tmp_path / "prefect"), "OMP_NUM_THREADS": "1"}
 
     say = f"import json, {', '.join(PACKAGES)}; print(json.dumps([m.__file__ for m in ({', '.join(PACKAGES)})]))"
