@@ -10,13 +10,16 @@ STATE  ?= state
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo rehearsal test test-slow chaos check clean
+.PHONY: help demo rehearsal test test-slow chaos check docs wheel clean
 
 help:
 	@echo "make demo    the whole loop, offline, on this machine: about seven minutes with installing"
 	@echo "make test    the tests"
 	@echo "make rehearsal  the paid path against servers on this machine, without paying"
 	@echo "make check   ruff, mypy, import-linter, hadolint"
+	@echo "make test-slow  tests that take minutes: browsers, servers, kills, the wheel"
+	@echo "make docs    write docs/settings.md from the settings"
+	@echo "make wheel   build dist/*.whl and the source archive"
 	@echo "make chaos   kill trainings at every kind of moment, and compare what comes of them"
 	@echo "make clean   remove the environment and what the demo wrote"
 
@@ -40,7 +43,7 @@ rehearsal: $(VENV)/installed
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
-# The paid path over the command line, killed and resumed: some minutes.
+# What takes minutes: pages in a browser, deployments on a real server, the paid path killed and resumed, the wheel's demo.
 test-slow: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest -m slow
 
@@ -54,6 +57,14 @@ check: $(VENV)/installed-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
 	test ! -x $(VENV)/bin/hadolint || $(VENV)/bin/hadolint Dockerfile
+
+docs: $(VENV)/installed
+	$(VENV)/bin/duel settings > docs/settings.md
+
+# The wheel is built from the source archive in a temporary folder, so that no file of an earlier build gets into it.
+wheel: $(VENV)/installed-dev
+	rm -rf dist
+	$(VENV)/bin/python -m build --no-isolation
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Duel needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version`. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
@@ -70,4 +81,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(STATE)
+	rm -rf $(VENV) $(STATE) dist

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from duel.errors import SettingsError
 from duel.settings import Section, Settings
@@ -47,13 +48,19 @@ def override(values: Mapping[str, Any], dotted: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
-def fields_of(section: type[Section] = Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def fields_of(section: type[Section] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Yield every setting as (dotted name, pydantic field), sections opened."""
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from fields_of(field.annotation, f"{prefix}{name}.")
         else:
             yield prefix + name, field
+
+
+def is_operational(field: FieldInfo) -> bool:
+    """Return whether a setting may differ when a run is opened again."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("operational"))
 
 
 def flatten(settings: Settings) -> dict[str, Any]:
@@ -70,7 +77,7 @@ def flatten(settings: Settings) -> dict[str, Any]:
 
 def defining_differences(before: Settings, now: Settings) -> list[str]:
     """Return one line for each setting that defines the result and differs."""
-    operational = {name for name, field in fields_of() if (field.json_schema_extra or {}).get("operational")}
+    operational = {name for name, field in fields_of() if is_operational(field)}
     old, new = flatten(before), flatten(now)
     return [
         f"{name}: {old[name]!r} then, {new[name]!r} now"

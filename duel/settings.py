@@ -103,12 +103,14 @@ class GRPOSettings(Section):
 class OptimizerSettings(Section):
     """AdamW on fp32 weights."""
 
-    learning_rate: float = Field(5e-6, gt=0)
-    adversary_learning_rate: float | None = Field(None, gt=0, description="empty: as learning_rate")
-    beta1: Probability = 0.9
-    beta2: Probability = 0.99
-    epsilon: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.1, ge=0)
+    learning_rate: float = Field(5e-6, gt=0, description="constant over the run, no warm-up")
+    adversary_learning_rate: float | None = Field(
+        None, gt=0, description="the adversary's learning rate; empty: as learning_rate"
+    )
+    beta1: Probability = Field(0.9, description="decay of the running mean of gradients")
+    beta2: Probability = Field(0.99, description="decay of the running mean of squared gradients")
+    epsilon: float = Field(1e-8, gt=0, description="added to the denominator of a step")
+    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay, on every trained weight")
     max_gradient_norm: float = Field(0.1, gt=0, description="gradients are clipped to this norm")
 
 
@@ -245,7 +247,9 @@ class JudgeSettings(Section):
 class ReportSettings(Section):
     """How plots and reports look."""
 
-    theme: Literal["christmas", "plain"] = Field("christmas", json_schema_extra=OPERATIONAL)
+    theme: Literal["christmas", "plain"] = Field(
+        "christmas", description="look of the plots", json_schema_extra=OPERATIONAL
+    )
     moving_average: int = Field(
         10, ge=1, description="points averaged in the plots' smooth lines", json_schema_extra=OPERATIONAL
     )

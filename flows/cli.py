@@ -1,4 +1,4 @@
-"""The command line: `duel prepare | train | evaluate | report | status | demo`.
+"""The command line: `duel prepare | train | evaluate | report | status | settings | demo`.
 
 Everything a stranger can get wrong is checked here, before Prefect or torch is started. Exit codes: 0 done,
 1 a service failed or Duel has a bug, 2 something you can mend, 130 interrupted, 143 terminated.
@@ -15,14 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duel
 from duel.errors import DuelError, SettingsError, UserError
 from duel.profile import fields_of, override, read_profile, read_settings
 from duel.settings import Settings
 from duel.state import StateDirectory
 from flows.profiles import profile_names, profile_path
+from flows.settings_page import settings_page
 from flows.signals import SAID, stoppable
 
-# Read by Prefect when it is imported. The recorder's batches keep a process that ends from losing task runs.
+# Read by Prefect when it is imported. `[tool.prefect]` in pyproject.toml says the same to Prefect's own commands, which
+# read it in the project's folder. The recorder's batches keep a process that ends from losing task runs.
 PREFECT_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -62,12 +65,15 @@ def run_command(options: argparse.Namespace) -> None:
     if options.command == "status":
         say_status(StateDirectory(options.state), options.run)
         return
-    settings = Settings() if options.command == "demo" else settings_of(options)
+    if options.command == "settings":
+        print(settings_page(), end="")
+        return
+    settings = demo_settings(options) if options.command == "demo" else settings_of(options)
     from flows import commands  # torch and Prefect take seconds to import: not before the settings are right
 
     state = StateDirectory(options.state)
     if options.command == "demo":
-        commands.demo(state)
+        commands.demo(settings, state)
     elif options.command == "prepare":
         commands.prepare(settings, state)
     elif options.command == "train":
@@ -97,6 +103,12 @@ def settings_of(options: argparse.Namespace) -> Settings:
         name: parse_value(value) for name, value in vars(options).items() if "." in name or name in top_level()
     }
     return read_settings(override(values, {name: value for name, value in overrides.items() if value is not UNSET}))
+
+
+def demo_settings(options: argparse.Namespace) -> Settings:
+    """Return the settings of the demo's duel: the offline profile, with the number of rounds that was asked for."""
+    values = read_profile(profile_path("offline"))
+    return read_settings(values if options.rounds is None else values | {"rounds": parse_value(options.rounds)})
 
 
 def stored_settings(options: argparse.Namespace) -> dict[str, Any] | None:
@@ -140,13 +152,16 @@ def build_parser() -> argparse.ArgumentParser:
         "how alike the two images are rewards the base and punishes the adversary.",
         epilog="Start with `duel demo`. Each command has its own --help.",
     )
+    parser.add_argument("--version", action="version", version=f"duel {duel.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_command(commands, "demo", "run everything offline: prepare, train, compare, evaluate, report", settings=False)
+    demo = add_command(commands, "demo", "run everything offline: prepare, train, evaluate, report", settings=False)
+    demo.add_argument("--rounds", metavar="N", help="rounds of the duel (default: 60); 2 only shows that all works")
     add_command(commands, "prepare", "get the data set ready")
     train = add_command(commands, "train", "train both players; a run that exists is resumed")
     evaluate = add_command(commands, "evaluate", "measure pass@1 of the untrained base and of every checkpoint")
     report = add_command(commands, "report", "write plots and a report (HTML and PDF) of a run")
     status = add_command(commands, "status", "say where a run stands, what it cost, how to go on", settings=False)
+    commands.add_parser("settings", help="print all settings: defaults, values, meaning (Markdown)")
     for command in (train, evaluate, report, status):
         command.add_argument("--run", required=True, help="name of the run, a folder under STATE/runs")
     for command in (evaluate, report):

@@ -1,12 +1,14 @@
 """What each command does: check what can be checked at once, call the flow, say where to look."""
 
 import math
+from typing import Any
 
 from artifacts.evaluation.console import DIFFERENCE, comparison_lines, evaluation_lines
 from artifacts.report.html import summary_lines
 from artifacts.run.directory import RunDirectory
 from duel.errors import SettingsError
 from duel.profile import read_profile, read_settings
+from duel.schedule import player_of
 from duel.settings import Settings
 from duel.state import StateDirectory
 from flows import evaluate as evaluate_flow
@@ -90,19 +92,22 @@ def report(settings: Settings, run: str, compare: str | None, state: StateDirect
     print(f"report: {report_flow.report(settings, run, compare, state.path)}")
 
 
-def demo(state: StateDirectory) -> None:
-    """Run everything offline: the duel, the arm without adversary, evaluation of both, report."""
-    settings = profile("offline")
+def demo(settings: Settings, state: StateDirectory) -> None:
+    """Run everything offline: the duel, the arm without adversary, evaluation of both, report.
+
+    The arm gets as many rounds as the base has in the duel.
+    """
+    base_rounds = sum(player_of(settings.order, round) == "base" for round in range(settings.rounds))
     prepare(settings, state)
-    for run, name in ((DEMO, "offline"), (ARM, "offline-no-adversary")):
-        train(profile(name), run, state)
-        evaluate(profile(name), run, state)
+    for run, arm in ((DEMO, settings), (ARM, profile("offline-no-adversary", rounds=base_rounds))):
+        train(arm, run, state)
+        evaluate(arm, run, state)
     report(settings, DEMO, ARM, state)
     print()
     for line in summary_lines(RunDirectory.read(state, DEMO)):
         print(line)
 
 
-def profile(name: str) -> Settings:
-    """Return the settings of a shipped profile."""
-    return read_settings(read_profile(profile_path(name)))
+def profile(name: str, **replaced: Any) -> Settings:
+    """Return the settings of a shipped profile, with settings outside any section replaced."""
+    return read_settings(read_profile(profile_path(name)) | replaced)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import duel
 from artifacts.run import files, jsonl
 from artifacts.run.lock import RunLock
 from duel.errors import RunError, SettingsError
@@ -201,7 +202,7 @@ def _check_settings(name: str, own: Settings, now: Settings) -> None:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+    versions = {"duel": duel.__version__, "python": platform.python_version()}
     for library in LIBRARIES:
         try:
             versions[library] = importlib.metadata.version(library)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import duel
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from artifacts.run.lock import owner_of
@@ -36,7 +37,9 @@ def test_a_new_run_has_the_references_folders_and_its_settings(tmp_path: Path) -
     names = {path.name for path in run.path.iterdir() if path.is_dir()}
     assert names == {"training_logs", "eval_logs", "ckpts", "ckpt_tests", "plots", "stage_results", "sessions"}
     assert Settings.model_validate(json.loads((run.path / "settings.json").read_text())) == Settings(seed=5)
-    assert json.loads((run.path / "versions.json").read_text())["torch"]
+    versions = json.loads((run.path / "versions.json").read_text())
+    assert versions["duel"] == duel.__version__
+    assert versions["torch"]
     assert RunDirectory.read(StateDirectory(tmp_path), "run_1").settings == Settings(seed=5)
 
 

@@ -1,6 +1,7 @@
 import pytest
 from PIL import Image
 
+import duel
 from duel.profile import fields_of
 from flows.cli import build_parser, main, parse_value
 
@@ -110,3 +111,16 @@ def test_values_are_read_as_toml_and_text():
     assert [parse_value(text) for text in ("3", "1e-4", "true", '["base"]', "none", "cuda:1")] == [
         3, 1e-4, True, ["base"], None, "cuda:1",
     ]  # fmt: skip
+
+
+def test_a_demo_of_no_rounds_is_refused_and_nothing_is_written(capsys, tmp_path):
+    line = complaint(capsys, "demo", "--rounds", "0", "--state", str(tmp_path / "state"))
+    assert "rounds: got 0" in line
+    assert not (tmp_path / "state").exists()
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"duel {duel.__version__}\n"
