@@ -30,7 +30,7 @@ demo: $(VENV)/installed
 # answer as the real ones do, one request in twenty badly.
 REHEARSAL := --state $(STATE)/rehearsal --run rehearsal
 SMALL := --models.base offline --models.embedder offline --models.max_pixels 28224 --models.rows_per_forward 64 \
-	--rounds 4 --images_per_round 2 --grpo.accumulation 1 --sampling.max_new_tokens 64 --optimizer.learning_rate 1e-3 \
+	--rounds 4 --images_per_round 2 --base.grpo.accumulation 1 --adversary.grpo.accumulation 1 --sampling.max_new_tokens 64 --base.optimizer.learning_rate 1e-3 --adversary.optimizer.learning_rate 1e-3 \
 	--evaluation.every 2 --evaluation.proxy_completions 1 --evaluation.adversary_prompts 4 --evaluation.max_new_tokens 12
 
 rehearsal: $(VENV)/installed

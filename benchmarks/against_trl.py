@@ -137,8 +137,8 @@ class TRL:
             num_generations=self.group_size,
             max_completion_length=settings.sampling.max_new_tokens,
             temperature=settings.sampling.temperature,
-            learning_rate=settings.optimizer.learning_rate,
-            max_grad_norm=settings.optimizer.max_gradient_norm,
+            learning_rate=settings.base.optimizer.learning_rate,
+            max_grad_norm=settings.base.optimizer.max_gradient_norm,
             loss_type="grpo",
             generation_kwargs={"suppress_tokens": special},  # else it crashes on a sampled image token
         )

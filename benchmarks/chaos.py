@@ -64,8 +64,8 @@ def settings_of(data: Path) -> Settings:
             "data": {"source": "offline", "path": str(data), "train_images": 4, "test_images": 2},
             "models": {"rows_per_forward": 2},
             "sampling": {"group_size": 3, "max_new_tokens": 24},
-            "grpo": {"accumulation": 2},
-            "optimizer": {"learning_rate": 1e-3},
+            "base": {"grpo": {"accumulation": 2}, "optimizer": {"learning_rate": 1e-3}},
+            "adversary": {"grpo": {"accumulation": 2}, "optimizer": {"learning_rate": 1e-3}},
             "generator": {"service": "replicate", "requests_per_minute": 6000},
             "evaluation": {"every": 3, "proxy_completions": 1, "adversary_prompts": 2},
         }

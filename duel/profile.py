@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -34,9 +35,7 @@ def read_profile(path: Path) -> dict[str, Any]:
 
 def override(values: Mapping[str, Any], dotted: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of nested `values` with `section.key` entries replaced."""
-    merged: dict[str, Any] = {
-        key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()
-    }
+    merged: dict[str, Any] = copy.deepcopy(dict(values))
     for name, value in dotted.items():
         *sections, key = name.split(".")
         place = merged

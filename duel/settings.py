@@ -104,14 +104,18 @@ class OptimizerSettings(Section):
     """AdamW on fp32 weights."""
 
     learning_rate: float = Field(5e-6, gt=0, description="constant over the run, no warm-up")
-    adversary_learning_rate: float | None = Field(
-        None, gt=0, description="the adversary's learning rate; empty: as learning_rate"
-    )
     beta1: Probability = Field(0.9, description="decay of the running mean of gradients")
     beta2: Probability = Field(0.99, description="decay of the running mean of squared gradients")
     epsilon: float = Field(1e-8, gt=0, description="added to the denominator of a step")
     weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay, on every trained weight")
     max_gradient_norm: float = Field(0.1, gt=0, description="gradients are clipped to this norm")
+
+
+class PlayerSettings(Section):
+    """How one player learns."""
+
+    grpo: GRPOSettings = GRPOSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
 
 
 class GeneratorSettings(Section):
@@ -280,12 +284,16 @@ class Settings(Section):
     data: DataSettings = DataSettings()
     models: ModelSettings = ModelSettings()
     sampling: SamplingSettings = SamplingSettings()
-    grpo: GRPOSettings = GRPOSettings()
-    optimizer: OptimizerSettings = OptimizerSettings()
+    base: PlayerSettings = PlayerSettings()
+    adversary: PlayerSettings = PlayerSettings()
     generator: GeneratorSettings = GeneratorSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     judge: JudgeSettings = JudgeSettings()
     report: ReportSettings = ReportSettings()
+
+    def player(self, player: Player) -> PlayerSettings:
+        """Return how a player learns."""
+        return self.base if player == "base" else self.adversary
 
     @model_validator(mode="after")
     def _order_fits_originals(self) -> Settings:

@@ -41,18 +41,16 @@ def load_players(
     if settings.models.tuning == "lora":
         tunings = _load_lora(settings, {player: names[player] for player in players or needed}, hub_token)
     else:
-        tunings = {player: _load_full(settings, names[player], hub_token) for player in players or needed}
+        tunings = {player: _load_full(settings, player, names[player], hub_token) for player in players or needed}
     return {player: assemble_policy(player, tuning, settings) for player, tuning in tunings.items()}
 
 
 def assemble_policy(player: Player, tuning: Tuning, settings: Settings) -> LocalPolicy:
     """Give a player's weights an optimizer."""
-    rate = settings.optimizer.learning_rate
-    if player == "adversary" and settings.optimizer.adversary_learning_rate is not None:
-        rate = settings.optimizer.adversary_learning_rate
-    optimizer = PlayerOptimizer(tuning.parameters, settings.optimizer, rate, settings.grpo.accumulation)
+    how = settings.player(player)
+    optimizer = PlayerOptimizer(tuning.parameters, how.optimizer, how.grpo.accumulation)
     learning = LearningSettings(
-        grpo=settings.grpo,
+        grpo=how.grpo,
         temperature=settings.sampling.temperature,
         max_new_tokens=settings.sampling.max_new_tokens,
         rows_per_forward=settings.models.rows_per_forward,
@@ -83,9 +81,9 @@ def _load_lora(settings: Settings, names: Mapping[Player, str], hub_token: str |
     return add_lora({player: loaded[name] for player, name in names.items()}, settings)
 
 
-def _load_full(settings: Settings, name: str, hub_token: str | None) -> Tuning:
+def _load_full(settings: Settings, player: Player, name: str, hub_token: str | None) -> Tuning:
     model = _load(settings, name, torch.float32, hub_token)
-    if not settings.grpo.kl_coef:
+    if not settings.player(player).grpo.kl_coef:
         return FullTuning(model, reference=None)
     reference = _load(settings, name, compute_dtype(settings), hub_token)
     reference.network.requires_grad_(False)

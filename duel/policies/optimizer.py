@@ -29,7 +29,6 @@ class PlayerOptimizer:
         self,
         parameters: Mapping[str, nn.Parameter],
         settings: OptimizerSettings,
-        learning_rate: float,
         accumulation: int,
     ) -> None:
         self.parameters = parameters
@@ -39,7 +38,7 @@ class PlayerOptimizer:
         self.steps = 0
         self.adamw = torch.optim.AdamW(
             parameters.values(),
-            lr=learning_rate,
+            lr=settings.learning_rate,
             betas=(settings.beta1, settings.beta2),
             eps=settings.epsilon,
             weight_decay=settings.weight_decay,

@@ -60,7 +60,7 @@ def test_kl_penalty_by_hand():
 
 
 def test_skipped_groups_stay_in_the_denominators():
-    learning = LearningSettings(tiny.settings("x").grpo, 1.0, 12, 64, gradient_checkpointing=False)
+    learning = LearningSettings(tiny.settings("x").base.grpo, 1.0, 12, 64, gradient_checkpointing=False)
     pair = [tiny.completion([10, 11]), tiny.completion([12, 13])]
     batch = build_batch(
         [ModelInput("a"), ModelInput("b")],

@@ -27,8 +27,8 @@ def test_an_arm_without_adversary_differs_in_nothing_else(arm, duel):
 def test_day3_holds_the_references_values():
     day3 = read_settings(tomllib.loads(profile_path("day3").read_text()))
     assert (day3.rounds, day3.sampling.group_size, day3.sampling.temperature) == (1000, 8, 0.9)
-    assert (day3.optimizer.beta1, day3.optimizer.beta2, day3.optimizer.weight_decay) == (0.9, 0.99, 0.1)
-    assert (day3.grpo.accumulation, day3.grpo.kl_coef, day3.evaluation.every) == (4, 0.0, 25)
+    assert (day3.base.optimizer.beta1, day3.base.optimizer.beta2, day3.base.optimizer.weight_decay) == (0.9, 0.99, 0.1)
+    assert (day3.base.grpo.accumulation, day3.base.grpo.kl_coef, day3.evaluation.every) == (4, 0.0, 25)
     assert (day3.models.base, day3.models.adversary) == ("Qwen/Qwen2.5-VL-3B-Instruct", None)  # None: the base's
     assert (day3.models.embedder, day3.generator.model) == ("facebook/dinov2-large", "black-forest-labs/flux-schnell")
     assert (day3.judge.model, day3.evaluation.charts, day3.evaluation.completions) == ("gpt-4.1", 10, 10)
@@ -46,8 +46,8 @@ def test_a_group_of_one_is_refused():
 
 
 def test_every_fault_is_named_at_once():
-    with pytest.raises(SettingsError, match=r"rounds: .*; grpo.kl_coef: "):
-        read_settings({"rounds": 0, "grpo": {"kl_coef": -1}})
+    with pytest.raises(SettingsError, match=r"rounds: .*; base.grpo.kl_coef: "):
+        read_settings({"rounds": 0, "base": {"grpo": {"kl_coef": -1}}})
 
 
 def test_an_adversary_without_its_own_originals_is_refused():
@@ -61,16 +61,16 @@ def test_an_answer_instruction_needs_the_question():
 
 
 def test_overrides_replace_single_values_and_leave_the_profile_alone():
-    profile = {"seed": 1, "grpo": {"kl_coef": 0.1, "accumulation": 2}}
-    merged = override(profile, {"grpo.kl_coef": 0.5, "rounds": 3})
-    assert merged == {"seed": 1, "rounds": 3, "grpo": {"kl_coef": 0.5, "accumulation": 2}}
-    assert profile["grpo"]["kl_coef"] == 0.1
+    profile = {"seed": 1, "base": {"grpo": {"kl_coef": 0.1, "accumulation": 2}}}
+    merged = override(profile, {"base.grpo.kl_coef": 0.5, "rounds": 3})
+    assert merged == {"seed": 1, "rounds": 3, "base": {"grpo": {"kl_coef": 0.5, "accumulation": 2}}}
+    assert profile["base"]["grpo"]["kl_coef"] == 0.1
 
 
 def test_differences_name_defining_settings_only():
-    before = read_settings({"rounds": 5, "optimizer": {"learning_rate": 0.1}})
-    now = read_settings({"rounds": 9, "optimizer": {"learning_rate": 0.2}})
-    assert defining_differences(before, now) == ["optimizer.learning_rate: 0.1 then, 0.2 now"]
+    before = read_settings({"rounds": 5, "base": {"optimizer": {"learning_rate": 0.1}}})
+    now = read_settings({"rounds": 9, "base": {"optimizer": {"learning_rate": 0.2}}})
+    assert defining_differences(before, now) == ["base.optimizer.learning_rate: 0.1 then, 0.2 now"]
 
 
 def test_settings_survive_their_flat_form():

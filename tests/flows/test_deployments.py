@@ -32,8 +32,8 @@ SETTINGS: dict[str, Any] = {
     "images_per_round": 1,
     "data": {"train_images": 4, "test_images": 2},
     "sampling": {"group_size": 3, "max_new_tokens": 24},
-    "grpo": {"accumulation": 2},
-    "optimizer": {"learning_rate": 1e-3},
+    "base": {"grpo": {"accumulation": 2}, "optimizer": {"learning_rate": 1e-3}},
+    "adversary": {"grpo": {"accumulation": 2}, "optimizer": {"learning_rate": 1e-3}},
     "evaluation": {
         "every": 3, "proxy_completions": 1, "adversary_prompts": 2, "completions": 2, "charts": 2, "max_new_tokens": 12,
     },

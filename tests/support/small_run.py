@@ -15,7 +15,8 @@ SMALL = {
     "evaluation.charts": 2,
     "data.train_images": 4,
     "data.test_images": 2,
-    "grpo.accumulation": 2,
+    "base.grpo.accumulation": 2,
+    "adversary.grpo.accumulation": 2,
 }
 
 

@@ -146,15 +146,17 @@ def save_embedder(folder: Path) -> str:
 
 
 def settings(vlm: str, **changes: dict[str, object]) -> Settings:
-    """Settings for a tiny model on the CPU; `changes` are sections."""
+    """Settings for a tiny model on the CPU; `changes` are sections, `grpo` and `optimizer` those of both players."""
     values: dict[str, dict[str, object]] = {
         "models": {"base": vlm, "device": "cpu", "lora_rank": 4},
         "sampling": {"group_size": 4, "temperature": 0.9, "max_new_tokens": 12},
         "optimizer": {"learning_rate": 0.01, "max_gradient_norm": 1.0},
+        "grpo": {},
     }
     for section, fields in changes.items():
         values.setdefault(section, {}).update(fields)
-    return read_settings(values)
+    player = {"grpo": values.pop("grpo"), "optimizer": values.pop("optimizer")}
+    return read_settings({"base": player, "adversary": player, **values})
 
 
 def picture(colour: str = "red", size: tuple[int, int] = (56, 56)) -> bytes:
