@@ -134,7 +134,7 @@ def _images(gallery: Gallery) -> dict[str, Path]:
         for which in ("drawing", "reconstruction"):
             path = case.file(which)
             if path is not None:
-                found.setdefault(case.attempt[which]["key"], path)
+                found.setdefault(case.attempt.image(which).key or "", path)
     return found
 
 

@@ -81,9 +81,9 @@ class Record:
 R = TypeVar("R", bound=Record)
 
 
-def write_record(path: Path, record: Record) -> None:
+def write_record(path: Path, record: Record, durable: bool = True) -> None:
     """Write the record as indented JSON with its schema number first; raises ValueError for NaN and infinity."""
-    files.write_json(path, {"schema": record.SCHEMA, **_converter.unstructure(record)})
+    files.write_json(path, {"schema": record.SCHEMA, **_converter.unstructure(record)}, durable)
 
 
 def read_record(path: Path, kind: type[R]) -> R:

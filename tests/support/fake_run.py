@@ -16,7 +16,9 @@ from PIL import Image, ImageDraw
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import round_metrics
-from artifacts.run.rounds import _attempt_json, _round_json, write_round
+from artifacts.run.records import write_record
+from artifacts.run.round_record import RecordedGroup, RecordedRound, record_attempt
+from artifacts.run.rounds import write_round
 from duel.profile import read_settings
 from duel.settings import Settings
 from duel.state import StateDirectory
@@ -180,11 +182,12 @@ def write_long_run(
         directory.mkdir()
         record = fake_record(index, images, groups=groups, rounds=rounds, more_words=120)
         linked = [_link_group(directory, number, group, images, pool) for number, group in enumerate(record.groups)]
-        (directory / "record.json").write_text(json.dumps(_round_json(record, linked)))
+        recorded = RecordedRound(record.round, record.player, record.draws_asked, record.update, linked)
+        write_record(directory / "record.json", recorded, durable=False)
     return run
 
 
-def _link_group(directory: Path, number: int, group: Group, images: Images, pool: Path) -> dict[str, object]:
+def _link_group(directory: Path, number: int, group: Group, images: Images, pool: Path) -> RecordedGroup:
     def link(drawing: Drawing, name: str) -> str:
         assert drawing.key is not None
         source = pool / f"{drawing.key}.png"
@@ -195,9 +198,9 @@ def _link_group(directory: Path, number: int, group: Group, images: Images, pool
         return name
 
     shared = len({attempt.original for attempt in group.attempts}) == 1
-    return {
-        "attempts": [
-            _attempt_json(
+    return RecordedGroup(
+        [
+            record_attempt(
                 made,
                 attempt,
                 link(attempt.original, f"group-{number}-drawing" + ("" if shared else f"-{place}") + ".png"),
@@ -205,7 +208,7 @@ def _link_group(directory: Path, number: int, group: Group, images: Images, pool
             )
             for place, (made, attempt) in enumerate(zip(group.completions, group.attempts, strict=True))
         ]
-    }
+    )
 
 
 def write_evaluation(run: RunDirectory, done: int, rounds: int, adversary: bool = True, held_out: int = 25) -> None:
