@@ -58,7 +58,10 @@ def show_rounds(run: RunDirectory) -> None:
     metrics = read_metrics(run)
     if metrics.empty:
         return
-    columns = ["round", "player", "similarity_mean", "reward_mean", "reward_std", "loss", "gradient_norm", "refused"]
+    columns = [
+        "round", "player", "similarity_mean", "reward_mean", "reward_std", "loss", "gradient_norm", "logprob_gap_mean",
+        "logprob_gap_max", "refused",
+    ]  # fmt: skip
     rows = [
         {name: _cell(row[name]) for name in columns} for _, row in metrics[columns].iloc[: -ROUNDS - 1 : -1].iterrows()
     ]
@@ -147,7 +150,7 @@ def _escape(text: str) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
-        return None if value != value else round(value, 4)
+        return None if value != value else float(f"{value:.4g}")
     return value.item() if hasattr(value, "item") else value
 
 

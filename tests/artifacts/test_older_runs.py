@@ -79,6 +79,7 @@ def test_its_report_is_written(run: RunDirectory) -> None:
     assert "0.767" in page
     assert "A pie chart titled trade, values 4 8 5, no legend, grey background." in page
     assert "torch 2.13.0+cpu" in page
+    assert not (run.plots / "logprob_gap.png").exists()  # not measured then
     assert (run.path / "report.pdf").read_bytes().startswith(b"%PDF-")
 
 

@@ -72,8 +72,10 @@ def completion(text: str, tokens: int = 5, finished: bool = True) -> Completion:
     return Completion(text, " ".join(str(token) for token in range(tokens)), finished)
 
 
-def update(loss: float = 0.25, gradient_norm: float | None = 0.5, groups: int = 1, skipped: int = 0) -> UpdateReport:
-    return UpdateReport(loss, gradient_norm, groups, skipped, rounds_learned=1, optimizer_steps=1)
+def update(
+    loss: float = 0.25, gradient_norm: float | None = 0.5, groups: int = 1, skipped: int = 0, gap: float = 2.0**-20
+) -> UpdateReport:
+    return UpdateReport(loss, gradient_norm, groups, skipped, 1, 1, logprob_gap_mean=gap / 8, logprob_gap_max=gap)
 
 
 def fake_record(
@@ -90,7 +92,13 @@ def fake_record(
     chance = random.Random(index)
     made = [_group(index, number, size, player, images, chance, rounds, more_words) for number in range(groups)]
     asked = len({a.original for g in made for a in g.attempts} | {a.reconstruction for g in made for a in g.attempts})
-    return RoundRecord(index, player, made, update(chance.gauss(0, 0.1), chance.random(), groups), asked)
+    return RoundRecord(
+        index,
+        player,
+        made,
+        update(chance.gauss(0, 0.1), chance.random(), groups, gap=chance.uniform(1e-6, 4e-6)),
+        asked,
+    )
 
 
 def _group(
