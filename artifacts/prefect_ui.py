@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,6 +24,7 @@ from artifacts.evaluation.table import evaluation_table
 from artifacts.plots.curves import write_plots
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_metrics
+from artifacts.run.round_record import RecordedAttempt, RecordedRound
 from artifacts.run.rounds import read_round
 from artifacts.text import decimals, printable
 from duel.statistics import Interval
@@ -58,7 +58,10 @@ def show_rounds(run: RunDirectory) -> None:
     metrics = read_metrics(run)
     if metrics.empty:
         return
-    columns = ["round", "player", "similarity_mean", "reward_mean", "reward_std", "loss", "gradient_norm", "refused"]
+    columns = [
+        "round", "player", "similarity_mean", "reward_mean", "reward_std", "loss", "gradient_norm", "logprob_gap_mean",
+        "logprob_gap_max", "refused",
+    ]  # fmt: skip
     rows = [
         {name: _cell(row[name]) for name in columns} for _, row in metrics[columns].iloc[: -ROUNDS - 1 : -1].iterrows()
     ]
@@ -67,10 +70,10 @@ def show_rounds(run: RunDirectory) -> None:
 
 def show_images(run: RunDirectory) -> None:
     """Show the last recorded round of each player: drawings, descriptions, reconstructions, similarities."""
-    last: dict[str, dict[str, Any]] = {}
+    last: dict[str, RecordedRound] = {}
     for index in reversed(run.rounds_recorded()[-ROUNDS:]):
         record = read_round(run, index)
-        last.setdefault(record["player"], record)
+        last.setdefault(record.player, record)
     if last:
         text = "\n\n".join(_round_markdown(run, record) for record in last.values())
         _markdown(run, "images", text)
@@ -114,27 +117,24 @@ def show_spend(run: RunDirectory, spend: Spend | None) -> None:
     create_table_artifact([row], key=artifact_key(run.name, "spend"), description=f"What the images of {run.name} cost")
 
 
-def _round_markdown(run: RunDirectory, record: Mapping[str, Any]) -> str:
-    attempts = [
-        attempt for group in record["groups"] for attempt in group["attempts"] if attempt["similarity"] is not None
-    ]
-    attempts.sort(key=lambda attempt: -float(attempt["similarity"]))
+def _round_markdown(run: RunDirectory, record: RecordedRound) -> str:
+    scored = [(attempt.similarity, attempt) for attempt in record.attempts if attempt.similarity is not None]
+    attempts = [attempt for _, attempt in sorted(scored, key=lambda found: -found[0])]
     if len(attempts) > ATTEMPTS:
         attempts = attempts[: ATTEMPTS // 2] + attempts[-ATTEMPTS // 2 :]
-    directory = run.round_directory(record["round"])
+    directory = run.round_directory(record.round)
     shown = [_attempt_markdown(directory, attempt) for attempt in attempts]
-    return "\n\n".join([f"## Round {record['round']}, {record['player']}", *shown])
+    return "\n\n".join([f"## Round {record.round}, {record.player}", *shown])
 
 
-def _attempt_markdown(directory: Path, attempt: Mapping[str, Any]) -> str:
+def _attempt_markdown(directory: Path, attempt: RecordedAttempt) -> str:
     """Return the two images side by side, and the two texts below, which would be cut off beside them."""
-    drawing, redrawn = (
-        f"![{what}]({_jpeg(directory / attempt[what]['file'])})" for what in ("drawing", "reconstruction")
-    )
+    images = {"drawing": attempt.drawing.file, "reconstruction": attempt.reconstruction.file}
+    drawing, redrawn = (f"![{what}]({_jpeg(directory / (file or ''))})" for what, file in images.items())
     return (
-        f"| drawing | reconstruction: similarity {decimals(attempt['similarity'])} |\n| --- | --- |\n"
+        f"| drawing | reconstruction: similarity {decimals(attempt.similarity)} |\n| --- | --- |\n"
         f"| {drawing} | {redrawn} |\n\n"
-        f"**Prompt:** {_escape(attempt['prompt'])}\n\n**Description:** {_escape(attempt['description'])}"
+        f"**Prompt:** {_escape(attempt.prompt)}\n\n**Description:** {_escape(attempt.description)}"
     )
 
 
@@ -150,7 +150,7 @@ def _escape(text: str) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
-        return None if value != value else round(value, 4)
+        return None if value != value else float(f"{value:.4g}")
     return value.item() if hasattr(value, "item") else value
 
 

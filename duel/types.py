@@ -8,14 +8,16 @@
     V  vocabulary
 
 Carriers are frozen and hold text, numbers, short lists and image-store keys only, so that each of them
-persists as JSON. Token lists travel packed, as one string of decimal numbers.
+persists as JSON. Lists with an entry for each token travel packed, as one string.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,16 +36,32 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class Completion:
-    """One sampled text, with the tokens that were sampled (end token included, if it came)."""
+    """One sampled text, with the tokens that were sampled (end token included, if it came).
+
+    Completions are equal, and name the same stage result, whatever their log-probabilities: these are a measurement,
+    and rounding may change it.
+    """
 
     text: str
     packed_tokens: str  # decimal token ids separated by spaces
     finished: bool  # the model ended it; False: cut at the token limit
+    packed_logprobs: str = field(default="", compare=False)  # from `pack_logprobs`; empty: not known
 
     @property
     def tokens(self) -> list[int]:
         """The token ids."""
         return [int(token) for token in self.packed_tokens.split()]
+
+    @property
+    def logprobs(self) -> list[float]:
+        """Log-probability of each token in the distribution it was sampled from; empty where that is not known."""
+        packed = base64.b64decode(self.packed_logprobs, validate=True)
+        return [value for (value,) in struct.iter_unpack("<f", packed)]
+
+
+def pack_logprobs(logprobs: Sequence[float]) -> str:
+    """Return float32 values as text: base64 of their little-endian bytes, 16 characters for three."""
+    return base64.b64encode(struct.pack(f"<{len(logprobs)}f", *logprobs)).decode("ascii")
 
 
 @dataclass(frozen=True)
@@ -139,6 +157,10 @@ class UpdateReport:
     skipped_groups: int  # all rewards equal, hence no signal
     rounds_learned: int  # rounds this player has learned from so far
     optimizer_steps: int
+    # |log-probability in the update - log-probability at sampling| over the tokens of completions with an advantage.
+    # None: no completion had one, or what they were sampled with is not known.
+    logprob_gap_mean: float | None = None
+    logprob_gap_max: float | None = None
 
 
 @dataclass(frozen=True)

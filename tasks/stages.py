@@ -104,4 +104,7 @@ def digest(value: Any) -> str:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return value.model_dump(mode="json") if isinstance(value, Section) else dataclasses.asdict(value)
+    """Return the fields of settings or of a dataclass, less those by which equal values may differ."""
+    if isinstance(value, Section):
+        return value.model_dump(mode="json")
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.compare}

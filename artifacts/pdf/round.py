@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 
 from artifacts.pdf.canvas import BOLD, FAINT, PLAYER_COLOURS, RULE, draw_empty, draw_image, draw_text, open_canvas
+from artifacts.run.round_record import RecordedAttempt, RecordedDrawing, RecordedRound
 from artifacts.text import decimals
 
 MARGIN = 14 * mm
@@ -28,16 +28,16 @@ HALF = (PAIR - 1.5 * mm) / 2
 PAIR_HEIGHT = HALF + 19 * mm
 
 
-def write_round_pdf(path: Path, content: Mapping[str, Any], images: Path) -> None:
-    """Write a round's PDF from its record.json and the directory its images lie in.
+def write_round_pdf(path: Path, record: RecordedRound, images: Path) -> None:
+    """Write a round's PDF from its record and the directory its images lie in.
 
     A base round shows each drawing beside the reconstructions of its group; an adversary round shows each
     prompt's drawing beside its one reconstruction. Long texts are cut here and whole in record.json.
     """
-    pages = RoundPages(open_canvas(path, A4, f"Round {content['round']}"), content, images)
-    for number, group in enumerate(content["groups"]):
-        ordered = sorted(group["attempts"], key=_by_similarity)
-        if content["player"] == "base":
+    pages = RoundPages(open_canvas(path, A4, f"Round {record.round}"), record, images)
+    for number, group in enumerate(record.groups):
+        ordered = sorted(group.attempts, key=_by_similarity)
+        if record.player == "base":
             pages.add_base_group(number, ordered)
         else:
             pages.add_adversary_group(number, ordered)
@@ -47,16 +47,16 @@ def write_round_pdf(path: Path, content: Mapping[str, Any], images: Path) -> Non
 class RoundPages:
     """Fills pages from the top; a block that does not fit begins the next page."""
 
-    def __init__(self, canvas: Canvas, content: Mapping[str, Any], images: Path) -> None:
+    def __init__(self, canvas: Canvas, record: RecordedRound, images: Path) -> None:
         self.canvas = canvas
-        self.content = content
+        self.record = record
         self.images = images
-        self.colour = PLAYER_COLOURS[content["player"]]
+        self.colour = PLAYER_COLOURS[record.player]
         self.page = 0
         self.top = TOP
         self._begin_page()
 
-    def add_base_group(self, number: int, attempts: list[dict[str, Any]]) -> None:
+    def add_base_group(self, number: int, attempts: Sequence[RecordedAttempt]) -> None:
         """Show the drawing on the left and its reconstructions in rows on the right."""
         rows = [attempts[start : start + COLUMNS] for start in range(0, len(attempts), COLUMNS)]
         self._make_room(min(len(rows), 2) * CELL_HEIGHT + 4 * mm)
@@ -70,10 +70,10 @@ class RoundPages:
             self.top -= CELL_HEIGHT
         self.top -= 4 * mm
 
-    def add_adversary_group(self, number: int, attempts: list[dict[str, Any]]) -> None:
+    def add_adversary_group(self, number: int, attempts: Sequence[RecordedAttempt]) -> None:
         """Show pairs of drawing and reconstruction, two to a row."""
         self._make_room(PAIR_HEIGHT + 4 * mm)
-        if len(self.content["groups"]) > 1:
+        if len(self.record.groups) > 1:
             self._group_title(number)
         for place, attempt in enumerate(attempts):
             column = place % 2
@@ -88,29 +88,29 @@ class RoundPages:
         """Write the file."""
         self.canvas.save()
 
-    def _drawing_column(self, attempt: dict[str, Any]) -> None:
-        self._image(attempt["drawing"], MARGIN, self.top, DRAWING)
+    def _drawing_column(self, attempt: RecordedAttempt) -> None:
+        self._image(attempt.drawing, MARGIN, self.top, DRAWING)
         top = self.top - DRAWING - 1.6 * mm
         top -= draw_text(self.canvas, "Drawing", MARGIN, top, DRAWING, size=6, font=BOLD, colour=FAINT)
-        draw_text(self.canvas, shown(attempt["prompt"]), MARGIN, top, DRAWING, lines=12, size=7)
+        draw_text(self.canvas, shown(attempt.prompt), MARGIN, top, DRAWING, lines=12, size=7)
 
-    def _reconstruction(self, attempt: dict[str, Any], x: float) -> None:
-        self._image(attempt["reconstruction"], x, self.top, CELL)
+    def _reconstruction(self, attempt: RecordedAttempt, x: float) -> None:
+        self._image(attempt.reconstruction, x, self.top, CELL)
         top = self._scores(attempt, x, self.top - CELL - 1.2 * mm, CELL)
-        draw_text(self.canvas, shown(attempt["description"]), x, top, CELL, lines=5, size=5.6)
+        draw_text(self.canvas, shown(attempt.description), x, top, CELL, lines=5, size=5.6)
 
-    def _pair(self, attempt: dict[str, Any], x: float) -> None:
+    def _pair(self, attempt: RecordedAttempt, x: float) -> None:
         right = x + HALF + 1.5 * mm
-        self._image(attempt["drawing"], x, self.top, HALF)
-        self._image(attempt["reconstruction"], right, self.top, HALF)
+        self._image(attempt.drawing, x, self.top, HALF)
+        self._image(attempt.reconstruction, right, self.top, HALF)
         top = self._scores(attempt, x, self.top - HALF - 1.2 * mm, PAIR)
-        for label, text, place in (("Prompt", attempt["prompt"], x), ("Description", attempt["description"], right)):
+        for label, text, place in (("Prompt", attempt.prompt, x), ("Description", attempt.description, right)):
             taken = draw_text(self.canvas, label, place, top, HALF, size=5, font=BOLD, colour=FAINT)
             draw_text(self.canvas, shown(text), place, top - taken, HALF, lines=3, size=5.6)
 
-    def _scores(self, attempt: dict[str, Any], x: float, top: float, width: float) -> float:
+    def _scores(self, attempt: RecordedAttempt, x: float, top: float, width: float) -> float:
         """Draw a bar as long as the similarity, then similarity and reward; return where the text may start."""
-        similarity, reward = attempt["similarity"], attempt["reward"]
+        similarity, reward = attempt.similarity, attempt.reward
         self.canvas.setFillColor(RULE)
         self.canvas.rect(x, top - 0.9 * mm, width, 0.9 * mm, stroke=0, fill=1)
         if similarity is not None:
@@ -125,11 +125,11 @@ class RoundPages:
         draw_text(self.canvas, earned, x, top - 2.5 * mm, width, size=5.6, colour=FAINT)
         return top - 5.4 * mm
 
-    def _image(self, drawing: dict[str, Any], x: float, top: float, side: float) -> None:
-        if drawing["file"] is None:
-            draw_empty(self.canvas, f"refused: {drawing['refusal'] or 'no drawing'}", x, top - side, side, side)
+    def _image(self, drawing: RecordedDrawing, x: float, top: float, side: float) -> None:
+        if drawing.file is None:
+            draw_empty(self.canvas, f"refused: {drawing.refusal or 'no drawing'}", x, top - side, side, side)
         else:
-            draw_image(self.canvas, self.images / drawing["file"], x, top - side, side, side)
+            draw_image(self.canvas, self.images / drawing.file, x, top - side, side, side)
 
     def _group_title(self, number: int) -> None:
         draw_text(self.canvas, f"Group {number + 1}", MARGIN, self.top, WIDTH, size=6.5, font=BOLD, colour=self.colour)
@@ -144,13 +144,13 @@ class RoundPages:
             self.canvas.showPage()
         self.page += 1
         self.top = TOP
-        canvas, title = self.canvas, f"Round {self.content['round']}"
+        canvas, title = self.canvas, f"Round {self.record.round}"
         canvas.setFillColor(self.colour)
         canvas.rect(0, HEIGHT - 3 * mm, A4[0], 3 * mm, stroke=0, fill=1)
         draw_text(canvas, title, MARGIN, HEIGHT - 10 * mm, WIDTH, size=15, font=BOLD)
-        trained = f"trained the {self.content['player']}"
+        trained = f"trained the {self.record.player}"
         draw_text(canvas, trained, MARGIN, HEIGHT - 17.5 * mm, WIDTH, size=9, font=BOLD, colour=self.colour)
-        draw_text(canvas, _facts(self.content), MARGIN, HEIGHT - 22.5 * mm, WIDTH, size=7, colour=FAINT)
+        draw_text(canvas, _facts(self.record), MARGIN, HEIGHT - 22.5 * mm, WIDTH, size=7, colour=FAINT)
         foot = f"most similar first  ·  texts are cut here, whole in record.json  ·  page {self.page}"
         draw_text(canvas, foot, MARGIN, 10 * mm, WIDTH, size=5.6, colour=FAINT)
 
@@ -160,25 +160,24 @@ def shown(text: str) -> str:
     return text if text.strip() else "(empty)"
 
 
-def _by_similarity(attempt: dict[str, Any]) -> float:
-    return float("inf") if attempt["similarity"] is None else -float(attempt["similarity"])
+def _by_similarity(attempt: RecordedAttempt) -> float:
+    return float("inf") if attempt.similarity is None else -attempt.similarity
 
 
-def _facts(content: Mapping[str, Any]) -> str:
-    attempts = [attempt for group in content["groups"] for attempt in group["attempts"]]
-    update = content["update"]
+def _facts(record: RecordedRound) -> str:
+    attempts, update = record.attempts, record.update
     facts = [
-        f"similarity {decimals(_mean(attempts, 'similarity'))}",
-        f"reward {decimals(_mean(attempts, 'reward'))}",
-        f"loss {decimals(update['loss'], 4)}",
-        f"gradient norm {decimals(update['gradient_norm'])}",
-        f"optimizer steps {update['optimizer_steps']}",
-        f"groups skipped {update['skipped_groups']} of {update['groups']}",
-        f"images asked for {content['draws_asked']}",
+        f"similarity {decimals(_mean([attempt.similarity for attempt in attempts]))}",
+        f"reward {decimals(_mean([attempt.reward for attempt in attempts]))}",
+        f"loss {decimals(update.loss, 4)}",
+        f"gradient norm {decimals(update.gradient_norm)}",
+        f"optimizer steps {update.optimizer_steps}",
+        f"groups skipped {update.skipped_groups} of {update.groups}",
+        f"images asked for {record.draws_asked}",
     ]
     return "   ·   ".join(facts)
 
 
-def _mean(attempts: list[dict[str, Any]], field: str) -> float | None:
-    values = [attempt[field] for attempt in attempts if attempt[field] is not None]
-    return sum(values) / len(values) if values else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,8 +1,9 @@
-"""The seven plots of a run, each skipped where its data is missing."""
+"""The plots of a run, each skipped where its data is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from artifacts.evaluation.read import (
@@ -20,6 +21,9 @@ from artifacts.themes import THEMES
 from duel.schedule import turns_of
 from duel.statistics import Interval
 from duel.types import Player
+
+PLAYERS: tuple[Player, ...] = ("base", "adversary")
+SMALLEST_GAP = 1e-9  # of log-probabilities; smaller ones are drawn there: an axis of powers of ten has no place for 0
 
 
 def write_plots(run: RunDirectory, compare: RunDirectory | None = None) -> dict[str, Path]:
@@ -54,6 +58,7 @@ def plots_of(run: RunDirectory, compare: RunDirectory | None = None) -> Iterator
         Plot("adversary_evaluation", "Adversary: evaluation on fresh prompts", prompts, "reward, similarity",
              "adversary", _fresh_prompts(run)),
         Plot("pass_at_1", "Questions answered: pass@1", questions, "pass@1", "base", _pass_at_1(run, "pass@1")),
+        _logprob_gap(run),
     ]  # fmt: skip
     if compare is not None:
         both = [*_pass_at_1(run, _label(run), of_base=True), *_pass_at_1(compare, _label(compare), of_base=True)]
@@ -78,9 +83,25 @@ def _points(curves: list[Curve], window: int) -> str:
     return f"{note}, with its 95 % interval" if surely else note
 
 
+def _logprob_gap(run: RunDirectory) -> Plot:
+    """How far the sampler's and the learner's log-probabilities of the same tokens are apart: drift is a fault."""
+    means, largest = (
+        [curve for player in PLAYERS for curve in _training(run, player, column)]
+        for column in ("logprob_gap_mean", "logprob_gap_max")
+    )
+    shown = [replace(curve, values=[max(value, SMALLEST_GAP) for value in curve.values]) for curve in means]
+    window = run.settings.report.moving_average
+    most = max((value for curve in largest for value in curve.values), default=0.0)
+    points = (
+        f"each point a round's mean over tokens; line: moving average over {window}; largest of a token: {most:.1e}"
+    )
+    title = "Sampler and learner: difference of log-probabilities"
+    return Plot("logprob_gap", title, points, "absolute difference (nats)", "base", shown, scale="log")
+
+
 def _training(run: RunDirectory, player: Player, column: str) -> list[Curve]:
     metrics = read_metrics(run)
-    if metrics.empty:
+    if column not in metrics:  # nothing is recorded yet, or by a version that did not measure it
         return []
     rows = metrics[metrics["player"] == player].dropna(subset=[column])
     if rows.empty:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from artifacts.evaluation.read import interval
 from artifacts.themes import LINES, Line, Theme, decorate
@@ -25,6 +26,7 @@ SIZE = (8.0, 4.7)  # inches
 DOTS = 150  # to the inch
 BAND = 60  # places at most at which the interval of a moving average is worked out
 FEWEST = 5  # rounds that say anything about their mean
+LEAST = {"linear": 0.1, "log": 2.0}  # height of what is shown: in the quantity's unit, in powers of ten
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Plot:
     player: Player  # gives the first curve its colour
     curves: list[Curve]
     axis: Literal["rounds trained", "rounds in which the base learned"] = "rounds trained"
+    scale: Literal["linear", "log"] = "linear"  # log: all values are above 0; moving averages have no interval
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Style:
     colour: str
     line: Line
     window: int
+    band: bool  # whether the moving average of single rounds has one
 
 
 def draw_plot(plot: Plot, theme: Theme, window: int) -> bytes:
@@ -68,7 +72,7 @@ def draw_plot(plot: Plot, theme: Theme, window: int) -> bytes:
     shown: list[float] = []
     for curve, colour, line in zip(plot.curves, colours, LINES, strict=False):
         draw = _draw_rounds if curve.intervals is None else _draw_means
-        shown += draw(axes, curve, Style(colour, line, window))
+        shown += draw(axes, curve, Style(colour, line, window, band=plot.scale == "linear"))
     _set_limits(axes, plot, shown)
     _draw_frame(axes, plot, theme)
     _draw_titles(figure, axes, plot, theme, window)
@@ -104,7 +108,7 @@ def _draw_rounds(axes: Axes, curve: Curve, style: Style) -> list[float]:
     )
     averaged = moving_average(curve.values, style.window)
     axes.plot(curve.rounds, averaged, style.line.dashes, color=style.colour, linewidth=2.2, label=curve.label)
-    band = window_intervals(curve.values, style.window)
+    band = window_intervals(curve.values, style.window) if style.band else []
     _draw_band(axes, [curve.rounds[place] for place, _ in band], [bounds for _, bounds in band], style)
     return [*curve.values, *(bound for _, bounds in band for bound in (bounds.low, bounds.high))]
 
@@ -147,10 +151,13 @@ def is_many(curve: Curve, window: int) -> bool:
 
 
 def _set_limits(axes: Axes, plot: Plot, shown: Sequence[float]) -> None:
-    """Show every value and every interval whole, and never less than 0.1, so that noise does not look like news."""
-    low, high = min(shown), max(shown)
-    margin = max(0.06 * (high - low), (0.1 - (high - low)) / 2)
-    axes.set_ylim(low - margin, high + margin)
+    """Show every value and every interval whole, and never less than LEAST, so that noise does not look like news."""
+    logarithmic = plot.scale == "log"
+    low, high = (math.log10(end) if logarithmic else end for end in (min(shown), max(shown)))
+    margin = max(0.06 * (high - low), (LEAST[plot.scale] - (high - low)) / 2)
+    low, high = low - margin, high + margin
+    axes.set_yscale(plot.scale)
+    axes.set_ylim(*((10**low, 10**high) if logarithmic else (low, high)))
     rounds = [number for curve in plot.curves for number in curve.rounds]
     width = max(max(rounds) - min(rounds), 1)
     axes.set_xlim(min(rounds) - 0.025 * width, max(rounds) + 0.025 * width)
@@ -159,7 +166,10 @@ def _set_limits(axes: Axes, plot: Plot, shown: Sequence[float]) -> None:
 def _draw_frame(axes: Axes, plot: Plot, theme: Theme) -> None:
     round_numbers = [1, 2, 5, 10]
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1, steps=round_numbers))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=round_numbers))
+    if plot.scale == "linear":
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=round_numbers))
+    else:
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=theme.faint, labelsize=9, length=0)

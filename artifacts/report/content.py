@@ -22,6 +22,7 @@ from artifacts.report.prompt_groups import PromptGroup, group_prompts
 from artifacts.report.thumbnails import write_thumbnails
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_timings
+from artifacts.run.versions import read_versions
 from artifacts.themes import THEMES, Theme
 from duel.errors import RunError
 from duel.profile import flatten
@@ -94,7 +95,7 @@ def gather(run: RunDirectory, compare: RunDirectory | None = None, spend: Spend 
         gallery=gallery,
         thumbnails=write_thumbnails(run.path / BESIDE, _images(gallery)),
         settings=setting_rows(run.settings),
-        versions=_versions(run),
+        versions=read_versions(run.path).by_name,
         seconds=_seconds(run),
         spend=spend,
     )
@@ -134,13 +135,7 @@ def _images(gallery: Gallery) -> dict[str, Path]:
         for which in ("drawing", "reconstruction"):
             path = case.file(which)
             if path is not None:
-                found.setdefault(case.attempt[which]["key"], path)
-    return found
-
-
-def _versions(run: RunDirectory) -> dict[str, str]:
-    path = run.path / "versions.json"
-    found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+                found.setdefault(case.attempt.image(which).key or "", path)
     return found
 
 

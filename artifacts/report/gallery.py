@@ -6,10 +6,11 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from artifacts.run.directory import RunDirectory
+from artifacts.run.round_record import Image, RecordedAttempt
 from artifacts.run.rounds import read_round
+from duel.types import Player
 
 FIRST, LAST = 2, 6  # rounds shown where not all can be
 CASES = 8
@@ -17,18 +18,18 @@ CASES = 8
 
 @dataclass(frozen=True)
 class Case:
-    """One attempt with its place; `attempt` is as in record.json, its files lie in `directory`."""
+    """One attempt with its place; its files lie in `directory`."""
 
     round: int
-    player: str
+    player: Player
     group: int
     place: int  # in its group, as in record.json
-    attempt: dict[str, Any]
+    attempt: RecordedAttempt
     directory: Path
 
-    def file(self, which: str) -> Path | None:
+    def file(self, which: Image) -> Path | None:
         """Return where the `drawing` or `reconstruction` lies; None when it was refused."""
-        name = self.attempt[which]["file"]
+        name = self.attempt.image(which).file
         return self.directory / name if name else None
 
 
@@ -37,7 +38,7 @@ class ShownRound:
     """One round; each group's cases with the most similar first."""
 
     round: int
-    player: str
+    player: Player
     groups: list[list[Case]]
 
 
@@ -63,34 +64,39 @@ def read_gallery(run: RunDirectory) -> Gallery:
     """Read every recorded round; raises RunError when one is damaged."""
     rounds = [_read(run, index) for index in run.rounds_recorded()]
     scored = [
-        case for shown in rounds for group in shown.groups for case in group if case.attempt["similarity"] is not None
+        (case.attempt.similarity, case)
+        for shown in rounds
+        for group in shown.groups
+        for case in group
+        if case.attempt.similarity is not None
     ]
-    return Gallery(rounds, _extremes(scored, -1), _extremes(scored, 1))
+    best = _lowest([(-similarity, case) for similarity, case in scored])
+    return Gallery(rounds, best, _lowest(scored))
 
 
-def _extremes(cases: Sequence[Case], sign: int) -> list[Case]:
-    """Return the CASES with the smallest sign * similarity, one for each drawing, by the drawing's store key."""
-    chosen: dict[str, Case] = {}
-    for case in cases:
-        key = case.attempt["drawing"]["key"]
-        if key not in chosen or sign * case.attempt["similarity"] < sign * chosen[key].attempt["similarity"]:
-            chosen[key] = case
-    return heapq.nsmallest(CASES, chosen.values(), key=lambda case: sign * float(case.attempt["similarity"]))
+def _lowest(cases: Sequence[tuple[float, Case]]) -> list[Case]:
+    """Return the CASES with the lowest numbers, one for each drawing, by the drawing's store key."""
+    chosen: dict[str | None, tuple[float, Case]] = {}
+    for number, case in cases:
+        key = case.attempt.drawing.key
+        if key not in chosen or number < chosen[key][0]:
+            chosen[key] = (number, case)
+    return [case for _, case in heapq.nsmallest(CASES, chosen.values(), key=lambda found: found[0])]
 
 
 def _read(run: RunDirectory, index: int) -> ShownRound:
     record = read_round(run, index)
-    directory, player = run.round_directory(index), record["player"]
+    directory, player = run.round_directory(index), record.player
     groups = [
         sorted(
-            (Case(index, player, number, place, attempt, directory) for place, attempt in enumerate(group["attempts"])),
+            (Case(index, player, number, place, attempt, directory) for place, attempt in enumerate(group.attempts)),
             key=_similar_first,
         )
-        for number, group in enumerate(record["groups"])
+        for number, group in enumerate(record.groups)
     ]
     return ShownRound(index, player, groups)
 
 
 def _similar_first(case: Case) -> float:
-    similarity = case.attempt["similarity"]
-    return float("inf") if similarity is None else -float(similarity)
+    similarity = case.attempt.similarity
+    return float("inf") if similarity is None else -similarity

@@ -61,20 +61,20 @@ def _group(
     """Return (round, player, number of the group, attempts)."""
 
     def attempt(case: Case) -> list[Any]:
-        drawing, redrawn = case.attempt["drawing"], case.attempt["reconstruction"]
+        drawing, redrawn = case.attempt.drawing, case.attempt.reconstruction
         return [
             case.place,
-            texts.number(shorten(legible(case.attempt["prompt"]), most)),
-            pictures.number(thumbnails.get(drawing["key"] or "")),
-            texts.number(drawing["file"]),
-            texts.number(shorten(legible(case.attempt["description"]), most)),
-            pictures.number(thumbnails.get(redrawn["key"] or "")),
-            texts.number(redrawn["file"]),
-            _rounded(case.attempt["similarity"]),
-            _rounded(case.attempt["reward"]),
-            case.attempt["tokens"],
-            int(case.attempt["finished"]),
-            texts.number(_refusal(drawing["refusal"] or redrawn["refusal"], most)),
+            texts.number(shorten(legible(case.attempt.prompt), most)),
+            pictures.number(thumbnails.get(drawing.key or "")),
+            texts.number(drawing.file),
+            texts.number(shorten(legible(case.attempt.description), most)),
+            pictures.number(thumbnails.get(redrawn.key or "")),
+            texts.number(redrawn.file),
+            _rounded(case.attempt.similarity),
+            _rounded(case.attempt.reward),
+            case.attempt.tokens,
+            int(case.attempt.finished),
+            texts.number(_refusal(drawing.refusal or redrawn.refusal, most)),
         ]
 
     return [shown.round, shown.player, group[0].group, [attempt(case) for case in group]]

@@ -11,6 +11,7 @@ from artifacts.pdf.round import shown
 from artifacts.pdf.sheets import MARGIN, WIDTH, Sheets
 from artifacts.report.gallery import Case, Gallery
 from artifacts.report.prompt_groups import PromptGroup
+from artifacts.run.round_record import Image
 from artifacts.text import decimals
 
 COLUMNS = 4
@@ -67,8 +68,9 @@ def _base_group(sheets: Sheets, group: Sequence[Case]) -> None:
         _image(sheets, case, "reconstruction", x, SMALL_SIDE)
         draw_text(sheets.canvas, _score(case), x, sheets.top - SMALL_SIDE - 0.5 * mm, SMALL_SIDE, size=6)
     sheets.top -= SMALL_SIDE + 3.4 * mm
-    for label, field in (("Prompt", "prompt"), ("Most similar description", "description")):
-        said = f"{label}: {shown(group[0].attempt[field])}"
+    first = group[0].attempt
+    for label, text in (("Prompt", first.prompt), ("Most similar description", first.description)):
+        said = f"{label}: {shown(text)}"
         sheets.top -= draw_text(sheets.canvas, said, MARGIN, sheets.top, WIDTH, lines=2, size=5.8, colour=FAINT)
     sheets.top -= 3 * mm
 
@@ -82,7 +84,7 @@ def _adversary_group(sheets: Sheets, group: Sequence[Case]) -> None:
         _image(sheets, case, "reconstruction", x + SMALL_SIDE + 1 * mm, SMALL_SIDE)
         top = sheets.top - SMALL_SIDE - 0.5 * mm
         top -= draw_text(sheets.canvas, f"similarity {_score(case)}", x, top, pair, size=6)
-        prompt = shown(case.attempt["prompt"])
+        prompt = shown(case.attempt.prompt)
         draw_text(sheets.canvas, prompt, x, top, pair - 2 * mm, lines=3, size=5.8, colour=FAINT)
     sheets.top -= SMALL_SIDE + 13 * mm
 
@@ -103,7 +105,7 @@ def _case(sheets: Sheets, case: Case, x: float) -> None:
     top = sheets.top - SIDE - 1.5 * mm
     where = f"similarity {_score(case)}   round {case.round}, {case.player}"
     top -= draw_text(sheets.canvas, where, x, top, BLOCK, size=5.6, font=BOLD) + 0.5 * mm
-    for label, text in (("Prompt", case.attempt["prompt"]), ("Description", case.attempt["description"])):
+    for label, text in (("Prompt", case.attempt.prompt), ("Description", case.attempt.description)):
         top -= draw_text(sheets.canvas, f"{label}: {shown(text)}", x, top, BLOCK, lines=4, size=5.6) + 0.6 * mm
 
 
@@ -116,8 +118,8 @@ def _group(sheets: Sheets, group: PromptGroup, x: float) -> None:
     top -= draw_text(canvas, ", ".join(group.words), x, top, BLOCK, size=5.6, colour=FAINT) + 0.5 * mm
     _trend(sheets, group.trend, x, top - 5 * mm)
     top -= 6.5 * mm
-    top -= draw_text(canvas, f"Typical: {shown(group.typical.attempt['prompt'])}", x, top, BLOCK, lines=4, size=5.6)
-    hardest = f"Hardest ({decimals(group.hardest.attempt['reward'])}): {shown(group.hardest.attempt['prompt'])}"
+    top -= draw_text(canvas, f"Typical: {shown(group.typical.attempt.prompt)}", x, top, BLOCK, lines=4, size=5.6)
+    hardest = f"Hardest ({decimals(group.hardest.attempt.reward)}): {shown(group.hardest.attempt.prompt)}"
     draw_text(canvas, hardest, x, top - 0.6 * mm, BLOCK, lines=4, size=5.6)
 
 
@@ -132,14 +134,14 @@ def _trend(sheets: Sheets, shares: Sequence[float], x: float, bottom: float) -> 
     sheets.canvas.line(x, bottom, x + BLOCK, bottom)
 
 
-def _image(sheets: Sheets, case: Case, which: str, x: float, side: float) -> None:
+def _image(sheets: Sheets, case: Case, which: Image, x: float, side: float) -> None:
     path = case.file(which)
     if path is None:
-        reason = case.attempt[which]["refusal"] or "no drawing"
+        reason = case.attempt.image(which).refusal or "no drawing"
         draw_empty(sheets.canvas, f"refused: {reason}", x, sheets.top - side, side, side)
     else:
         draw_image(sheets.canvas, path, x, sheets.top - side, side, side)
 
 
 def _score(case: Case) -> str:
-    return decimals(case.attempt["similarity"])
+    return decimals(case.attempt.similarity)

@@ -42,18 +42,18 @@ class PromptGroup:
 
 def group_prompts(cases: Sequence[Case]) -> list[PromptGroup]:
     """Return at most GROUPS groups of the adversary's rewarded prompts, the highest mean reward first."""
-    asked = [case for case in cases if case.player == "adversary" and case.attempt["reward"] is not None]
+    asked = [case for case in cases if case.player == "adversary" and case.attempt.reward is not None]
     if not asked:
         return []
-    texts = list(dict.fromkeys(case.attempt["prompt"] for case in asked))
+    texts = list(dict.fromkeys(case.attempt.prompt for case in asked))
     weights, terms = _weigh(texts)
     group_of = dict(zip(texts, _join(weights), strict=True))
     row_of = {text: row for row, text in enumerate(texts)}
     slices = _slices(asked)
     groups = []
     for number in sorted(set(group_of.values())):
-        members = [case for case in asked if group_of[case.attempt["prompt"]] == number]
-        rows = weights[[row_of[case.attempt["prompt"]] for case in members]]
+        members = [case for case in asked if group_of[case.attempt.prompt] == number]
+        rows = weights[[row_of[case.attempt.prompt] for case in members]]
         groups.append(_describe(members, rows, weights.mean(axis=0), terms, slices))
     return sorted(groups, key=lambda group: -group.mean_reward)
 
@@ -63,7 +63,7 @@ def _describe(
 ) -> PromptGroup:
     """`rows` are the members' weights, `slices` the slice of each round and how many prompts that slice has."""
     mean = rows.mean(axis=0)
-    rewards = [float(case.attempt["reward"]) for case in members]
+    rewards = [case.attempt.reward for case in members if case.attempt.reward is not None]  # all have one
     counts = Counter(slices[case.round][0] for case in members)
     sizes = dict(slices.values())
     distinctive = mean - everywhere

@@ -1,20 +1,22 @@
 """Checkpoints on disk: `ckpts/ckpt-N/`, N being the rounds done, each one whole or absent.
 
-ckpt-N/checkpoint.json          rounds done, players
+ckpt-N/checkpoint.json          rounds done, players, Duel's version
 ckpt-N/<player>/                weights, kept for every checkpoint
 ckpt-N/training_state/<player>/ what resuming needs, kept for the last few
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
+import duel
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
+from artifacts.run.records import Record, read_record, write_record
+from duel.errors import RunError
 from duel.types import Player
 
 
@@ -35,6 +37,22 @@ class Saves(Protocol):
 
 
 @dataclass(frozen=True)
+class CheckpointRecord(Record):
+    """`checkpoint.json`. Schema 1 did not say which version of Duel wrote it."""
+
+    SCHEMA: ClassVar[int] = 2
+
+    rounds_done: int
+    players: list[Player]
+    duel: str | None  # version; None: before 0.1.0
+
+    @classmethod
+    def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
+        """Return a file of schema 1 without a version."""
+        return {**content, "duel": None} if schema == 1 else None
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """One checkpoint directory."""
 
@@ -47,10 +65,9 @@ class Checkpoint:
         return self.path.name
 
     @property
-    def players(self) -> list[str]:
-        """Whose weights it holds."""
-        held: list[str] = json.loads((self.path / "checkpoint.json").read_text())["players"]
-        return held
+    def record(self) -> CheckpointRecord:
+        """What `checkpoint.json` says; raises RunError when it cannot be read."""
+        return read_record(self.path / "checkpoint.json", CheckpointRecord)
 
     @property
     def resumable(self) -> bool:
@@ -75,13 +92,20 @@ def write_checkpoint(run: RunDirectory, rounds_done: int, players: Mapping[Playe
             for part, save in ((directory, player.save), (directory / "training_state", player.save_training_state)):
                 (part / name).mkdir(parents=True)
                 save(part / name)
-        files.write_json(directory / "checkpoint.json", {"rounds_done": rounds_done, "players": sorted(players)})
+        write_record(directory / "checkpoint.json", CheckpointRecord(rounds_done, sorted(players), duel.__version__))
     prune(run, keep)
     return checkpoint
 
 
 def load_checkpoint(checkpoint: Checkpoint, players: Mapping[Player, Saves]) -> None:
-    """Bring the players to exactly where they were when the checkpoint was written."""
+    """Bring the players to exactly where they were when the checkpoint was written.
+
+    Raises RunError when it cannot be read, or lacks one of the players.
+    """
+    missing = sorted(players.keys() - set(checkpoint.record.players))
+    if missing:
+        held = ", ".join(checkpoint.record.players)
+        raise RunError(f"{checkpoint.path} holds {held} and not {missing[0]}; expected all players that the run trains")
     for name, player in players.items():
         player.load(checkpoint.weights(name))
         player.load_training_state(checkpoint.training_state(name))

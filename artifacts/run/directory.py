@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 import re
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import duel
 from artifacts.run import files, jsonl
 from artifacts.run.lock import RunLock
+from artifacts.run.records import write_record
+from artifacts.run.versions import check_can_continue, versions_now
 from duel.errors import RunError, SettingsError
 from duel.profile import defining_differences, read_settings
 from duel.settings import Settings
 from duel.state import StateDirectory
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-LIBRARIES = ("torch", "transformers", "peft", "prefect", "diskcache", "numpy", "pillow")
 
 
 class RunDirectory:
@@ -50,8 +48,9 @@ class RunDirectory:
     def open(cls, state: StateDirectory, name: str, settings: Settings) -> RunDirectory:
         """Create the run, or open it again to continue.
 
-        Raises RunError when the name or the place will not do, when another process has the run open, or
-        when a setting that defines the result differs from the run's own (each one is named).
+        Raises RunError when the name or the place will not do, when another process has the run open, when a
+        version of Duel began it that would go on otherwise, or when a setting that defines the result differs from
+        the run's own (each one is named).
         """
         path = _path(state, name)
         try:
@@ -135,6 +134,7 @@ class RunDirectory:
 
     def _write_settings(self) -> None:
         if (self.path / "settings.json").exists():
+            check_can_continue(self.path)
             self._check_settings()
         folders = (
             self.training_logs,
@@ -149,7 +149,7 @@ class RunDirectory:
             for directory in folders:
                 directory.mkdir(exist_ok=True)
             files.clean_leftovers(self.path, "*.json")
-            files.write_json(self.path / "versions.json", _versions())
+            write_record(self.path / "versions.json", versions_now())
             files.write_json(self.path / "settings.json", self.settings.model_dump(mode="json"))
         except OSError as error:
             raise RunError(f"cannot write run {self.name}: {error}; expected a directory that can be written") from None
@@ -199,13 +199,3 @@ def _check_settings(name: str, own: Settings, now: Settings) -> None:
             f"run {name} was started with other settings: {'; '.join(differences)}; "
             "use the same ones, or another run name"
         )
-
-
-def _versions() -> dict[str, str]:
-    versions = {"duel": duel.__version__, "python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

@@ -41,10 +41,10 @@ def write_with(path: Path, write: Callable[[Path], object], durable: bool = True
         sync(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """Write `value` as indented JSON; raises ValueError for NaN and infinity, which are no JSON."""
     # Escaped to ASCII: a model's text may hold lone surrogates, which UTF-8 cannot.
-    write_bytes(path, json.dumps(value, indent=1, allow_nan=False).encode() + b"\n")
+    write_bytes(path, json.dumps(value, indent=1, allow_nan=False).encode() + b"\n", durable)
 
 
 @contextmanager

@@ -35,6 +35,8 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "similarity_mean": _mean(similarities),
         "loss": record.update.loss,
         "gradient_norm": record.update.gradient_norm,
+        "logprob_gap_mean": record.update.logprob_gap_mean,
+        "logprob_gap_max": record.update.logprob_gap_max,
         "completion_tokens_mean": _mean([float(len(completion.tokens)) for completion in completions]),
         "finished": _mean([float(completion.finished) for completion in completions]),
         "groups": record.update.groups,

@@ -7,18 +7,62 @@ by name; a file of a newer one is refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_origin
 
 import cattrs
+from cattrs.cols import list_structure_factory
 from cattrs.errors import BaseValidationError
 
 from artifacts.run import files
 from duel.errors import RunError
 
 BEFORE_SCHEMAS = 1  # the schema of files that name none: they were written before version 0.1.0
-_converter = cattrs.Converter(forbid_extra_keys=True)
+JSON_TYPES: dict[type, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (float, int)}
+
+
+class WrongType(ValueError):
+    """A value in a file is not of the JSON type that its field has."""
+
+
+def _strict_converter() -> cattrs.Converter:
+    """Return a converter that refuses a value of the wrong JSON type and a field that the class does not have.
+
+    By itself, cattrs converts: it would read null as the text "None", and a text as a list of its letters.
+    """
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for kind, accepted in JSON_TYPES.items():
+        converter.register_structure_hook(kind, _scalar_hook(kind, accepted))
+    converter.register_structure_hook_factory(_is_list, _list_hook)
+    return converter
+
+
+def _scalar_hook(kind: type, accepted: Sequence[type]) -> Callable[[Any, Any], Any]:
+    return lambda value, _: kind(_checked(value, accepted, kind.__name__))
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is list
+
+
+def _list_hook(kind: Any, converter: cattrs.BaseConverter) -> Callable[[Any, Any], Any]:
+    structure = list_structure_factory(kind, converter)
+    return lambda value, of: structure(_checked(value, (list,), "a list"), of)
+
+
+def _checked(value: Any, accepted: Sequence[type], expected: str) -> Any:
+    if type(value) not in accepted:
+        raise WrongType(f"got {value!r:.60}, expected {expected}")
+    return value
+
+
+def _say_fault(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, WrongType) else cattrs.v.format_exception(error, kind)
+
+
+_converter = _strict_converter()
 
 
 @dataclass(frozen=True)
@@ -37,9 +81,9 @@ class Record:
 R = TypeVar("R", bound=Record)
 
 
-def write_record(path: Path, record: Record) -> None:
+def write_record(path: Path, record: Record, durable: bool = True) -> None:
     """Write the record as indented JSON with its schema number first; raises ValueError for NaN and infinity."""
-    files.write_json(path, {"schema": record.SCHEMA, **_converter.unstructure(record)})
+    files.write_json(path, {"schema": record.SCHEMA, **_converter.unstructure(record)}, durable)
 
 
 def read_record(path: Path, kind: type[R]) -> R:
@@ -64,5 +108,5 @@ def read_record(path: Path, kind: type[R]) -> R:
     try:
         return _converter.structure(content, kind)
     except BaseValidationError as error:
-        faults = "; ".join(cattrs.transform_error(error))
+        faults = "; ".join(cattrs.transform_error(error, format_exception=_say_fault))
         raise RunError(f"cannot read {path}: {faults}; expected a {kind.__name__} of schema {kind.SCHEMA}") from None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import mimetypes
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from artifacts.pdf.round import write_round_pdf
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
-from duel.errors import RunError
-from duel.types import Attempt, Completion, Drawing, DrawnImage, Group, RoundRecord
+from artifacts.run.records import read_record, write_record
+from artifacts.run.round_record import RecordedGroup, RecordedRound, record_attempt
+from duel.types import Drawing, DrawnImage, Group, RoundRecord
 
 ReadImage = Callable[[Drawing], DrawnImage]
 SUFFIXES = {"image/jpeg": ".jpg", "image/webp": ".webp", "image/png": ".png"}
@@ -26,41 +25,18 @@ def write_round(run: RunDirectory, record: RoundRecord, read_image: ReadImage) -
     path = run.round_directory(record.round)
     with files.new_directory(path, durable=False) as directory:
         groups = [_write_group(directory, number, group, read_image) for number, group in enumerate(record.groups)]
-        content = _round_json(record, groups)
-        files.write_json(directory / "record.json", content)
-        write_round_pdf(directory / "round.pdf", content, directory)
+        recorded = RecordedRound(record.round, record.player, record.draws_asked, record.update, groups)
+        write_record(directory / "record.json", recorded)
+        write_round_pdf(directory / "round.pdf", recorded, directory)
     return path
 
 
-def read_round(run: RunDirectory, index: int) -> dict[str, Any]:
-    """Return record.json of a round; raises RunError when it is missing or damaged."""
-    file = run.round_directory(index) / "record.json"
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {file}: {error}; the round was not recorded whole, resume the run") from None
-    return content
+def read_round(run: RunDirectory, index: int) -> RecordedRound:
+    """Return record.json of a round; raises RunError when it is missing, damaged, or of a schema that is not read."""
+    return read_record(run.round_directory(index) / "record.json", RecordedRound)
 
 
-def _round_json(record: RoundRecord, groups: list[dict[str, Any]]) -> dict[str, Any]:
-    update = record.update
-    return {
-        "round": record.round,
-        "player": record.player,
-        "draws_asked": record.draws_asked,
-        "update": {
-            "loss": update.loss,
-            "gradient_norm": update.gradient_norm,
-            "groups": update.groups,
-            "skipped_groups": update.skipped_groups,
-            "rounds_learned": update.rounds_learned,
-            "optimizer_steps": update.optimizer_steps,
-        },
-        "groups": groups,
-    }
-
-
-def _write_group(directory: Path, number: int, group: Group, read_image: ReadImage) -> dict[str, Any]:
+def _write_group(directory: Path, number: int, group: Group, read_image: ReadImage) -> RecordedGroup:
     """Write a group's images: one drawing for all its descriptions, or one for each prompt."""
     shared = len({attempt.original for attempt in group.attempts}) == 1
     attempts = []
@@ -68,25 +44,8 @@ def _write_group(directory: Path, number: int, group: Group, read_image: ReadIma
         drawing = f"group-{number}-drawing" if shared else f"group-{number}-drawing-{place}"
         drawn = _write_image(directory, drawing, attempt.original, read_image)
         redrawn = _write_image(directory, f"group-{number}-reconstruction-{place}", attempt.reconstruction, read_image)
-        attempts.append(_attempt_json(completion, attempt, drawn, redrawn))
-    return {"attempts": attempts}
-
-
-def _attempt_json(completion: Completion, attempt: Attempt, drawn: str | None, redrawn: str | None) -> dict[str, Any]:
-    return {
-        "prompt": attempt.original.text,
-        "drawing": _drawing_json(attempt.original, drawn),
-        "description": attempt.reconstruction.text,
-        "reconstruction": _drawing_json(attempt.reconstruction, redrawn),
-        "similarity": attempt.similarity,
-        "reward": attempt.reward,
-        "tokens": len(completion.tokens),
-        "finished": completion.finished,
-    }
-
-
-def _drawing_json(drawing: Drawing, file: str | None) -> dict[str, Any]:
-    return {"key": drawing.key, "seed": drawing.seed, "file": file, "refusal": drawing.refusal}
+        attempts.append(record_attempt(completion, attempt, drawn, redrawn))
+    return RecordedGroup(attempts)
 
 
 def _write_image(directory: Path, name: str, drawing: Drawing, read_image: ReadImage) -> str | None:

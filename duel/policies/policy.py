@@ -18,7 +18,7 @@ from duel.policies.prefix import encode_prompts
 from duel.policies.sampling import SampledRows, draw_uniforms, sample_rows
 from duel.policies.tuning import Tuning
 from duel.policies.update import LearningSettings, accumulate_gradient, build_batch, chunks
-from duel.types import Completion, Group, ModelInput, Player, UpdateReport
+from duel.types import Completion, Group, ModelInput, Player, UpdateReport, pack_logprobs
 
 
 class Policy(Protocol):
@@ -46,7 +46,7 @@ class Policy(Protocol):
         temperature: float,
         max_new_tokens: int,
     ) -> list[list[Completion]]:
-        """Write one completion for every seed of every input, (I, G)."""
+        """Write one completion for every seed of every input, (I, G), with the log-probabilities of its tokens."""
 
     def logprobs(
         self, inputs: Sequence[ModelInput], completions: Sequence[Sequence[Completion]], *, temperature: float
@@ -176,16 +176,18 @@ class LocalPolicy:
         self._learning = True
         batch = build_batch(inputs, groups, self.settings)
         with self.tuning.active():
-            loss = accumulate_gradient(self.tuning, batch, self.settings, self.optimizer.accumulation)
+            added = accumulate_gradient(self.tuning, batch, self.settings, self.optimizer.accumulation)
         norm = self.optimizer.end_round()
         self._learning = False
         self._last_update = UpdateReport(
-            loss=loss,
+            loss=added.loss,
             gradient_norm=norm,
             groups=len(groups),
             skipped_groups=batch.skipped_groups,
             rounds_learned=self.rounds_learned,
             optimizer_steps=self.optimizer_steps,
+            logprob_gap_mean=added.mean_gap,
+            logprob_gap_max=added.largest_gap,
         )
         return self._last_update
 
@@ -213,8 +215,8 @@ class LocalPolicy:
             )
 
     def _completions(self, rows: SampledRows) -> Iterator[Completion]:
-        table = zip(rows.tokens_BT.tolist(), rows.lengths_B.tolist(), rows.finished_B.tolist(), strict=True)
-        for padded, length, finished in table:
+        columns = (rows.tokens_BT, rows.logprobs_BT, rows.lengths_B, rows.finished_B)
+        for padded, logprobs, length, finished in zip(*(column.tolist() for column in columns), strict=True):
             tokens = padded[:length]
             text = self.model.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            yield Completion(text, " ".join(map(str, tokens)), finished)
+            yield Completion(text, " ".join(map(str, tokens)), finished, pack_logprobs(logprobs[:length]))

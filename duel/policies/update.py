@@ -15,7 +15,7 @@ from duel.policies.models import Model
 from duel.policies.prefix import Prefix, encode_prompts, recomputing
 from duel.policies.tuning import Tuning
 from duel.settings import GRPOSettings
-from duel.types import Group, ModelInput
+from duel.types import Completion, Group, ModelInput
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,13 @@ class LearningSettings:
 
 @dataclass(frozen=True)
 class Row:
-    """A completion that teaches something."""
+    """One training row: a completion with an advantage."""
 
     prompt: int  # which of the distinct inputs it continues
     tokens: list[int]
     advantage: float
     weight: float  # of one token, from `token_weights`
+    sampled_logprobs: list[float]  # of its tokens when they were sampled; empty: not known
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,24 @@ class Batch:
     inputs: list[ModelInput]
     rows: list[Row]
     skipped_groups: int
+
+
+@dataclass(frozen=True)
+class Accumulated:
+    """What adding one round's gradient measured."""
+
+    loss: float
+    gaps: Tensor  # (n,), on the CPU: |log-probability now - at sampling| of every row's tokens, where that is known
+
+    @property
+    def mean_gap(self) -> float | None:
+        """Mean over the tokens; None where nothing is known."""
+        return self.gaps.mean(dtype=torch.float64).item() if len(self.gaps) else None
+
+    @property
+    def largest_gap(self) -> float | None:
+        """Of a single token; None where nothing is known."""
+        return self.gaps.max().item() if len(self.gaps) else None
 
 
 def build_batch(inputs: Sequence[ModelInput], groups: Sequence[Group], settings: LearningSettings) -> Batch:
@@ -62,27 +81,44 @@ def build_batch(inputs: Sequence[ModelInput], groups: Sequence[Group], settings:
         for completion, value in zip(group.completions, values, strict=True):
             weight = next(weights)
             if value is not None and completion.tokens:
-                rows.append(Row(prompt, completion.tokens, value, weight))
+                rows.append(Row(prompt, completion.tokens, value, weight, _sampled_logprobs(completion)))
     return Batch(asked, rows, skipped)
 
 
-def accumulate_gradient(tuning: Tuning, batch: Batch, settings: LearningSettings, accumulation: int) -> float:
-    """Add 1 / `accumulation` of the batch's gradient to what has gathered; return the loss.
+def _sampled_logprobs(completion: Completion) -> list[float]:
+    logprobs, tokens = completion.logprobs, len(completion.tokens)
+    if logprobs and len(logprobs) != tokens:
+        raise ValueError(
+            f"a completion of {tokens} tokens has {len(logprobs)} log-probabilities; expected one for each token, or "
+            "none: check `sample` of the policy"
+        )
+    return logprobs
+
+
+def accumulate_gradient(tuning: Tuning, batch: Batch, settings: LearningSettings, accumulation: int) -> Accumulated:
+    """Add 1 / `accumulation` of the batch's gradient to what has gathered; return the loss and the rows' gaps.
 
     The gradient is that of one big batch: every row's weight is fixed before the rows are split.
     """
-    loss = 0.0
+    loss, gaps = 0.0, [torch.empty(0)]
     with recomputing(tuning.model.network, settings.gradient_checkpointing):
         for prompts, rows in _slices(batch, settings.rows_per_forward):
             prefix = _encode(tuning.model, batch, prompts)
             reference = _encode_untrained(tuning, batch, prompts) if settings.grpo.kl_coef else None
             gathered = prefix.detached()
             for part in chunks(len(rows), settings.rows_per_forward):
-                part_loss = _rows_loss(tuning, gathered, reference, prompts, rows[part], settings)
+                part_loss, logprobs_BT = _rows_loss(tuning, gathered, reference, prompts, rows[part], settings)
                 (part_loss / accumulation).backward()  # type: ignore[no-untyped-call]
                 loss += part_loss.item()
+                gaps.append(logprob_gaps(logprobs_BT, [row.sampled_logprobs for row in rows[part]]))
             prefix.backward(gathered)
-    return loss
+    return Accumulated(loss, torch.cat(gaps))
+
+
+def logprob_gaps(logprobs_BT: Tensor, sampled: Sequence[Sequence[float]]) -> Tensor:
+    """Return |log-probability now - at sampling| of all tokens of which the latter is known, (n,), on the CPU."""
+    rows = zip(logprobs_BT.cpu(), sampled, strict=True)
+    return torch.cat([(now_T[: len(then)] - torch.tensor(then)).abs() for now_T, then in rows])
 
 
 def chunks(count: int, size: int) -> Iterator[slice]:
@@ -118,7 +154,8 @@ def _rows_loss(
     prompts: list[int],
     rows: list[Row],
     settings: LearningSettings,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
+    """Return the rows' part of the loss, and the log-probabilities of their tokens, (B, T)."""
     device = tuning.model.device
     place = torch.tensor([prompts.index(row.prompt) for row in rows], device=device)
     tokens_BT = pack_rows(tuning.model, [row.tokens for row in rows])
@@ -132,4 +169,5 @@ def _rows_loss(
     if reference is not None:
         with torch.no_grad(), tuning.untrained() as model:
             reference_BT = completion_logprobs(model, reference.expand(place), tokens_BT, settings.temperature)
-    return grpo_loss(logprobs_BT, advantages_B, weights_BT, reference_BT, settings.grpo.kl_coef)
+    loss = grpo_loss(logprobs_BT, advantages_B, weights_BT, reference_BT, settings.grpo.kl_coef)
+    return loss, logprobs_BT.detach()

@@ -9,9 +9,17 @@ from pathlib import Path
 
 import pytest
 
+import duel
 from artifacts.run import files
-from artifacts.run.checkpoints import latest_resumable, list_checkpoints, load_checkpoint, write_checkpoint
+from artifacts.run.checkpoints import (
+    CheckpointRecord,
+    latest_resumable,
+    list_checkpoints,
+    load_checkpoint,
+    write_checkpoint,
+)
 from artifacts.run.directory import RunDirectory
+from duel.errors import RunError
 from duel.settings import Settings
 from duel.state import StateDirectory
 
@@ -59,11 +67,24 @@ def test_what_was_written_is_loaded(run: RunDirectory) -> None:
     assert written.path == run.checkpoints / "ckpt-4"
     assert (written.weights("base") / "weights.txt").read_text() == "7"
     assert (written.path / "training_state" / "adversary" / "steps.txt").read_text() == "71"
-    assert (written.name, written.players) == ("ckpt-4", ["adversary", "base"])
+    assert written.name == "ckpt-4"
+    assert written.record == CheckpointRecord(4, ["adversary", "base"], duel.__version__)
     loaded = {"base": Counter(), "adversary": Counter()}
     load_checkpoint(written, loaded)
     assert vars(loaded["base"]) == {"weights": 7, "steps": 70}
     assert vars(loaded["adversary"]) == {"weights": 8, "steps": 71}
+
+
+def test_a_checkpoint_of_schema_1_is_read_without_a_version(run: RunDirectory) -> None:
+    written = write_checkpoint(run, 4, players(7), keep=2)
+    files.write_json(written.path / "checkpoint.json", {"rounds_done": 4, "players": ["adversary", "base"]})
+    assert written.record == CheckpointRecord(4, ["adversary", "base"], duel=None)
+
+
+def test_a_checkpoint_that_lacks_a_player_is_not_loaded(run: RunDirectory) -> None:
+    written = write_checkpoint(run, 4, {"base": Counter(7)}, keep=2)
+    with pytest.raises(RunError, match=r"ckpt-4 holds base and not adversary"):
+        load_checkpoint(written, players(1))
 
 
 def test_all_weights_stay_and_the_last_training_states(run: RunDirectory) -> None:

@@ -13,6 +13,7 @@ from artifacts.evaluation.selection import reported_checkpoint
 from artifacts.evaluation.table import evaluation_table
 from artifacts.evaluation.write import asked_how, evaluation_json
 from artifacts.run import files
+from artifacts.run.checkpoints import write_checkpoint
 from artifacts.run.directory import RunDirectory
 from duel.errors import RunError
 from duel.profile import read_settings
@@ -177,8 +178,7 @@ def test_the_rule_cannot_be_changed_after_looking(tmp_path):
 def test_a_checkpoint_that_waits_for_its_evaluation_is_named(tmp_path):
     run = open_run(tmp_path)
     write_test(run, 0, [[1], [0], [1], [0]])
-    (run.checkpoints / "ckpt-9").mkdir()
-    files.write_json(run.checkpoints / "ckpt-9" / "checkpoint.json", {"players": ["base"]})
+    write_checkpoint(run, 9, {}, keep=1)
     assert reported_checkpoint(run).waiting == ["ckpt-9"]
     assert "still to be evaluated: ckpt-9" in "\n".join(evaluation_lines(run))
 

@@ -1,6 +1,7 @@
 """The plots: the seven of the reference, nothing clipped, nothing overlapping, at 3 or 1000 rounds."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ ALL = [
     "adversary_training_reward",
     "adversary_evaluation",
     "pass_at_1",
+    "logprob_gap",
     "pass_at_1_comparison",
 ]
 
@@ -37,7 +39,7 @@ def two_runs(state: Path, rounds: int, every: int) -> tuple[RunDirectory, RunDir
     return duel, fake_run(state, "a-run-with-a-rather-long-name-" * 2, rounds, every, adversary=False, recorded=0)
 
 
-def test_all_seven_plots_are_written(tmp_path: Path) -> None:
+def test_all_plots_are_written(tmp_path: Path) -> None:
     duel, alone = two_runs(tmp_path, 12, 4)
     written = write_plots(duel, alone)
     assert list(written) == ALL
@@ -52,7 +54,7 @@ def test_what_has_no_data_is_left_out(tmp_path: Path) -> None:
         assert write_plots(run) == {}
     alone = fake_run(tmp_path, "alone", 4, 2, adversary=False, recorded=0)
     names = [plot.name for plot in plots_of(alone)]
-    assert names == ["base_training_similarity", "base_evaluation_similarity", "pass_at_1"]
+    assert names == ["base_training_similarity", "base_evaluation_similarity", "pass_at_1", "logprob_gap"]
 
 
 def drawn(plot: Plot, monkeypatch: pytest.MonkeyPatch, theme: str = "christmas") -> Figure:
@@ -116,6 +118,34 @@ def test_a_flat_curve_is_not_blown_up(monkeypatch: pytest.MonkeyPatch) -> None:
     plot = Plot("p", "t", "s", "q", "base", [Curve("base", [0, 1], [0.5, 0.501])])
     low, high = drawn(plot, monkeypatch).axes[0].get_ylim()
     assert high - low == pytest.approx(0.1)
+
+
+def test_an_axis_of_powers_of_ten_shows_two_at_least_and_clips_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    curve = Curve("base", [0, 2, 4, 6, 8, 10], [1e-6] * 6)
+    low, high = drawn(Plot("p", "t", "s", "q", "base", [curve], scale="log"), monkeypatch).axes[0].get_ylim()
+    assert (low, high) == (pytest.approx(1e-7), pytest.approx(1e-5))
+    monkeypatch.undo()
+    curve = Curve("base", [0, 2, 4, 6, 8, 10], [1e-6, 1e-2, 1e-6, 3.0, 1e-6, 1e-6])
+    low, high = drawn(Plot("p", "t", "s", "q", "base", [curve], scale="log"), monkeypatch).axes[0].get_ylim()
+    assert 0 < low < 1e-6
+    assert high > 3.0
+
+
+def test_the_gap_of_sampler_and_learner_is_drawn_for_both_players_and_its_largest_is_said(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, rounds=4, every=2, recorded=0)
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    gaps = [(1e-6, 2e-6), (3e-6, 0.25), (0.0, 0.0), (None, None)]
+    changed = [
+        {**row, "logprob_gap_mean": mean, "logprob_gap_max": largest}
+        for row, (mean, largest) in zip(rows, gaps, strict=True)
+    ]
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in changed))
+    [plot] = [plot for plot in plots_of(run) if plot.name == "logprob_gap"]
+    assert [(curve.label, curve.rounds, curve.values) for curve in plot.curves] == [
+        ("base", [0, 2], [1e-6, 1e-9]),  # 0 is drawn at the foot
+        ("adversary", [1], [3e-6]),
+    ]
+    assert plot.subtitle.endswith("largest of a token: 2.5e-01")
 
 
 def ornament(theme: str, monkeypatch: pytest.MonkeyPatch) -> Figure:

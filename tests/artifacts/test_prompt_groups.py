@@ -1,20 +1,22 @@
 """The adversary's prompts grouped by likeness: alike together, the hardest first, each group's share over the run."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from artifacts.report import prompt_groups
 from artifacts.report.gallery import Case
 from artifacts.report.prompt_groups import group_prompts
+from artifacts.run.round_record import RecordedAttempt, RecordedDrawing
+from duel.types import Player
 
 LEAVES = "a scatter of leaves and ivy in front of a forest"
 PIES = "a pie of market shares in six slices"
 
 
-def case(index: int, prompt: str, reward: float | None, player: str = "adversary") -> Case:
-    attempt: dict[str, Any] = {"prompt": prompt, "reward": reward}
+def case(index: int, prompt: str, reward: float | None, player: Player = "adversary") -> Case:
+    drawn = RecordedDrawing("0" * 64, 0, "drawing.png", None)
+    attempt = RecordedAttempt(prompt, drawn, "text", drawn, None, reward, tokens=1, finished=True)
     return Case(index, player, 0, 0, attempt, Path())
 
 
@@ -27,7 +29,7 @@ def test_prompts_that_are_alike_are_one_group_and_the_hardest_comes_first(monkey
     assert (leaves.count, pies.count) == (2, 4)
     assert leaves.mean_reward == pytest.approx(0.8)
     assert pies.mean_reward == pytest.approx(0.2)
-    assert leaves.hardest.attempt["prompt"] == f"{LEAVES}, dark"
+    assert leaves.hardest.attempt.prompt == f"{LEAVES}, dark"
     assert {"leaves", "ivy"} & set(leaves.words)
     assert "a" not in leaves.words + pies.words  # every prompt has it
     assert (leaves.trend, pies.trend) == ([0, pytest.approx(2 / 3)], [1, pytest.approx(1 / 3)])

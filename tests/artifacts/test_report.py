@@ -83,7 +83,7 @@ def test_a_duels_report_is_self_contained(tmp_path: Path, rounds: int, every: in
     assert "url(" not in re.sub(r"url\(#\w+\)", "", html.read_text(encoding="utf-8"))
     assert [heading for heading in page.headings if heading in SECTIONS] == list(SECTIONS)
     assert page.text.index("pass@1 of ckpt") < page.text.index("images asked for → drawn")
-    assert sum(address.startswith("data:image/png") for address in page.addresses) == 7
+    assert sum(address.startswith("data:image/png") for address in page.addresses) == 8
     assert html.stat().st_size < 5e6
     assert (run.path / "report.pdf").read_bytes().startswith(b"%PDF-")
 
@@ -103,7 +103,7 @@ def test_a_run_without_adversary_has_a_report_too(tmp_path: Path) -> None:
     assert "No adversary" in page.text
     assert "Adversary's reward" in page.text
     assert "not measured" in page.text
-    assert sum(address.startswith("data:image/png") for address in page.addresses) == 3
+    assert sum(address.startswith("data:image/png") for address in page.addresses) == 4
     assert "svg" not in page.tags
     assert "Hardest prompts" not in page.text
 
@@ -137,14 +137,14 @@ def test_the_gallery_holds_every_attempt_of_every_recorded_round(tmp_path: Path)
     run = fake_run(tmp_path, "duel", 6, 3, recorded=4)
     data = gallery_of(Page(write_report(run)))
     assert [group[:3] for group in data["groups"]] == [[n, "adversary" if n % 2 else "base", 0] for n in range(6)]
-    record = read_round(run, 3)["groups"][0]["attempts"]
+    record = read_round(run, 3).attempts
     for row in data["groups"][3][3]:
         shown = dict(zip(data["fields"], row, strict=True))
         attempt = record[shown["place"]]
-        assert data["texts"][shown["prompt"]] == attempt["prompt"]
-        assert data["texts"][shown["description"]] == attempt["description"].strip()
-        assert shown["similarity"] == pytest.approx(attempt["similarity"], abs=1e-4)
-        assert data["texts"][shown["reconstructionFile"]] == attempt["reconstruction"]["file"]
+        assert data["texts"][shown["prompt"]] == attempt.prompt
+        assert data["texts"][shown["description"]] == attempt.description.strip()
+        assert shown["similarity"] == pytest.approx(attempt.similarity, abs=1e-4)
+        assert data["texts"][shown["reconstructionFile"]] == attempt.reconstruction.file
         assert (run.path / data["pictures"][shown["drawing"]]).exists()
 
 
@@ -229,9 +229,9 @@ def test_best_and_worst_cases_come_from_all_rounds_one_a_drawing(tmp_path: Path)
         gallery = read_gallery(run)
     assert [shown.round for shown in gallery.ends] == [0, 1, 6, 7, 8, 9, 10, 11]
     for cases, sign in ((gallery.best, -1), (gallery.worst, 1)):
-        similarities = [case.attempt["similarity"] for case in cases]
+        similarities = [case.attempt.similarity for case in cases]
         assert similarities == sorted(similarities, key=lambda similarity: sign * similarity)
-        assert len({case.attempt["drawing"]["key"] for case in cases}) == len(cases) == 8
+        assert len({case.attempt.drawing.key for case in cases}) == len(cases) == 8
     assert any(case.round not in (0, 1, 6, 7, 8, 9, 10, 11) for case in gallery.best + gallery.worst)
 
 

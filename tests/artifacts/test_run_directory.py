@@ -19,7 +19,9 @@ from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from artifacts.run.lock import owner_of
 from artifacts.run.metrics import append_metrics, append_timings, has_metrics
+from artifacts.run.records import write_record
 from artifacts.run.rounds import write_round
+from artifacts.run.versions import read_versions
 from duel.errors import RunError
 from duel.profile import read_settings
 from duel.settings import Settings
@@ -38,8 +40,8 @@ def test_a_new_run_has_the_references_folders_and_its_settings(tmp_path: Path) -
     assert names == {"training_logs", "eval_logs", "ckpts", "ckpt_tests", "plots", "stage_results", "sessions"}
     assert Settings.model_validate(json.loads((run.path / "settings.json").read_text())) == Settings(seed=5)
     versions = json.loads((run.path / "versions.json").read_text())
-    assert versions["duel"] == duel.__version__
-    assert versions["torch"]
+    assert (versions["schema"], versions["run_schema"], versions["duel"]) == (2, 2, duel.__version__)
+    assert versions["libraries"]["torch"]
     assert RunDirectory.read(StateDirectory(tmp_path), "run_1").settings == Settings(seed=5)
 
 
@@ -55,6 +57,14 @@ def test_a_defining_setting_may_not_differ_and_each_is_named(tmp_path: Path) -> 
     assert "\n" not in message
     assert (tmp_path / "runs" / "run_1" / "settings.json").read_bytes() == before
     open_run(tmp_path, seed=5, rounds=10).close()  # the refused one left no lock
+
+
+def test_a_run_of_a_version_that_would_go_on_otherwise_is_refused_by_the_versions_name(tmp_path: Path) -> None:
+    open_run(tmp_path).close()
+    path = tmp_path / "runs" / "run_1"
+    write_record(path / "versions.json", dataclasses.replace(read_versions(path), run_schema=3, duel="9.1.0"))
+    with pytest.raises(RunError, match=r"run run_1 was begun by Duel 9\.1\.0; Duel .* cannot go on with it"):
+        open_run(tmp_path)
 
 
 def test_an_operational_setting_may_differ_and_is_written(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from duel.types import Completion, DrawRequest
+from duel.types import Completion, DrawRequest, pack_logprobs
 
 
 def test_the_key_is_the_hash_of_canonical_json():
@@ -37,3 +37,15 @@ def test_a_text_with_a_lone_surrogate_has_a_key():
 def test_tokens_travel_packed():
     assert Completion("a b", "5 17 2", True).tokens == [5, 17, 2]
     assert Completion("", "", False).tokens == []
+
+
+def test_logprobs_travel_packed_as_float32():
+    assert pack_logprobs([-1.0, -0.5]) == "AACAvwAAAL8="  # 00 00 80 bf, 00 00 00 bf
+    assert Completion("a b", "5 17", True, "AACAvwAAAL8=").logprobs == [-1.0, -0.5]
+    assert Completion("a b", "5 17", True).logprobs == []
+    assert len(pack_logprobs([-0.1] * 512)) == 2732
+
+
+def test_completions_are_equal_whatever_their_logprobs():
+    assert Completion("a", "5", True, pack_logprobs([-1.0])) == Completion("a", "5", True, pack_logprobs([-1.1]))
+    assert Completion("a", "5", True) != Completion("a", "6", True)

@@ -16,6 +16,7 @@ import pytest
 
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_metrics
+from artifacts.run.rounds import read_round
 from cache.ledger import SpendLedger
 from duel.offline.generator import ChartGenerator
 from duel.state import StateDirectory
@@ -142,12 +143,11 @@ def test_a_refused_prompt_pays_the_adversary_least(trained):
     refused = [
         attempt
         for index in run.rounds_recorded()
-        for group in json.loads((run.round_directory(index) / "record.json").read_text())["groups"]
-        for attempt in group["attempts"]
-        if attempt["drawing"]["refusal"]
+        for attempt in read_round(run, index).attempts
+        if attempt.drawing.refusal
     ]
     assert refused
-    assert {attempt["reward"] for attempt in refused} <= {0.0, None}
+    assert {attempt.reward for attempt in refused} <= {0.0, None}
 
 
 def test_every_checkpoint_is_graded_by_the_judge(trained):

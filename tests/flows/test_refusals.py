@@ -1,11 +1,11 @@
 """Half of all texts are refused by a loopback Replicate: what that does to rewards, groups and the update."""
 
 import hashlib
-import json
 
 import pytest
 
 from artifacts.run.directory import RunDirectory
+from artifacts.run.rounds import read_round
 from cache.ledger import SpendLedger
 from duel.offline.generator import ChartGenerator
 from duel.profile import override, read_profile, read_settings
@@ -54,32 +54,28 @@ def run(tmp_path_factory, prefect_server):
     return RunDirectory.read(StateDirectory(state), "refused")
 
 
-def record(run, index):
-    return json.loads((run.round_directory(index) / "record.json").read_text())
-
-
 def test_a_refused_original_leaves_the_bases_update(run):
-    groups = record(run, 0)["groups"]
-    refused = [group for group in groups if group["attempts"][0]["drawing"]["refusal"]]
+    groups = read_round(run, 0).groups
+    refused = [group for group in groups if group.attempts[0].drawing.refusal]
     assert 0 < len(refused) < len(groups)
-    assert {attempt["reward"] for group in refused for attempt in group["attempts"]} == {None}
-    update = record(run, 0)["update"]
-    assert update["groups"] == len(groups)
-    assert update["skipped_groups"] >= len(refused)
+    assert {attempt.reward for group in refused for attempt in group.attempts} == {None}
+    update = read_round(run, 0).update
+    assert update.groups == len(groups)
+    assert update.skipped_groups >= len(refused)
 
 
 def test_a_refused_description_has_no_reward_and_the_others_of_its_group_have(run):
-    attempts = [attempt for group in record(run, 0)["groups"] for attempt in group["attempts"]]
-    drawn = [attempt for attempt in attempts if not attempt["drawing"]["refusal"]]
-    refused = [attempt for attempt in drawn if attempt["reconstruction"]["refusal"]]
+    attempts = read_round(run, 0).attempts
+    drawn = [attempt for attempt in attempts if not attempt.drawing.refusal]
+    refused = [attempt for attempt in drawn if attempt.reconstruction.refusal]
     assert 0 < len(refused) < len(drawn)
-    assert all((attempt["reward"] is None) == (attempt in refused) for attempt in drawn)
+    assert all((attempt.reward is None) == (attempt in refused) for attempt in drawn)
 
 
 def test_a_refused_prompt_earns_the_adversary_the_least_and_stays_in_its_group(run):
-    attempts = [attempt for group in record(run, 1)["groups"] for attempt in group["attempts"]]
-    refused = [attempt["reward"] for attempt in attempts if attempt["drawing"]["refusal"]]
-    others = [attempt["reward"] for attempt in attempts if not attempt["drawing"]["refusal"]]
+    attempts = read_round(run, 1).attempts
+    refused = [attempt.reward for attempt in attempts if attempt.drawing.refusal]
+    others = [attempt.reward for attempt in attempts if not attempt.drawing.refusal]
     known = [reward for reward in others if reward is not None]
     assert refused
     assert known

@@ -9,6 +9,7 @@ import pytest
 from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_metrics
+from artifacts.run.rounds import read_round
 from duel.errors import GeneratorError, RunError
 from duel.policies.optimizer import PlayerOptimizer
 from duel.policies.policy import LocalPolicy
@@ -46,11 +47,9 @@ def test_rounds_alternate_and_every_round_has_its_line(state):
 
 
 def test_a_base_round_asks_for_one_original_and_its_distinct_reconstructions(state):
-    record = json.loads(
-        (RunDirectory.read(StateDirectory(state), "whole").round_directory(0) / "record.json").read_text()
-    )
-    frame = read_metrics(RunDirectory.read(StateDirectory(state), "whole"))
-    assert record["player"] == "base"
+    run = RunDirectory.read(StateDirectory(state), "whole")
+    frame = read_metrics(run)
+    assert read_round(run, 0).player == "base"
     assert 2 <= frame["draws_asked"][0] <= 1 + 3
 
 

@@ -16,7 +16,9 @@ from PIL import Image, ImageDraw
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import round_metrics
-from artifacts.run.rounds import _attempt_json, _round_json, write_round
+from artifacts.run.records import write_record
+from artifacts.run.round_record import RecordedGroup, RecordedRound, record_attempt
+from artifacts.run.rounds import write_round
 from duel.profile import read_settings
 from duel.settings import Settings
 from duel.state import StateDirectory
@@ -70,8 +72,10 @@ def completion(text: str, tokens: int = 5, finished: bool = True) -> Completion:
     return Completion(text, " ".join(str(token) for token in range(tokens)), finished)
 
 
-def update(loss: float = 0.25, gradient_norm: float | None = 0.5, groups: int = 1, skipped: int = 0) -> UpdateReport:
-    return UpdateReport(loss, gradient_norm, groups, skipped, rounds_learned=1, optimizer_steps=1)
+def update(
+    loss: float = 0.25, gradient_norm: float | None = 0.5, groups: int = 1, skipped: int = 0, gap: float = 2.0**-20
+) -> UpdateReport:
+    return UpdateReport(loss, gradient_norm, groups, skipped, 1, 1, logprob_gap_mean=gap / 8, logprob_gap_max=gap)
 
 
 def fake_record(
@@ -88,7 +92,13 @@ def fake_record(
     chance = random.Random(index)
     made = [_group(index, number, size, player, images, chance, rounds, more_words) for number in range(groups)]
     asked = len({a.original for g in made for a in g.attempts} | {a.reconstruction for g in made for a in g.attempts})
-    return RoundRecord(index, player, made, update(chance.gauss(0, 0.1), chance.random(), groups), asked)
+    return RoundRecord(
+        index,
+        player,
+        made,
+        update(chance.gauss(0, 0.1), chance.random(), groups, gap=chance.uniform(1e-6, 4e-6)),
+        asked,
+    )
 
 
 def _group(
@@ -180,11 +190,12 @@ def write_long_run(
         directory.mkdir()
         record = fake_record(index, images, groups=groups, rounds=rounds, more_words=120)
         linked = [_link_group(directory, number, group, images, pool) for number, group in enumerate(record.groups)]
-        (directory / "record.json").write_text(json.dumps(_round_json(record, linked)))
+        recorded = RecordedRound(record.round, record.player, record.draws_asked, record.update, linked)
+        write_record(directory / "record.json", recorded, durable=False)
     return run
 
 
-def _link_group(directory: Path, number: int, group: Group, images: Images, pool: Path) -> dict[str, object]:
+def _link_group(directory: Path, number: int, group: Group, images: Images, pool: Path) -> RecordedGroup:
     def link(drawing: Drawing, name: str) -> str:
         assert drawing.key is not None
         source = pool / f"{drawing.key}.png"
@@ -195,9 +206,9 @@ def _link_group(directory: Path, number: int, group: Group, images: Images, pool
         return name
 
     shared = len({attempt.original for attempt in group.attempts}) == 1
-    return {
-        "attempts": [
-            _attempt_json(
+    return RecordedGroup(
+        [
+            record_attempt(
                 made,
                 attempt,
                 link(attempt.original, f"group-{number}-drawing" + ("" if shared else f"-{place}") + ".png"),
@@ -205,7 +216,7 @@ def _link_group(directory: Path, number: int, group: Group, images: Images, pool
             )
             for place, (made, attempt) in enumerate(zip(group.completions, group.attempts, strict=True))
         ]
-    }
+    )
 
 
 def write_evaluation(run: RunDirectory, done: int, rounds: int, adversary: bool = True, held_out: int = 25) -> None:

@@ -152,3 +152,8 @@ def test_a_stage_returns_its_label_and_the_seconds_that_all_its_tries_took(tmp_p
 
 def test_the_digest_of_dataclasses_is_that_of_their_content():
     assert digest([Drawing("a", 1, "k")]) == digest([Drawing("a", 1, "k")]) != digest([Drawing("a", 2, "k")])
+
+
+def test_the_digest_of_a_completion_leaves_its_logprobs_out():
+    given = [[Completion("a", "1 2", True, packed)] for packed in ("", "AACAvwAAAL8=")]
+    assert digest(given[0]) == digest(given[1]) != digest([Completion("a", "1 3", True)])

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -7,7 +8,7 @@ from duel.errors import RunError
 from duel.policies.inputs import build_prompts
 from duel.policies.load import load_players
 from duel.policies.prefix import encode_prompts
-from duel.types import ModelInput
+from duel.types import ModelInput, pack_logprobs
 from tests.support import tiny
 
 INPUTS = [ModelInput("hello", tiny.picture("red")), ModelInput("what is it?", tiny.picture("blue", (84, 56)))]
@@ -258,6 +259,74 @@ def test_reward_makes_a_completion_likelier(vlm):
     before = likelihoods()
     policy.learn(INPUTS[:1], [tiny.group(completions, [1.0, 0.0, 0.0, 0.0])])
     assert likelihoods()[0] > before[0]
+
+
+def written_by(policy, seeds=((1, 2, 3, 4), (5, 6, 7, 8))):
+    play(policy, 0)  # away from the untrained model: a fresh adapter adds zero
+    return policy.sample(INPUTS, seeds, temperature=0.9, max_new_tokens=12)
+
+
+def shifted(completion, by):
+    """The same completion, as if the sampler had found its last token likelier."""
+    logprobs = completion.logprobs
+    return dataclasses.replace(completion, packed_logprobs=pack_logprobs([*logprobs[:-1], logprobs[-1] + by]))
+
+
+def test_sampling_keeps_the_logprobs_that_scoring_finds(vlm):
+    policy = players(vlm)["base"]
+    completions = written_by(policy)
+    scored = policy.logprobs(INPUTS, completions, temperature=0.9)
+    for group, rows in zip(completions, scored, strict=True):
+        for completion, expected in zip(group, rows, strict=True):
+            assert completion.logprobs == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulation": 2}, {"models": {"rows_per_forward": 3}}])
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_sampler_and_learner_agree_on_the_cpu(vlm, tuning, changes):
+    models = {"tuning": tuning, **changes.get("models", {})}
+    policy = players(vlm, changes.get("accumulation", 1), models=models)["base"]
+    report = policy.learn(INPUTS, [tiny.group(group, REWARDS) for group in written_by(policy)])
+    assert 0 <= report.logprob_gap_mean <= report.logprob_gap_max < 1e-5
+
+
+@pytest.mark.parametrize("rows", [64, 1])
+def test_a_gap_between_sampler_and_learner_is_measured_over_the_tokens_that_teach(vlm, rows):
+    policy = players(vlm, models={"rows_per_forward": rows})["base"]
+    first, second = written_by(policy)
+    first = [shifted(first[0], 0.25), first[1], shifted(first[2], 9.0), shifted(first[3], -0.5)]
+    groups = [tiny.group(first, REWARDS), tiny.group([shifted(c, 9.0) for c in second], [0.5] * 4)]
+    report = policy.learn(INPUTS, groups)
+    taught = sum(len(first[place].tokens) for place in (0, 1, 3))  # no reward: 2; equal rewards: the second group
+    assert report.skipped_groups == 1
+    assert report.logprob_gap_max == pytest.approx(0.5, abs=1e-4)
+    assert report.logprob_gap_mean == pytest.approx(0.75 / taught, abs=1e-5)
+
+
+def test_without_sampling_logprobs_or_anything_learned_there_is_no_gap(vlm):
+    policy = players(vlm)["base"]
+    known = written_by(policy)
+    unknown = [[dataclasses.replace(completion, packed_logprobs="") for completion in group] for group in known]
+    report = policy.learn(INPUTS, [tiny.group(group, REWARDS) for group in unknown])
+    assert (report.logprob_gap_mean, report.logprob_gap_max) == (None, None)
+    report = policy.learn(INPUTS, [tiny.group(group, [0.5] * 4) for group in known])
+    assert (report.logprob_gap_mean, report.logprob_gap_max) == (None, None)
+
+
+def test_the_gap_is_over_the_completions_whose_sampling_logprobs_are_known(vlm):
+    policy = players(vlm)["base"]
+    [[first, *others], _] = written_by(policy)
+    unknown = [dataclasses.replace(completion, packed_logprobs="") for completion in others]
+    report = policy.learn(INPUTS[:1], [tiny.group([shifted(first, 0.25), *unknown], REWARDS)])
+    assert report.logprob_gap_mean == pytest.approx(0.25 / len(first.tokens), abs=1e-5)
+
+
+def test_logprobs_that_do_not_fit_the_tokens_are_refused(vlm):
+    policy = players(vlm)["base"]
+    [[first, *others], _] = written_by(policy)
+    wrong = dataclasses.replace(first, packed_logprobs=pack_logprobs([-1.0]))
+    with pytest.raises(ValueError, match=f"a completion of {len(first.tokens)} tokens has 1 log-probabilities"):
+        policy.learn(INPUTS[:1], [tiny.group([wrong, *others], REWARDS)])
 
 
 def test_padding_a_prompt_changes_nothing(vlm):

@@ -1,0 +1,72 @@
+"""`versions.json`: what a run was written with, and whether this version of Duel can go on with it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import duel
+from artifacts.run.records import Record, read_record
+from duel.errors import RunError
+
+# Raise it when a run that was begun before would not go on as it began: other stage results, random streams, settings
+# or training state. Runs of another number can still be read, as far as their files can.
+RUN_SCHEMA = 2
+LIBRARIES = ("torch", "transformers", "peft", "prefect", "diskcache", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Versions(Record):
+    """What wrote a run last. Schema 1 named Python and the libraries side by side, and not Duel."""
+
+    SCHEMA: ClassVar[int] = 2
+
+    run_schema: int  # RUN_SCHEMA of the version that began the run
+    duel: str | None  # None: before 0.1.0
+    python: str
+    libraries: dict[str, str]
+
+    @classmethod
+    def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
+        """Return a file of schema 1 in today's form."""
+        if schema != 1:
+            return None
+        libraries = {name: version for name, version in content.items() if name != "python"}
+        return {"run_schema": 1, "duel": None, "python": content.get("python"), "libraries": libraries}
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """All versions that are known, Duel's first."""
+        known = {} if self.duel is None else {"duel": self.duel}
+        return {**known, "python": self.python, **self.libraries}
+
+
+def versions_now() -> Versions:
+    """Return the versions of this process; libraries that are not installed are left out."""
+    libraries = {}
+    for library in LIBRARIES:
+        try:
+            libraries[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return Versions(RUN_SCHEMA, duel.__version__, platform.python_version(), libraries)
+
+
+def read_versions(run: Path) -> Versions:
+    """Return what wrote the run in this directory; raises RunError when that cannot be read."""
+    return read_record(run / "versions.json", Versions)
+
+
+def check_can_continue(run: Path) -> None:
+    """Raise RunError when the run in this directory was begun by a version of Duel that would go on otherwise."""
+    found = read_versions(run)
+    if found.run_schema != RUN_SCHEMA:
+        by = "a version of Duel before 0.1.0" if found.duel is None else f"Duel {found.duel}"
+        raise RunError(
+            f"run {run.name} was begun by {by}; Duel {duel.__version__} cannot go on with it, its stage results and "
+            "random streams differ: go on with the version that began it, or use another run name; duel status and "
+            "duel report can read it"
+        )
