@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -16,9 +16,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from artifacts.evaluation.read import interval
 from artifacts.themes import LINES, Line, Theme, decorate
-from duel.statistics import Interval
+from duel.statistics import Interval, mean_interval
 from duel.types import Player
 
 SIZE = (8.0, 4.7)  # inches
@@ -35,6 +34,7 @@ class Curve:
     rounds: list[int]
     values: list[float]
     intervals: list[Interval] | None = None  # None: single rounds, shown as points under their moving average
+    band: list[tuple[int, Interval]] = field(default_factory=list)  # of single rounds, as of `window_intervals`
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def window_intervals(values: Sequence[float], window: int) -> list[tuple[int, In
         first = place - window // 2  # as pandas centres it: of an even window the larger half comes before
         around = values[max(first, 0) : first + window]
         if len(around) >= FEWEST:
-            found.append((place, interval(around)))
+            found.append((place, mean_interval(around).within(-1.0, 2.0)))  # similarities, or rewards of 1 - similarity
     return found
 
 
@@ -104,9 +104,8 @@ def _draw_rounds(axes: Axes, curve: Curve, style: Style) -> list[float]:
     )
     averaged = moving_average(curve.values, style.window)
     axes.plot(curve.rounds, averaged, style.line.dashes, color=style.colour, linewidth=2.2, label=curve.label)
-    band = window_intervals(curve.values, style.window)
-    _draw_band(axes, [curve.rounds[place] for place, _ in band], [bounds for _, bounds in band], style)
-    return [*curve.values, *(bound for _, bounds in band for bound in (bounds.low, bounds.high))]
+    _draw_band(axes, [curve.rounds[place] for place, _ in curve.band], [bounds for _, bounds in curve.band], style)
+    return [*curve.values, *(bound for _, bounds in curve.band for bound in (bounds.low, bounds.high))]
 
 
 def _draw_means(axes: Axes, curve: Curve, style: Style) -> list[float]:

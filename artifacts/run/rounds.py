@@ -8,27 +8,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from artifacts.pdf.round import write_round_pdf
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from duel.errors import RunError
 from duel.types import Attempt, Completion, Drawing, DrawnImage, Group, RoundRecord
 
 ReadImage = Callable[[Drawing], DrawnImage]
+WritePdf = Callable[[Path, dict[str, Any], Path], None]  # the file, record.json's content, where the images lie
 SUFFIXES = {"image/jpeg": ".jpg", "image/webp": ".webp", "image/png": ".png"}
 
 
-def write_round(run: RunDirectory, record: RoundRecord, read_image: ReadImage) -> Path:
+def write_round(run: RunDirectory, record: RoundRecord, read_image: ReadImage, write_pdf: WritePdf) -> Path:
     """Write the round's directory, whole or not at all, and return it.
 
-    `read_image` gives the image of a drawing; the files hold its bytes unchanged.
+    `read_image` gives the image of a drawing; the files hold its bytes unchanged. `write_pdf` draws round.pdf.
     """
     path = run.round_directory(record.round)
     with files.new_directory(path, durable=False) as directory:
         groups = [_write_group(directory, number, group, read_image) for number, group in enumerate(record.groups)]
         content = _round_json(record, groups)
         files.write_json(directory / "record.json", content)
-        write_round_pdf(directory / "round.pdf", content, directory)
+        write_pdf(directory / "round.pdf", content, directory)
     return path
 
 
