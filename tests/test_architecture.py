@@ -1,5 +1,6 @@
 """How the code is laid out, measured: sizes of modules and folders, and no circle of imports between files."""
 
+import re
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -47,6 +48,14 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in modules()}
     assert names <= imports.keys()
     assert circle(imports) == []
+
+
+def test_no_cache_grows_without_bound() -> None:
+    unbounded = re.compile(r"import .*\bcache\b|functools\.cache\b|lru_cache\(maxsize=None\)")
+    sources = {path: path.read_text(encoding="utf-8") for path in modules()}
+    functools = {path for path, text in sources.items() if "functools" in text}
+    assert len(functools) > 5
+    assert [str(path.relative_to(ROOT)) for path in functools if unbounded.search(sources[path])] == []
 
 
 @pytest.mark.parametrize(
