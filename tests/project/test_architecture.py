@@ -8,7 +8,7 @@ from pathlib import Path
 import grimp
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("duel", "cache", "artifacts", "tasks", "flows", "benchmarks")
 LINES, MODULES = 300, 20  # at most, of a module and in a folder
 
