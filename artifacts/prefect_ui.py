@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,10 +21,10 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from artifacts.evaluation.table import evaluation_table
+from artifacts.evaluation.table import EvaluationRow
 from artifacts.plots.curves import write_plots
 from artifacts.run.directory import RunDirectory
-from artifacts.run.metrics import read_metrics
+from artifacts.run.metrics import TrainingLog
 from artifacts.run.round_record import RecordedAttempt, RecordedRound
 from artifacts.run.rounds import read_round
 from artifacts.text import decimals, printable
@@ -53,9 +54,9 @@ def show_progress(run: RunDirectory, done: int, rounds: int, artifact: UUID | No
     return created
 
 
-def show_rounds(run: RunDirectory) -> None:
+def show_rounds(run: RunDirectory, log: TrainingLog) -> None:
     """Show the last rounds as a table."""
-    metrics = read_metrics(run)
+    metrics = log.metrics
     if metrics.empty:
         return
     columns = [
@@ -79,17 +80,17 @@ def show_images(run: RunDirectory) -> None:
         _markdown(run, "images", text)
 
 
-def show_plots(run: RunDirectory) -> None:
+def show_plots(run: RunDirectory, log: TrainingLog, rows: Sequence[EvaluationRow]) -> None:
     """Draw the run's plots and show them."""
-    plots = write_plots(run)
+    plots = write_plots(run, log, rows)
     if plots:
         text = "\n\n".join(f"![{name}]({_png(path)})" for name, path in plots.items())
         _markdown(run, "plots", text)
 
 
-def show_evaluations(run: RunDirectory) -> None:
+def show_evaluations(run: RunDirectory, rows: Sequence[EvaluationRow]) -> None:
     """Show similarity on held-out images, the adversary's reward and pass@1 of every checkpoint, with intervals."""
-    rows = [
+    shown = [
         {
             "rounds": row.rounds_done,
             "held-out similarity": _interval(row.similarity),
@@ -99,11 +100,11 @@ def show_evaluations(run: RunDirectory) -> None:
             "ungraded": row.questions.ungraded if row.questions else "–",
             "reported": "yes" if row.reported else "",
         }
-        for row in evaluation_table(run)
+        for row in rows
     ]
-    if rows:
+    if shown:
         create_table_artifact(
-            rows,
+            shown,
             key=artifact_key(run.name, "evaluations"),
             description=f"{run.name}: means with 95 % intervals over images, prompts, questions",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from artifacts.evaluation.read import read_checkpoint_tests
+from artifacts.evaluation.read import read_tests
 from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.directory import RunDirectory
 from artifacts.run.jsonl import read_rows
@@ -53,9 +53,9 @@ def _checkpoints(run: RunDirectory, done: int) -> str:
 
 
 def _questions(run: RunDirectory) -> str:
-    tests = read_checkpoint_tests(run)
-    waiting = [one.name for one in list_checkpoints(run) if one.name not in {test.name for test in tests}]
-    known = [test.pass_at_1 for test in tests if test.pass_at_1 is not None]
+    tests = read_tests(run)
+    waiting = [one.name for one in list_checkpoints(run) if one.name not in {test.checkpoint_name for test in tests}]
+    known = [test.overall_pass_at_1 for test in tests if test.overall_pass_at_1 is not None]
     text = f"{len(tests)} checkpoints evaluated"
     if known:
         text += f", pass@1 {known[0]:.3f} at the first, {known[-1]:.3f} at the last"

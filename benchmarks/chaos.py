@@ -139,11 +139,8 @@ def fingerprint(state: Path, name: str = "run") -> dict[str, str]:
     """Return the hash of everything of a run that must not differ."""
     run = state / "runs" / name
     paths = [run / "training_logs" / "metrics.jsonl", *sorted(run.glob("ckpts/**/*.safetensors"))]
-    paths += sorted(run.glob("ckpts/**/training_state.json"))
+    paths += sorted(run.glob("ckpts/**/training_state.json")) + sorted(run.glob("eval_logs/*.json"))
     found = {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-    for path in sorted(run.glob("eval_logs/*.json")):
-        measured = {name: value for name, value in json.loads(path.read_text()).items() if name != "draws_made"}
-        found[path.name] = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
     records = [json.loads(path.read_text()) for path in sorted(run.glob("training_logs/round-*/record.json"))]
     found["records"] = hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
     return found

@@ -16,7 +16,8 @@ from pathlib import Path
 from statistics import fmean
 
 from artifacts.evaluation.comparison import Comparison, compare_held_out, compare_runs, compare_units
-from artifacts.evaluation.read import Unit, read_proxy_evaluations
+from artifacts.evaluation.read import read_evaluations, read_proxies
+from artifacts.evaluation.records import Unit
 from artifacts.evaluation.selection import reported_checkpoint
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_metrics
@@ -43,7 +44,8 @@ def main() -> None:
         for run in (duel, alone):
             ask(run, options.state)
             print(describe(run), flush=True)
-        print_comparison(f"seed {seed}", compare_held_out(duel, alone), compare_runs(duel, alone))
+        both = read_evaluations(duel), read_evaluations(alone)
+        print_comparison(f"seed {seed}", compare_held_out(*both), compare_runs(*both))
         pairs.append((duel, alone))
     if len(pairs) > 1:
         print_pooled(pairs)
@@ -92,11 +94,13 @@ def ask(run: RunDirectory, state: Path) -> None:
 
 def describe(run: RunDirectory) -> str:
     """Return one line about a run."""
-    last, reported = read_proxy_evaluations(run)[-1], reported_checkpoint(run)
+    evaluations = read_evaluations(run)
+    last, reported = evaluations.proxies[-1], reported_checkpoint(evaluations)
     assert reported is not None, run.name
     metrics = read_metrics(run)
     rounds = f"{len(metrics)} rounds, {(metrics['player'] == 'base').sum()} of the base"
-    numbers = f"similarity {fmean(last.similarities):.4f}, pass@1 {reported.test.pass_at_1:.4f} ({reported.test.name})"
+    test = reported.test
+    numbers = f"similarity {fmean(last.similarities):.4f}, pass@1 {test.overall_pass_at_1:.4f} ({test.checkpoint_name})"
     return f"{run.name:<16} {rounds}, {draws_asked(run)} draws asked: {numbers}"
 
 
@@ -118,16 +122,16 @@ def print_pooled(pairs: Sequence[tuple[RunDirectory, RunDirectory]]) -> None:
 
 def held_out(runs: Sequence[RunDirectory]) -> dict[Unit, float]:
     """Return each held-out image's similarity at the end, in the mean over runs."""
-    return mean_by_unit([read_proxy_evaluations(run)[-1].similarity_of for run in runs])
+    return mean_by_unit([read_proxies(run)[-1].similarity_of for run in runs])
 
 
 def pass_at_1(runs: Sequence[RunDirectory]) -> dict[Unit, float]:
     """Return each question's pass@1 at the reported checkpoint, in the mean over runs."""
     found = []
     for run in runs:
-        reported = reported_checkpoint(run)
+        reported = reported_checkpoint(read_evaluations(run))
         assert reported is not None, run.name
-        found.append({r.unit: r.pass_at_1 for r in reported.test.results if r.pass_at_1 is not None})
+        found.append({r.unit: r.pass_at_1 for r in reported.test.per_chart_results if r.pass_at_1 is not None})
     return mean_by_unit(found)
 
 

@@ -13,6 +13,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from artifacts.evaluation.read import read_proxies
 from artifacts.run.directory import RunDirectory
 from duel.profile import override, read_profile, read_settings
 from duel.settings import Settings
@@ -71,14 +72,13 @@ def settings_of(dotted: dict[str, Any]) -> Settings:
 
 def report(arm: str, seed: int, run: RunDirectory) -> None:
     """Print what each player of a run learned."""
-    found = sorted(run.eval_logs.glob("eval-*.json"))
-    first, last = (json.loads(path.read_text()) for path in (found[0], found[-1]))
-    if "base" in first:
-        before, after = first["base"]["similarities"], last["base"]["similarities"]
-        _print(arm, seed, "held-out similarity", before, after, paired_interval(before, after))
-    if "adversary" in first:
-        before, after = first["adversary"]["rewards"], last["adversary"]["rewards"]
-        _print(arm, seed, "adversary's reward", before, after, paired_interval(before, after))
+    first, *_, last = read_proxies(run)
+    for what, before, after in (
+        ("held-out similarity", first.similarities, last.similarities),
+        ("adversary's reward", first.adversary_rewards, last.adversary_rewards),
+    ):
+        if before:
+            _print(arm, seed, what, before, after, paired_interval(before, after))
 
 
 def _print(arm: str, seed: int, what: str, before: list[float], after: list[float], change: Interval) -> None:

@@ -25,6 +25,20 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
         raise SettingsError(f"bad settings: {faults}") from None
 
 
+def upgrade_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's stored settings in today's form: before version 0.1.0 both players shared `grpo` and `optimizer`."""
+    upgraded = copy.deepcopy(dict(values))
+    if "grpo" not in upgraded:
+        return upgraded
+    grpo, optimizer = upgraded.pop("grpo"), upgraded.pop("optimizer")
+    adversary_rate = optimizer.pop("adversary_learning_rate")
+    upgraded["base"] = {"grpo": grpo, "optimizer": optimizer}
+    upgraded["adversary"] = copy.deepcopy(upgraded["base"])
+    if adversary_rate is not None:
+        upgraded["adversary"]["optimizer"]["learning_rate"] = adversary_rate
+    return upgraded
+
+
 def read_profile(path: Path) -> dict[str, Any]:
     """Return the nested values of a TOML profile; raises SettingsError when it is not readable TOML."""
     try:

@@ -19,7 +19,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 Player = Literal["base", "adversary"]
 QuestionKind = Literal["reasoning", "descriptive"]
@@ -184,14 +184,34 @@ class PlayedRound:
 
 
 @dataclass(frozen=True)
-class ProxyMeasured:
+class BaseEvaluation:
+    """How well the base's descriptions bring the held-out images back."""
+
+    images: list[str]  # file names, (I,)
+    similarities: list[float | None]  # (I,), means over an image's descriptions; None: every redrawing was refused
+    draws_asked: int  # distinct images needed, drawn now or found in the store
+    draws_made: int  # images drawn for it rather than found
+
+
+@dataclass(frozen=True)
+class AdversaryEvaluation:
+    """What fresh prompts of the adversary earn; each is drawn, described and redrawn once."""
+
+    prompts: list[str]  # (I,)
+    descriptions: list[str]  # (I,), empty where the prompt was refused
+    similarities: list[float | None]  # (I,), None where one of the two images was refused
+    rewards: list[float | None]  # (I,), None where the prompt takes no part
+    draws_asked: int  # distinct images needed, drawn now or found in the store
+    draws_made: int  # images drawn for it rather than found
+
+
+@dataclass(frozen=True)
+class ProxyEvaluation:
     """The players measured after some rounds, under fixed seeds; None for a player that does not train."""
 
-    round: int
-    base: dict[str, Any] | None
-    adversary: dict[str, Any] | None
-    draws_asked: int
-    draws_made: int
+    rounds_done: int
+    base: BaseEvaluation | None
+    adversary: AdversaryEvaluation | None
 
 
 @dataclass(frozen=True)

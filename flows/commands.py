@@ -4,8 +4,10 @@ import math
 from typing import Any
 
 from artifacts.evaluation.console import DIFFERENCE, comparison_lines, evaluation_lines
-from artifacts.report.html import summary_lines
+from artifacts.evaluation.read import read_evaluations
+from artifacts.evaluation.summary import summarise, summary_lines
 from artifacts.run.directory import RunDirectory
+from artifacts.run.metrics import read_training_log
 from duel.errors import SettingsError
 from duel.profile import read_profile, read_settings
 from duel.schedule import player_of
@@ -69,7 +71,11 @@ def evaluate(
         ended = evaluate_flow.evaluate(settings, run, state.path, return_state=True)
         ended.result()  # raises what the flow raised
         print(ended.message)
-    lines = comparison_lines(directory, other, difference) if other else evaluation_lines(directory, difference)
+    ours = read_evaluations(directory)
+    if other is None:
+        lines = evaluation_lines(ours, difference)
+    else:
+        lines = comparison_lines(ours, read_evaluations(other), difference)
     print(*lines, sep="\n")
     print(f"results: {directory.path / 'results_summary.csv'}, {directory.checkpoint_tests}")
 
@@ -104,8 +110,8 @@ def demo(settings: Settings, state: StateDirectory) -> None:
         evaluate(arm, run, state)
     report(settings, DEMO, ARM, state)
     print()
-    for line in summary_lines(RunDirectory.read(state, DEMO)):
-        print(line)
+    trained = RunDirectory.read(state, DEMO)
+    print(*summary_lines(summarise(read_evaluations(trained), read_training_log(trained))), sep="\n")
 
 
 def profile(name: str, **replaced: Any) -> Settings:

@@ -9,7 +9,6 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from tqdm import tqdm
 
-from artifacts.evaluation.write import evaluation_json
 from artifacts.run.checkpoints import Checkpoint
 from artifacts.run.directory import RunDirectory
 from duel.data.dataset import Dataset
@@ -77,8 +76,7 @@ def examine(
         for checkpoint in waiting:
             context.players["base"].load(checkpoint.weights("base"))
             answers, grades = question_base(context, checkpoint.rounds_done, questions, bar)
-            result = evaluation_json(checkpoint.name, questions, answers, grades, apart)
-            record_answers(run, checkpoint, questions, result)
+            record_answers(run, checkpoint, questions, answers, grades, apart)
         publish_evaluations(context, waiting[-1].rounds_done)
 
 

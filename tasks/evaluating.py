@@ -4,12 +4,21 @@ Both draw from their own random streams: evaluating changes no number of the tra
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from duel.data.dataset import Dataset, first_charts, of_kind, set_aside
 from duel.randomness import derive_seed, sample_seeds
 from duel.settings import EvaluationSettings
-from duel.types import Attempt, Completion, Drawing, Grade, ModelInput, ProxyMeasured, Question
+from duel.types import (
+    AdversaryEvaluation,
+    Attempt,
+    BaseEvaluation,
+    Completion,
+    Drawing,
+    Grade,
+    ModelInput,
+    ProxyEvaluation,
+    Question,
+)
 from tasks.context import EvaluationContext, TrainingContext
 from tasks.drawing import draw_groups, draws_asked
 from tasks.scoring import compare
@@ -18,44 +27,42 @@ from tasks.writing import describe, invention, sample
 
 
 @stage("evaluate_players", retries=3, title="after {round:04d} rounds {label}")
-def evaluate_players(context: TrainingContext, round: int, how: EvaluationSettings) -> ProxyMeasured:
+def evaluate_players(context: TrainingContext, round: int, how: EvaluationSettings) -> ProxyEvaluation:
     """Measure the players on the held-out images and on fresh prompts; every evaluation uses the same seeds."""
     order = context.settings.order
     purpose = f"eval-{round:04d}"
     base = evaluate_base(context, how, purpose) if "base" in order else None
     adversary = evaluate_adversary(context, how, purpose) if "adversary" in order else None
-    found = [one for one in (base, adversary) if one is not None]
-    asked, made = (sum(one[name] for one in found) for name in ("draws_asked", "draws_made"))
-    return ProxyMeasured(round, base, adversary, asked, made)
+    return ProxyEvaluation(round, base, adversary)
 
 
-def evaluate_base(context: TrainingContext, how: EvaluationSettings, purpose: str) -> dict[str, Any]:
+def evaluate_base(context: TrainingContext, how: EvaluationSettings, purpose: str) -> BaseEvaluation:
     """Describe and redraw every held-out image; similarities are means over an image's descriptions."""
     originals = [[context.file_drawing(path)] for path in context.dataset.test_images]
     attempts, _, made = _go_around(context, originals, how.proxy_completions, purpose, "held-out")
-    return {
-        "images": [path.name for path in context.dataset.test_images],
-        "similarities": [_mean([attempt.similarity for attempt in group]) for group in attempts],
-        "draws_asked": draws_asked(_redrawn(attempts)),
-        "draws_made": made,
-    }
+    return BaseEvaluation(
+        images=[path.name for path in context.dataset.test_images],
+        similarities=[_mean([attempt.similarity for attempt in group]) for group in attempts],
+        draws_asked=draws_asked(_redrawn(attempts)),
+        draws_made=made,
+    )
 
 
-def evaluate_adversary(context: TrainingContext, how: EvaluationSettings, purpose: str) -> dict[str, Any]:
+def evaluate_adversary(context: TrainingContext, how: EvaluationSettings, purpose: str) -> AdversaryEvaluation:
     """Sample prompts, draw them, let the base describe each once; one reward per prompt."""
     count = how.adversary_prompts
     seeds = sample_seeds(context.settings.seed, count, 1, "evaluation", "invention")
     prompts = sample(context, "adversary", [invention(context)] * count, seeds)  # (count, 1)
     originals = draw_groups(context, prompts, f"{purpose}/original", "evaluation", "original")
     attempts, descriptions, made = _go_around(context, originals.drawings, 1, purpose, "prompt")
-    return {
-        "prompts": [prompt.text for [prompt] in prompts],
-        "descriptions": [text.text for [text] in descriptions],
-        "similarities": [attempt.similarity for [attempt] in attempts],
-        "rewards": [attempt.reward for [attempt] in attempts],
-        "draws_asked": draws_asked(originals.drawings, _redrawn(attempts)),
-        "draws_made": originals.made + made,
-    }
+    return AdversaryEvaluation(
+        prompts=[prompt.text for [prompt] in prompts],
+        descriptions=[text.text for [text] in descriptions],
+        similarities=[attempt.similarity for [attempt] in attempts],
+        rewards=[attempt.reward for [attempt] in attempts],
+        draws_asked=draws_asked(originals.drawings, _redrawn(attempts)),
+        draws_made=originals.made + made,
+    )
 
 
 @stage("answer_questions", cached=False, title="ckpt-{round} {label}")

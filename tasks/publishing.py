@@ -1,6 +1,9 @@
 """Showing a run in the Prefect UI while it goes on."""
 
 from artifacts import prefect_ui
+from artifacts.evaluation.read import read_evaluations
+from artifacts.evaluation.table import evaluation_table
+from artifacts.run.metrics import read_training_log
 from tasks.context import EvaluationContext, TrainingContext
 from tasks.services import read_spend
 from tasks.stages import stage
@@ -18,15 +21,17 @@ def publish_progress(context: TrainingContext, done: int) -> None:
 @stage("publish_run", cached=False, title="after {round:04d} rounds {label}")
 def publish_run(context: TrainingContext, round: int) -> None:
     """Show the run as it is after `round` rounds: last rounds, images, plots, evaluations, spend."""
-    prefect_ui.show_rounds(context.run)
+    log, rows = read_training_log(context.run), evaluation_table(read_evaluations(context.run))
+    prefect_ui.show_rounds(context.run, log)
     prefect_ui.show_images(context.run)
-    prefect_ui.show_plots(context.run)
-    prefect_ui.show_evaluations(context.run)
+    prefect_ui.show_plots(context.run, log, rows)
+    prefect_ui.show_evaluations(context.run, rows)
     prefect_ui.show_spend(context.run, read_spend(context.run))
 
 
 @stage("publish_evaluations", cached=False, title="after {round:04d} rounds {label}")
 def publish_evaluations(context: EvaluationContext, round: int) -> None:
     """Show what the questions found up to the checkpoint of `round` rounds: evaluations and plots."""
-    prefect_ui.show_plots(context.run)
-    prefect_ui.show_evaluations(context.run)
+    log, rows = read_training_log(context.run), evaluation_table(read_evaluations(context.run))
+    prefect_ui.show_plots(context.run, log, rows)
+    prefect_ui.show_evaluations(context.run, rows)

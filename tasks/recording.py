@@ -1,19 +1,19 @@
 """Writing down what happened: rounds, checkpoints, evaluations."""
 
-import dataclasses
-import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Container, Sequence
 
 from artifacts.evaluation.export import write_results
-from artifacts.evaluation.write import asked_how
-from artifacts.run import checkpoints, files
+from artifacts.evaluation.read import read_evaluations, read_tests
+from artifacts.evaluation.table import evaluation_table
+from artifacts.evaluation.write import asked_how, checkpoint_test, write_proxy, write_test
+from artifacts.pdf.round import write_round_pdf
+from artifacts.run import checkpoints
 from artifacts.run.checkpoints import Checkpoint, list_checkpoints
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import append_metrics, append_timings, has_metrics
 from artifacts.run.rounds import write_round
 from duel.settings import Settings
-from duel.types import PlayedRound, ProxyMeasured, Question
+from duel.types import Completion, Grade, PlayedRound, ProxyEvaluation, Question
 from tasks.context import TrainingContext
 from tasks.stages import digest, stage
 
@@ -25,7 +25,7 @@ def record_round(context: TrainingContext, round: int, played: PlayedRound) -> N
     The line of metrics comes last: a round that has one is recorded whole.
     """
     if not has_metrics(context.run, played.record):
-        write_round(context.run, played.record, context.generator.read)
+        write_round(context.run, played.record, context.generator.read, write_round_pdf)
         append_timings(context.run, round, played.seconds, played.draws_made)
         append_metrics(context.run, played.record)
 
@@ -37,10 +37,9 @@ def save_checkpoint(context: TrainingContext, round: int) -> None:
         checkpoints.write_checkpoint(context.run, round, context.players, context.settings.keep_training_states)
 
 
-def record_evaluation(context: TrainingContext, measured: ProxyMeasured) -> None:
+def record_evaluation(context: TrainingContext, measured: ProxyEvaluation) -> None:
     """Write a proxy evaluation."""
-    path = context.run.eval_logs / f"eval-{measured.round:04d}.json"
-    files.write_json(path, {name: value for name, value in dataclasses.asdict(measured).items() if value is not None})
+    write_proxy(context.run, measured)
 
 
 def checkpoints_to_evaluate(run: RunDirectory, questions: Sequence[Question]) -> list[Checkpoint]:
@@ -48,21 +47,27 @@ def checkpoints_to_evaluate(run: RunDirectory, questions: Sequence[Question]) ->
     if not questions:
         return []
     asked = question_digest(run.settings, questions)
-    return [checkpoint for checkpoint in list_checkpoints(run) if _digest_of(run, checkpoint) != asked]
+    answered = {test.checkpoint_name for test in read_tests(run) if test.asked == asked}
+    return [checkpoint for checkpoint in list_checkpoints(run) if checkpoint.name not in answered]
 
 
 def record_answers(
-    run: RunDirectory, checkpoint: Checkpoint, questions: Sequence[Question], result: dict[str, Any]
+    run: RunDirectory,
+    checkpoint: Checkpoint,
+    questions: Sequence[Question],
+    answers: Sequence[Sequence[Completion]],
+    grades: Sequence[Sequence[Grade]],
+    development: Container[str],
 ) -> None:
-    """Write what `checkpoint` answered and how that was graded."""
-    path = run.checkpoint_tests / f"{checkpoint.name}.json"
-    how = asked_how(run.settings)
-    files.write_json(path, {**result, "how": how, "asked": question_digest(run.settings, questions)})
+    """Write what `checkpoint` answered and how that was graded; `development` are the figures set aside."""
+    how, asked = asked_how(run.settings), question_digest(run.settings, questions)
+    write_test(run, checkpoint_test(checkpoint.rounds_done, questions, answers, grades, development, how, asked))
 
 
 def record_results(run: RunDirectory) -> None:
     """Write all evaluations of the run as tables, `results.csv` and `results_summary.csv`, both also as Parquet."""
-    write_results(run)
+    evaluations = read_evaluations(run)
+    write_results(evaluations, evaluation_table(evaluations))
 
 
 def question_digest(settings: Settings, questions: Sequence[Question]) -> str:
@@ -71,8 +76,3 @@ def question_digest(settings: Settings, questions: Sequence[Question]) -> str:
     how = [evaluation.completions, evaluation.temperature, evaluation.max_new_tokens, evaluation.answer]
     how += [judge.service, judge.model]
     return digest([list(questions), *how])
-
-
-def _digest_of(run: RunDirectory, checkpoint: Checkpoint) -> str | None:
-    path = run.checkpoint_tests / f"{checkpoint.name}.json"
-    return json.loads(path.read_text())["asked"] if path.exists() else None

@@ -6,22 +6,15 @@ is left out and counted. `artifacts.evaluation.table` gathers these comparisons 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from statistics import fmean, stdev
 from typing import Any, Literal
 
-from artifacts.evaluation.read import (
-    CheckpointTest,
-    ProxyEvaluation,
-    Unit,
-    read_checkpoint_tests,
-    read_proxy_evaluations,
-)
+from artifacts.evaluation.read import Evaluations
+from artifacts.evaluation.records import AskedHow, CheckpointTest, ProxyRecord, QuestionResult, Unit
 from artifacts.evaluation.selection import Reported, reported_checkpoint
 from artifacts.evaluation.write import asked_how
-from artifacts.run.directory import RunDirectory
 from duel.errors import RunError
 from duel.power import detectable, sampling_deviation, units_needed
 from duel.settings import Settings
@@ -79,41 +72,43 @@ class Comparison:
         return detectable(self.spread, self.n) if self.spread else None
 
 
-def compare_checkpoints(run: RunDirectory) -> Comparison | None:
+def compare_checkpoints(evaluations: Evaluations) -> Comparison | None:
     """Return pass@1 of the reported checkpoint against the run's first one; None where there are no two to compare."""
-    tests = read_checkpoint_tests(run)
-    reported = reported_checkpoint(run, tests)
+    reported, tests = reported_checkpoint(evaluations), evaluations.tests
     if reported is None or reported.test.rounds_done == tests[0].rounds_done:
         return None
     return compare_tests(tests[0], reported.test)
 
 
-def compare_tests(before: CheckpointTest, after: CheckpointTest) -> Comparison | None:
-    """Return the difference in pass@1 between two checkpoints of a run, question by question.
+def compare_tests(
+    before: CheckpointTest, after: CheckpointTest, chosen: Callable[[QuestionResult], bool] = lambda _: True
+) -> Comparison | None:
+    """Return the difference in pass@1 between two checkpoints of a run, question by question, of those `chosen`.
 
     None where no question has grades from both, or the two were asked or graded in different ways: the next
     `duel evaluate` asks both alike.
     """
     if _differences(before.how, after.how):
         return None
-    return _compare_answers(before.name, before, after.name, after)
+    earlier, later = (list(filter(chosen, test.per_chart_results)) for test in (before, after))
+    return _compare_answers(before.checkpoint_name, earlier, after.checkpoint_name, later)
 
 
-def compare_runs(run: RunDirectory, other: RunDirectory) -> Comparison:
-    """Return pass@1 of the reported checkpoint of `run` against that of `other`, question by question.
+def compare_runs(ours: Evaluations, theirs: Evaluations) -> Comparison:
+    """Return pass@1 of our reported checkpoint against theirs, question by question.
 
     Raises RunError when one is not evaluated, when the two were asked or graded in different ways, or when they have no
     graded question in common.
     """
-    ours, theirs = _reported_or_refuse(run).test, _reported_or_refuse(other).test
-    names = f"{other.name} {theirs.name}", f"{run.name} {ours.name}"
-    different = _differences(theirs.how or asked_how(other.settings), ours.how or asked_how(run.settings))
+    before, after = _reported_or_refuse(theirs).test, _reported_or_refuse(ours).test
+    names = f"{theirs.run.name} {before.checkpoint_name}", f"{ours.run.name} {after.checkpoint_name}"
+    different = _differences(before.how or asked_how(theirs.run.settings), after.how or asked_how(ours.run.settings))
     if different:
         raise RunError(
             f"{names[0]} and {names[1]} were not asked or graded alike: {'; '.join(different)}; "
             "evaluate both with the same settings"
         )
-    found = _compare_answers(names[0], theirs, names[1], ours)
+    found = _compare_answers(names[0], before.per_chart_results, names[1], after.per_chart_results)
     if found is None:
         raise RunError(
             f"{names[0]} and {names[1]} have no graded question in common; "
@@ -122,21 +117,20 @@ def compare_runs(run: RunDirectory, other: RunDirectory) -> Comparison:
     return found
 
 
-def compare_held_out(run: RunDirectory, other: RunDirectory) -> Comparison | None:
-    """Return held-out similarity after the last evaluation of `run` against that of `other`, image by image.
+def compare_held_out(ours: Evaluations, theirs: Evaluations) -> Comparison | None:
+    """Return held-out similarity after our last evaluation against that after theirs, image by image.
 
     None where one has no such evaluation, no image is common, or similarities mean different things (another embedder
     or generator): `differing_similarity` names what.
     """
-    ours, theirs = read_proxy_evaluations(run), read_proxy_evaluations(other)
-    if not ours or not theirs or differing_similarity(run.settings, other.settings):
+    if not ours.proxies or not theirs.proxies or differing_similarity(ours.run.settings, theirs.run.settings):
         return None
-    names = (f"{found.name} after {last.rounds_done} rounds" for found, last in ((other, theirs[-1]), (run, ours[-1])))
-    before, after = names
-    return compare_units("held-out similarity", before, theirs[-1].similarity_of, after, ours[-1].similarity_of)
+    before, after = (f"{one.run.name} after {one.proxies[-1].rounds_done} rounds" for one in (theirs, ours))
+    earlier, later = (one.proxies[-1].similarity_of for one in (theirs, ours))
+    return compare_units("held-out similarity", before, earlier, after, later)
 
 
-def compare_proxies(before: ProxyEvaluation, after: ProxyEvaluation) -> list[Comparison]:
+def compare_proxies(before: ProxyRecord, after: ProxyRecord) -> list[Comparison]:
     """Return what changed between two proxy evaluations of a run: held-out similarity, the adversary's reward.
 
     Held-out images are the same ones, described and redrawn under the same seeds. Prompts share only their seeds:
@@ -157,8 +151,8 @@ def compare_units(
     common = [unit for unit in earlier if unit in later]
     if not common:
         return None
-    left, right = tuple(earlier[unit] for unit in common), tuple(later[unit] for unit in common)
-    difference, p_value = _paired(left, right)
+    left, right = [earlier[unit] for unit in common], [later[unit] for unit in common]
+    difference, differences = paired_interval(left, right), paired_differences(left, right)
     return Comparison(
         measure=measure,
         before=before,
@@ -168,8 +162,8 @@ def compare_units(
         before_mean=fmean(left),
         after_mean=fmean(right),
         difference=difference.within(-1.0, 1.0) if measure == "pass@1" else difference.within(-2.0, 2.0),
-        p_value=p_value,
-        deviation=stdev(paired_differences(left, right)) if len(common) > 1 else None,
+        p_value=sign_flip_p(differences),
+        deviation=stdev(differences) if len(common) > 1 else None,
     )
 
 
@@ -178,31 +172,28 @@ def differing_similarity(ours: Settings, theirs: Settings) -> list[str]:
     return [name for name in SAME_SIMILARITY if _setting(ours, name) != _setting(theirs, name)]
 
 
-@cache
-def _paired(before: tuple[float, ...], after: tuple[float, ...]) -> tuple[Interval, float]:
-    return paired_interval(before, after), sign_flip_p(paired_differences(before, after))
+def _compare_answers(
+    before: str, earlier: Sequence[QuestionResult], after: str, later: Sequence[QuestionResult]
+) -> Comparison | None:
+    found = compare_units("pass@1", before, _means(earlier), after, _means(later))
+    return found and replace(found, chance=sampling_deviation([result.graded for result in later]))
 
 
-def _compare_answers(before: str, earlier: CheckpointTest, after: str, later: CheckpointTest) -> Comparison | None:
-    found = compare_units("pass@1", before, _scores(earlier), after, _scores(later))
-    return found and replace(found, chance=sampling_deviation([result.scores for result in later.results]))
+def _means(results: Sequence[QuestionResult]) -> dict[Unit, float]:
+    return {result.unit: result.pass_at_1 for result in results if result.pass_at_1 is not None}
 
 
-def _scores(test: CheckpointTest) -> dict[Unit, float]:
-    return {result.unit: result.pass_at_1 for result in test.results if result.pass_at_1 is not None}
-
-
-def _reported_or_refuse(run: RunDirectory) -> Reported:
-    reported = reported_checkpoint(run)
+def _reported_or_refuse(evaluations: Evaluations) -> Reported:
+    reported, name = reported_checkpoint(evaluations), evaluations.run.name
     if reported is None:
-        raise RunError(f"run {run.name} has no evaluation yet; run `duel evaluate --run {run.name}` first")
+        raise RunError(f"run {name} has no evaluation yet; run `duel evaluate --run {name}` first")
     return reported
 
 
-def _differences(earlier: Mapping[str, Any] | None, later: Mapping[str, Any] | None) -> list[str]:
+def _differences(earlier: AskedHow | None, later: AskedHow | None) -> list[str]:
     if earlier is None or later is None:  # written before results said how
         return []
-    return [f"{name}: {earlier[name]!r} and {later[name]!r}" for name in earlier if earlier[name] != later[name]]
+    return earlier.differences(later)
 
 
 def _setting(settings: Settings, name: str) -> Any:

@@ -4,60 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from artifacts.evaluation.comparison import (
-    Comparison,
-    compare_checkpoints,
-    compare_held_out,
-    compare_runs,
-    differing_similarity,
-)
+from artifacts.evaluation.comparison import Comparison, compare_held_out, compare_runs, differing_similarity
+from artifacts.evaluation.read import Evaluations
 from artifacts.evaluation.selection import Reported, reported_checkpoint
 from artifacts.evaluation.table import EvaluationRow, GroupResult, evaluation_table
-from artifacts.run.directory import RunDirectory
 from duel.power import detectable, sampling_deviation, units_needed
 from duel.statistics import Interval
 
 DIFFERENCE = 0.03  # in pass@1, whose price in questions is said with every evaluation
 
 
-def evaluation_lines(run: RunDirectory, difference: float = DIFFERENCE) -> list[str]:
+def evaluation_lines(evaluations: Evaluations, difference: float = DIFFERENCE) -> list[str]:
     """Return the table of checkpoints, then the reported one's result, then how many questions show `difference`."""
-    rows = evaluation_table(run)
-    reported = reported_checkpoint(run)
+    rows = evaluation_table(evaluations)
+    reported = reported_checkpoint(evaluations)
     if reported is None:
-        return [f"{run.name}: no checkpoint has answered any question yet", *_proxy_lines(rows)]
+        return [f"{evaluations.run.name}: no checkpoint has answered any question yet", *_proxy_lines(rows)]
     lines = ["", *_checkpoint_lines(rows)]
     for row in rows:
         if row.reported:
             lines += _group_lines(f"ckpt-{row.rounds_done}", [*row.by_kind, *row.by_category])
-    change = compare_checkpoints(run)
+    change = next((row.questions.against_first for row in rows if row.reported and row.questions), None)
     lines += ["", *_proxy_lines(rows), reported_line(reported, rows, change)]
     return [*lines, *power_lines(reported, change, difference)]
 
 
-def comparison_lines(run: RunDirectory, other: RunDirectory, difference: float = DIFFERENCE) -> list[str]:
-    """Return what the reported checkpoint of `run` has that `other`'s has not; raises RunError as `compare_runs`.
+def comparison_lines(ours: Evaluations, theirs: Evaluations, difference: float = DIFFERENCE) -> list[str]:
+    """Return what our reported checkpoint has that theirs has not; raises RunError as `compare_runs`.
 
     Runs on a data set without questions are compared by their held-out images alone.
     """
-    ours, theirs = reported_checkpoint(run), reported_checkpoint(other)
-    held_out = compare_held_out(run, other)
-    different = differing_similarity(run.settings, other.settings)
-    lines = ["", f"{run.name} against {other.name}, paired by question and by held-out image:"]
+    reported = [reported_checkpoint(evaluations) for evaluations in (ours, theirs)]
+    held_out = compare_held_out(ours, theirs)
+    different = differing_similarity(ours.run.settings, theirs.run.settings)
+    lines = ["", f"{ours.run.name} against {theirs.run.name}, paired by question and by held-out image:"]
     found = None
-    if ours is not None or theirs is not None or held_out is None:
-        found = compare_runs(run, other)
+    if any(reported) or held_out is None:
+        found = compare_runs(ours, theirs)
         lines.append(_change_line(found))
     if held_out is not None:
         lines.append(_change_line(held_out))
     elif different:
         lines.append(f"held-out similarity is not compared, the runs differ in {', '.join(different)}")
-    for reported in (ours, theirs):
-        if reported is not None and reported.waiting:
+    for one in reported:
+        if one is not None and one.waiting:
             lines.append(
-                f"not settled: {', '.join(reported.waiting)} still to be evaluated beside {reported.test.name}"
+                f"not settled: {', '.join(one.waiting)} still to be evaluated beside {one.test.checkpoint_name}"
             )
-    return lines if ours is None else [*lines, *power_lines(ours, found, difference)]
+    return lines if reported[0] is None else [*lines, *power_lines(reported[0], found, difference)]
 
 
 def reported_line(reported: Reported, rows: list[EvaluationRow], change: Comparison | None) -> str:
@@ -67,7 +61,7 @@ def reported_line(reported: Reported, rows: list[EvaluationRow], change: Compari
     )
     result = next(row.questions for row in rows if row.reported)
     measured = "no answer could be graded" if result is None or result.pass_at_1 is None else _share(result.pass_at_1)
-    line = f"reported: {reported.test.name} ({how}, named beforehand): pass@1 {measured}"
+    line = f"reported: {reported.test.checkpoint_name} ({how}, named beforehand): pass@1 {measured}"
     if change is not None:
         line += f", against {change.before}: {_difference(change.difference)}, p {_p(change)}"
     if reported.waiting:
@@ -77,9 +71,9 @@ def reported_line(reported: Reported, rows: list[EvaluationRow], change: Compari
 
 def power_lines(reported: Reported, change: Comparison | None, difference: float) -> list[str]:
     """Return what difference the questions at hand show with 80 % probability, and how many show `difference`."""
-    scores = [result.scores for result in reported.test.results if result.scores]
+    scores = [result.graded for result in reported.test.per_chart_results if result.graded]
     n, deviation = len(scores), sampling_deviation(scores) if scores else 0.0
-    source = f"between two samplings of {reported.test.name}'s answers, the least by which two models differ"
+    source = f"between two samplings of {reported.test.checkpoint_name}'s answers, the least by which two models differ"
     if change is not None and change.spread:
         n, deviation = change.n, change.spread
         if change.deviation == deviation:

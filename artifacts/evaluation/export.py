@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 
 from artifacts.evaluation.comparison import Comparison
-from artifacts.evaluation.read import QuestionResult, read_checkpoint_tests, read_proxy_evaluations
-from artifacts.evaluation.table import EvaluationRow, GroupResult, evaluation_table
+from artifacts.evaluation.read import Evaluations
+from artifacts.evaluation.records import QuestionResult
+from artifacts.evaluation.table import EvaluationRow, GroupResult
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from duel.schedule import turns_of
@@ -34,32 +35,34 @@ SUMMARY = {
 }  # fmt: skip
 
 
-def write_results(run: RunDirectory) -> None:
-    """Write both tables into the run's directory as CSV and Parquet; raises RunError when an evaluation is damaged."""
-    for name, frame in (("results", results_frame(run)), ("results_summary", summary_frame(run))):
+def write_results(evaluations: Evaluations, rows: list[EvaluationRow]) -> None:
+    """Write both tables into the run's directory as CSV and Parquet; `rows` are those of `evaluation_table`."""
+    run = evaluations.run
+    for name, frame in (("results", results_frame(evaluations)), ("results_summary", summary_frame(run, rows))):
         files.write_bytes(run.path / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
         files.write_with(run.path / f"{name}.parquet", partial(frame.to_parquet, index=False))
 
 
-def results_frame(run: RunDirectory) -> pd.DataFrame:
+def results_frame(evaluations: Evaluations) -> pd.DataFrame:
     """Return one row for each checkpoint and unit; `value` is pass@1 of a question, a similarity or a reward."""
-    rows = [{**_run(run, row["rounds"]), **row} for row in (*_questions(run), *_proxies(run))]
+    found = (*_questions(evaluations), *_proxies(evaluations))
+    rows = [{**_run(evaluations.run, row["rounds"]), **row} for row in found]
     return _frame(rows, RESULTS)
 
 
-def summary_frame(run: RunDirectory) -> pd.DataFrame:
+def summary_frame(run: RunDirectory, rows: list[EvaluationRow]) -> pd.DataFrame:
     """Return one row for each checkpoint, measure and group: the numbers that reports show."""
-    rows = [
-        {**_run(run, row.rounds_done), "rounds": row.rounds_done, **found}
-        for row in evaluation_table(run)
-        for found in _summary(row)
+    found = [
+        {**_run(run, row.rounds_done), "rounds": row.rounds_done, **measured}
+        for row in rows
+        for measured in _summary(row)
     ]
-    return _frame(rows, SUMMARY)
+    return _frame(found, SUMMARY)
 
 
-def _questions(run: RunDirectory) -> Iterator[dict[str, Any]]:
-    for test in read_checkpoint_tests(run):
-        for split, results in (("final", test.results), ("development", test.development)):
+def _questions(evaluations: Evaluations) -> Iterator[dict[str, Any]]:
+    for test in evaluations.tests:
+        for split, results in (("final", test.per_chart_results), ("development", test.development_results)):
             yield from ({"rounds": test.rounds_done, "split": split, **_question(result)} for result in results)
 
 
@@ -72,15 +75,15 @@ def _question(result: QuestionResult) -> dict[str, Any]:
         "answer_category": result.answer_category,
         "question_id": result.question_id,
         "value": result.pass_at_1,
-        "answers": result.answers,
-        "graded": len(result.scores),
+        "answers": len(result.scores),
+        "graded": len(result.graded),
         "ungraded": result.ungraded,
         "invalid": result.invalid,
     }
 
 
-def _proxies(run: RunDirectory) -> Iterator[dict[str, Any]]:
-    for found in read_proxy_evaluations(run):
+def _proxies(evaluations: Evaluations) -> Iterator[dict[str, Any]]:
+    for found in evaluations.proxies:
         for measure, values in (("similarity", found.similarity_of), ("adversary_reward", found.reward_of)):
             for unit, value in values.items():
                 split = "held-out" if measure == "similarity" else "fresh prompts"

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from artifacts.evaluation.read import CheckpointTest, QuestionResult, read_checkpoint_tests
-from artifacts.run.checkpoints import list_checkpoints
-from artifacts.run.directory import RunDirectory
+from artifacts.evaluation.read import Evaluations
+from artifacts.evaluation.records import CheckpointTest, graded_means
 from duel.errors import RunError
 
 
@@ -23,24 +22,26 @@ class Reported:
     waiting: list[str]  # checkpoints that have not been evaluated yet: until they are, the choice is not settled
 
 
-def reported_checkpoint(run: RunDirectory, tests: Sequence[CheckpointTest] | None = None) -> Reported | None:
+def reported_checkpoint(evaluations: Evaluations) -> Reported | None:
     """Return the checkpoint that `evaluation.report` names; None before any is evaluated.
 
     `last` is the one after most rounds. `best` has the highest mean pass@1 on the development charts, whose questions
     take no part in any other number; of equal ones the earliest, and the untrained base only if there is no other.
+    Raises RunError when `best` has no answers to choose by.
     """
-    tests = read_checkpoint_tests(run) if tests is None else tests
+    tests = evaluations.tests
     if not tests:
         return None
-    rule = run.settings.evaluation.report
+    rule = evaluations.run.settings.evaluation.report
     chosen, mean = (tests[-1], None) if rule == "last" else _best(tests)
-    evaluated = {test.name for test in tests}
-    waiting = [checkpoint.name for checkpoint in list_checkpoints(run) if checkpoint.name not in evaluated]
+    evaluated = {test.checkpoint_name for test in tests}
+    waiting = [name for name in evaluations.checkpoints if name not in evaluated]
     return Reported(chosen, rule, mean, waiting)
 
 
 def _best(tests: Sequence[CheckpointTest]) -> tuple[CheckpointTest, float]:
-    means = [(test, mean) for test in tests if (mean := _mean(test.development)) is not None]
+    graded = [(test, graded_means(test.development_results)) for test in tests]
+    means = [(test, fmean(known)) for test, known in graded if known]
     if not means:
         raise RunError(
             "evaluation.report = best, but no checkpoint has graded answers to the development charts' questions; "
@@ -48,8 +49,3 @@ def _best(tests: Sequence[CheckpointTest]) -> tuple[CheckpointTest, float]:
         )
     trained = [found for found in means if found[0].rounds_done > 0] or means
     return max(trained, key=lambda found: found[1])  # of equal ones the first
-
-
-def _mean(results: Sequence[QuestionResult]) -> float | None:
-    known = [result.pass_at_1 for result in results if result.pass_at_1 is not None]
-    return fmean(known) if known else None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
-from artifacts.evaluation.comparison import Comparison, compare_checkpoints, compare_proxies
-from artifacts.evaluation.read import read_checkpoint_tests, read_proxy_evaluations
+import pandas as pd
+
+from artifacts.evaluation.comparison import Comparison, Measure, compare_checkpoints, compare_proxies
+from artifacts.evaluation.read import Evaluations
 from artifacts.evaluation.selection import reported_checkpoint
-from artifacts.run.directory import RunDirectory
-from artifacts.run.metrics import read_metrics, read_timings
+from artifacts.run.metrics import TrainingLog
 
 
 @dataclass(frozen=True)
@@ -22,78 +22,92 @@ class Headline:
     note: str
 
 
-def summary(run: RunDirectory) -> dict[str, Any]:
-    """Return the run's numbers; None where nothing was measured.
+@dataclass(frozen=True)
+class Measured:
+    """A mean at the first evaluation and at a later one; None where nothing was measured."""
+
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run's numbers.
 
     Similarity is the mean over held-out images, the adversary's reward the mean over fresh prompts, each at the first
     and at the last evaluation; pass@1 is the mean over questions, at the first and at the reported checkpoint.
-    Changes are comparisons, paired by unit. `draws_asked` counts the images that training needed, and evaluations
-    where their files say so, `draws_made` those not in the store.
+    `draws_asked` counts the images that training and evaluations needed, `draws_made` those not in the store.
     """
-    metrics, timings = read_metrics(run), read_timings(run)
-    proxies, tests = read_proxy_evaluations(run), read_checkpoint_tests(run)
+
+    base_rounds: int
+    adversary_rounds: int
+    similarity: Measured
+    adversary_reward: Measured
+    pass_at_1: Measured
+    draws_asked: int
+    draws_made: int
+    reported: str | None  # the checkpoint that is the result, and the rule that chose it
+    changes: dict[Measure, Comparison]  # paired by unit
+
+    @property
+    def rounds(self) -> int:
+        """Rounds recorded, of both players."""
+        return self.base_rounds + self.adversary_rounds
+
+
+def summarise(evaluations: Evaluations, log: TrainingLog) -> Summary:
+    """Return the run's numbers."""
+    metrics, timings = log.metrics, log.timings
+    proxies, tests = evaluations.proxies, evaluations.tests
     similarity = [fmean(found.similarities) for found in proxies if found.similarities]
     reward = [fmean(found.adversary_rewards) for found in proxies if found.adversary_rewards]
-    asked = [found.draws_asked for found in proxies]
-    made = [found.draws_made for found in proxies]
-    if not metrics.empty:
-        asked.append(int(metrics["draws_asked"].sum()))
-    if not timings.empty:
-        made.append(int(timings.drop_duplicates("round", keep="last")["draws_made"].sum()))
-    graded = [test for test in tests if test.pass_at_1 is not None]
-    reported = reported_checkpoint(run, tests)
+    graded = [test for test in tests if test.overall_pass_at_1 is not None]
+    reported = reported_checkpoint(evaluations)
     is_later = bool(graded) and reported is not None and reported.test.rounds_done > graded[0].rounds_done
     changes = compare_proxies(proxies[0], proxies[-1]) if len(proxies) > 1 else []
-    return {
-        "run": run.name,
-        "originals": run.settings.originals,
-        "rounds": len(metrics),
-        "base_rounds": 0 if metrics.empty else int((metrics["player"] == "base").sum()),
-        "adversary_rounds": 0 if metrics.empty else int((metrics["player"] == "adversary").sum()),
-        "similarity_before": similarity[0] if similarity else None,
-        "similarity_after": similarity[-1] if len(similarity) > 1 else None,
-        "adversary_reward_before": reward[0] if reward else None,
-        "adversary_reward_after": reward[-1] if len(reward) > 1 else None,
-        "draws_asked": sum(asked),
-        "draws_made": sum(made),
-        "pass_at_1_first": graded[0].pass_at_1 if graded else None,
-        "pass_at_1_last": reported.test.pass_at_1 if reported is not None and is_later else None,
-        "reported": f"{reported.test.name} ({reported.rule})" if reported is not None else None,
-        "changes": {found.measure: found for found in (*changes, compare_checkpoints(run)) if found is not None},
-        "questions": len(tests[-1].questions) if tests else 0,
-    }
+    return Summary(
+        base_rounds=0 if metrics.empty else int((metrics["player"] == "base").sum()),
+        adversary_rounds=0 if metrics.empty else int((metrics["player"] == "adversary").sum()),
+        similarity=_first_and_last(similarity),
+        adversary_reward=_first_and_last(reward),
+        pass_at_1=Measured(
+            graded[0].overall_pass_at_1 if graded else None,
+            reported.test.overall_pass_at_1 if reported is not None and is_later else None,
+        ),
+        draws_asked=_draws_asked(metrics) + sum(found.draws_asked for found in proxies),
+        draws_made=_draws_made(timings) + sum(found.draws_made for found in proxies),
+        reported=f"{reported.test.checkpoint_name} ({reported.rule})" if reported is not None else None,
+        changes={found.measure: found for found in (*changes, compare_checkpoints(evaluations)) if found is not None},
+    )
 
 
-def headlines(numbers: dict[str, Any]) -> list[Headline]:
-    """Return the five numbers of `summary` in words."""
-    rounds = f"{numbers['base_rounds']} of the base, {numbers['adversary_rounds']} of the adversary"
-    pass_at_1 = _change(numbers["pass_at_1_first"], numbers["pass_at_1_last"])
-    draws = f"{numbers['draws_asked']} → {numbers['draws_made']}"
+def headlines(numbers: Summary) -> list[Headline]:
+    """Return the five numbers in words."""
+    rounds = f"{numbers.base_rounds} of the base, {numbers.adversary_rounds} of the adversary"
+    draws = f"{numbers.draws_asked} → {numbers.draws_made}"
+    similarity, reward = (_surely(numbers.changes.get(what)) for what in ("held-out similarity", "adversary's reward"))
     return [
-        Headline("Rounds", str(numbers["rounds"]), rounds),
-        _measured("Held-out similarity", numbers, "similarity", "mean cosine on images never trained on"),
-        _measured("Adversary's reward", numbers, "adversary_reward", "mean over freshly sampled prompts"),
+        Headline("Rounds", str(numbers.rounds), rounds),
+        Headline(
+            "Held-out similarity", _change(numbers.similarity), f"mean cosine on images never trained on{similarity}"
+        ),
+        Headline("Adversary's reward", _change(numbers.adversary_reward), f"mean over freshly sampled prompts{reward}"),
         Headline("Draws", draws, "images asked for → drawn; the others were in the store"),
-        Headline("pass@1", pass_at_1, _pass_note(numbers)),
+        Headline("pass@1", _change(numbers.pass_at_1), _pass_note(numbers)),
     ]
 
 
-def summary_lines(run: RunDirectory) -> list[str]:
+def summary_lines(numbers: Summary) -> list[str]:
     """Return the five lines that the command line prints at the end of a run."""
-    found = headlines(summary(run))
+    found = headlines(numbers)
     width = max(len(headline.label) for headline in found)
     return [f"{headline.label:<{width}}  {headline.value:<16} {headline.note}" for headline in found]
 
 
-def _measured(label: str, numbers: dict[str, Any], field: str, note: str) -> Headline:
-    value = _change(numbers[f"{field}_before"], numbers[f"{field}_after"])
-    return Headline(label, value, note + _surely(numbers["changes"].get(label[0].lower() + label[1:])))
-
-
-def _pass_note(numbers: dict[str, Any]) -> str:
-    if numbers["reported"] is None:
+def _pass_note(numbers: Summary) -> str:
+    if numbers.reported is None:
         return "questions about charts never trained on"
-    return f"first → reported checkpoint, {numbers['reported']}" + _surely(numbers["changes"].get("pass@1"))
+    return f"first → reported checkpoint, {numbers.reported}" + _surely(numbers.changes.get("pass@1"))
 
 
 def _surely(found: Comparison | None) -> str:
@@ -104,7 +118,20 @@ def _surely(found: Comparison | None) -> str:
     return f": {change.mean:+.3f} [{change.low:+.3f}, {change.high:+.3f}], {found.n} {found.units}"
 
 
-def _change(before: float | None, after: float | None) -> str:
-    if before is None:
+def _change(found: Measured) -> str:
+    if found.before is None:
         return "not measured"
-    return f"{before:.3f}" if after is None else f"{before:.3f} → {after:.3f}"
+    return f"{found.before:.3f}" if found.after is None else f"{found.before:.3f} → {found.after:.3f}"
+
+
+def _first_and_last(means: list[float]) -> Measured:
+    return Measured(means[0] if means else None, means[-1] if len(means) > 1 else None)
+
+
+def _draws_asked(metrics: pd.DataFrame) -> int:
+    return 0 if metrics.empty else int(metrics["draws_asked"].sum())
+
+
+def _draws_made(timings: pd.DataFrame) -> int:
+    """The last line of a round that was done again counts what its earlier tries drew, too."""
+    return 0 if timings.empty else int(timings.drop_duplicates("round", keep="last")["draws_made"].sum())

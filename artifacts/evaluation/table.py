@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from artifacts.evaluation.comparison import Comparison, compare_proxies, compare_tests
-from artifacts.evaluation.read import (
-    CheckpointTest,
-    ProxyEvaluation,
-    QuestionResult,
-    pass_interval,
-    read_checkpoint_tests,
-    read_proxy_evaluations,
-    reward_interval,
-    similarity_interval,
-)
+from artifacts.evaluation.read import Evaluations, reward_interval, similarity_interval
+from artifacts.evaluation.records import CheckpointTest, ProxyRecord, QuestionResult, graded_means
 from artifacts.evaluation.selection import reported_checkpoint
-from artifacts.run.directory import RunDirectory
-from duel.statistics import Interval
+from duel.statistics import Interval, proportion_interval
 
 CATEGORIES = {1: "text in chart", 2: "text in general", 3: "number in chart", 4: "number in general"}
 
@@ -49,16 +40,20 @@ class EvaluationRow:
     similarity_change: Comparison | None  # against the run's first evaluation, as the next ones
     adversary_reward: Interval | None
     adversary_reward_change: Comparison | None
+    adversary_similarity: Interval | None
 
 
-def evaluation_table(run: RunDirectory) -> list[EvaluationRow]:
-    """Return one row for each number of rounds at which anything was evaluated; raises RunError for a damaged file."""
-    proxies = {found.rounds_done: found for found in read_proxy_evaluations(run)}
-    tests = {found.rounds_done: found for found in read_checkpoint_tests(run)}
-    reported = reported_checkpoint(run, list(tests.values()))
+def evaluation_table(evaluations: Evaluations) -> list[EvaluationRow]:
+    """Return one row for each number of rounds at which anything was evaluated.
+
+    Every interval and comparison of the run is worked out here: call it once and pass the rows on.
+    """
+    proxies = {found.rounds_done: found for found in evaluations.proxies}
+    tests = {found.rounds_done: found for found in evaluations.tests}
+    reported = reported_checkpoint(evaluations)
     rows = []
     for done in sorted(proxies.keys() | tests.keys()):
-        row = EvaluationRow(done, False, None, [], [], None, None, None, None)
+        row = EvaluationRow(done, False, None, [], [], None, None, None, None, None)
         if done in proxies:
             row = _with_proxies(row, next(iter(proxies.values())), proxies[done])
         if done in tests:
@@ -68,7 +63,7 @@ def evaluation_table(run: RunDirectory) -> list[EvaluationRow]:
     return rows
 
 
-def _with_proxies(row: EvaluationRow, first: ProxyEvaluation, found: ProxyEvaluation) -> EvaluationRow:
+def _with_proxies(row: EvaluationRow, first: ProxyRecord, found: ProxyRecord) -> EvaluationRow:
     changes = {} if found is first else {change.measure: change for change in compare_proxies(first, found)}
     return replace(
         row,
@@ -76,12 +71,15 @@ def _with_proxies(row: EvaluationRow, first: ProxyEvaluation, found: ProxyEvalua
         similarity_change=changes.get("held-out similarity"),
         adversary_reward=reward_interval(found.adversary_rewards) if found.adversary_rewards else None,
         adversary_reward_change=changes.get("adversary's reward"),
+        adversary_similarity=similarity_interval(found.adversary_similarities)
+        if found.adversary_similarities
+        else None,
     )
 
 
 def _with_questions(row: EvaluationRow, first: CheckpointTest, found: CheckpointTest) -> EvaluationRow:
-    kinds = list(dict.fromkeys(result.kind for result in found.results))
-    categories = sorted({result.answer_category for result in found.results if result.answer_category})
+    kinds = list(dict.fromkeys(result.kind for result in found.per_chart_results))
+    categories = sorted({result.answer_category for result in found.per_chart_results if result.answer_category})
     return replace(
         row,
         questions=_group("all", first, found, lambda _: True),
@@ -98,22 +96,17 @@ def _with_questions(row: EvaluationRow, first: CheckpointTest, found: Checkpoint
 def _group(
     name: str, first: CheckpointTest, found: CheckpointTest, chosen: Callable[[QuestionResult], bool]
 ) -> GroupResult:
-    results = [result for result in found.results if chosen(result)]
-    start = replace(first, results=[result for result in first.results if chosen(result)])
-    known = _known(results)
+    results = [result for result in found.per_chart_results if chosen(result)]
+    known = graded_means(results)
     return GroupResult(
         group=name,
         questions=len(results),
-        pass_at_1=pass_interval(known) if known else None,
-        answers=sum(result.answers for result in results),
+        pass_at_1=proportion_interval(known) if known else None,
+        answers=sum(len(result.scores) for result in results),
         invalid=sum(result.invalid for result in results),
         ungraded=sum(result.ungraded for result in results),
-        against_first=None if found is first else compare_tests(start, replace(found, results=results)),
+        against_first=None if found is first else compare_tests(first, found, chosen),
     )
-
-
-def _known(results: Sequence[QuestionResult]) -> list[float]:
-    return [result.pass_at_1 for result in results if result.pass_at_1 is not None]
 
 
 def _of_kind(kind: str) -> Callable[[QuestionResult], bool]:

@@ -1,21 +1,35 @@
-"""One JSON file a checkpoint with every answer and grade, in the reference's fields."""
+"""Writes evaluations into a run: one file for each proxy evaluation, and one for each checkpoint that was asked."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import Any
 
+from artifacts.evaluation.records import AskedHow, CheckpointTest, ProxyRecord, QuestionResult, graded_means, mean_score
+from artifacts.run.directory import RunDirectory
+from artifacts.run.records import write_record
 from duel.settings import Settings
-from duel.types import Completion, Grade, Question
+from duel.types import Completion, Grade, ProxyEvaluation, Question
 
 
-def evaluation_json(
-    checkpoint: str,
+def write_proxy(run: RunDirectory, evaluation: ProxyEvaluation) -> None:
+    """Write `eval-NNNN.json`, in place of an older one."""
+    write_record(run.eval_logs / f"eval-{evaluation.rounds_done:04d}.json", ProxyRecord.of(evaluation))
+
+
+def write_test(run: RunDirectory, test: CheckpointTest) -> None:
+    """Write `ckpt-N.json`, in place of an older one."""
+    write_record(run.checkpoint_tests / f"{test.checkpoint_name}.json", test)
+
+
+def checkpoint_test(
+    rounds_done: int,
     questions: Sequence[Question],
     answers: Sequence[Sequence[Completion]],
     grades: Sequence[Sequence[Grade]],
     development: Container[str] = (),
-) -> dict[str, Any]:
+    how: AskedHow | None = None,
+    asked: str | None = None,
+) -> CheckpointTest:
     """Return the results of one checkpoint; the charts of `development` (figure ids) stand apart from the others.
 
     pass@1 of a question is the mean score of its graded answers; overall, the mean over questions. A question
@@ -23,53 +37,52 @@ def evaluation_json(
     was cut at the token limit; it is graded all the same.
     """
     rows = [
-        _question_json(question, row, graded) for question, row, graded in zip(questions, answers, grades, strict=True)
+        question_result(question, row, graded) for question, row, graded in zip(questions, answers, grades, strict=True)
     ]
-    final = [row for row in rows if row["figure_id"] not in development]
-    apart = [row for row in rows if row["figure_id"] in development]
-    found = {
-        "checkpoint_name": checkpoint,
-        "overall_pass_at_1": _mean(final),
-        "total_questions": len(final),
-        "ungraded": sum(score is None for row in final for score in row["scores"]),
-        "invalid": sum(row["invalid"] for row in final),
-        "per_chart_results": final,
-    }
-    return {**found, "development_pass_at_1": _mean(apart), "development_results": apart} if apart else found
+    final = [row for row in rows if row.figure_id not in development]
+    apart = [row for row in rows if row.figure_id in development]
+    return CheckpointTest(
+        rounds_done=rounds_done,
+        checkpoint_name=f"ckpt-{rounds_done}",
+        overall_pass_at_1=mean_score(graded_means(final)),
+        total_questions=len(final),
+        ungraded=sum(row.ungraded for row in final),
+        invalid=sum(row.invalid for row in final),
+        per_chart_results=final,
+        development_pass_at_1=mean_score(graded_means(apart)),
+        development_results=apart,
+        how=how,
+        asked=asked,
+    )
 
 
-def asked_how(settings: Settings) -> dict[str, Any]:
-    """Return what must be equal for two answers' grades to mean the same; the number of answers need not be."""
-    evaluation, judge = settings.evaluation, settings.judge
-    return {
-        "evaluation.temperature": evaluation.temperature,
-        "evaluation.max_new_tokens": evaluation.max_new_tokens,
-        "evaluation.answer": evaluation.answer,
-        "judge.service": judge.service,
-        "judge.model": judge.model if judge.service != "exact" else None,
-    }
-
-
-def _question_json(question: Question, answers: Sequence[Completion], grades: Sequence[Grade]) -> dict[str, Any]:
+def question_result(question: Question, answers: Sequence[Completion], grades: Sequence[Grade]) -> QuestionResult:
+    """Return what was answered to one question, and how that was graded."""
     scores = [grade.score for grade in grades]
-    known = [score for score in scores if score is not None]
-    return {
-        "figure_id": question.figure_id,
-        "image_path": question.image_path,
-        "question": question.question,
-        "ground_truth": question.ground_truth,
-        "kind": question.kind,
-        "answer_category": question.answer_category,
-        "question_id": question.question_id,
-        "completions": [answer.text for answer in answers],
-        "finished": [answer.finished for answer in answers],
-        "invalid": sum(not answer.finished or not answer.text.strip() for answer in answers),
-        "extracted": [grade.extracted for grade in grades],
-        "scores": scores,
-        "pass_at_1": sum(known) / len(known) if known else None,
-    }
+    return QuestionResult(
+        figure_id=question.figure_id,
+        image_path=question.image_path,
+        question=question.question,
+        ground_truth=question.ground_truth,
+        kind=question.kind,
+        answer_category=question.answer_category,
+        question_id=question.question_id,
+        completions=[answer.text for answer in answers],
+        finished=[answer.finished for answer in answers],
+        invalid=sum(not answer.finished or not answer.text.strip() for answer in answers),
+        extracted=[grade.extracted for grade in grades],
+        scores=scores,
+        pass_at_1=mean_score(scores),
+    )
 
 
-def _mean(rows: Sequence[dict[str, Any]]) -> float | None:
-    known = [row["pass_at_1"] for row in rows if row["pass_at_1"] is not None]
-    return sum(known) / len(known) if known else None
+def asked_how(settings: Settings) -> AskedHow:
+    """Return how a run asks its questions and grades the answers."""
+    evaluation, judge = settings.evaluation, settings.judge
+    return AskedHow(
+        evaluation_temperature=evaluation.temperature,
+        evaluation_max_new_tokens=evaluation.max_new_tokens,
+        evaluation_answer=evaluation.answer,
+        judge_service=judge.service,
+        judge_model=judge.model if judge.service != "exact" else None,
+    )

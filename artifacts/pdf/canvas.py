@@ -7,7 +7,7 @@ emoji that it lacks is set as its name in brackets, a letter that it lacks as a 
 from __future__ import annotations
 
 import io
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import matplotlib as mpl
@@ -29,7 +29,7 @@ DOTS_PER_POINT = 250 / 72  # embedded images have 250 dots to the inch
 JPEG_QUALITY = 88
 
 
-@cache
+@lru_cache(maxsize=2)  # REGULAR and BOLD
 def glyphs(font: str) -> frozenset[int]:
     """Register a font of matplotlib's own and return the code points it can show."""
     face = TTFont(font, str(Path(mpl.get_data_path(), "fonts", "ttf", f"{font}.ttf")))

@@ -2,95 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from artifacts.evaluation.read import (
-    pass_interval,
-    read_checkpoint_tests,
-    read_proxy_evaluations,
-    reward_interval,
-    similarity_interval,
-)
+from artifacts.evaluation.read import Evaluations
+from artifacts.evaluation.records import graded_means
+from artifacts.evaluation.table import EvaluationRow
 from artifacts.plots.drawing import Curve, Plot, draw_plot, window_intervals
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
-from artifacts.run.metrics import read_metrics
+from artifacts.run.metrics import TrainingLog
 from artifacts.themes import THEMES
 from duel.schedule import turns_of
-from duel.statistics import Interval
+from duel.statistics import Interval, proportion_interval
 from duel.types import Player
 
 PLAYERS: tuple[Player, ...] = ("base", "adversary")
 SMALLEST_GAP = 1e-9  # of log-probabilities; smaller ones are drawn there: an axis of powers of ten has no place for 0
 
 
-def write_plots(run: RunDirectory, compare: RunDirectory | None = None) -> dict[str, Path]:
-    """Draw every plot that there is data for into `plots/`, and return the files by plot name."""
+def write_plots(
+    run: RunDirectory,
+    log: TrainingLog,
+    rows: Sequence[EvaluationRow],
+    pair: tuple[Evaluations, Evaluations] | None = None,
+) -> dict[str, Path]:
+    """Draw every plot that there is data for into `plots/`, and return the files by plot name.
+
+    `rows` are the run's `evaluation_table`; with `pair`, the run's evaluations and another's, their pass@1 is compared.
+    """
     theme = THEMES[run.settings.report.theme]
     written = {}
-    for plot in plots_of(run, compare):
+    for plot in plots_of(run, log, rows, pair):
         path = run.plots / f"{plot.name}.png"
         files.write_bytes(path, draw_plot(plot, theme, run.settings.report.moving_average))
         written[plot.name] = path
     return written
 
 
-def plots_of(run: RunDirectory, compare: RunDirectory | None = None) -> Iterator[Plot]:
+def plots_of(
+    run: RunDirectory,
+    log: TrainingLog,
+    rows: Sequence[EvaluationRow],
+    pair: tuple[Evaluations, Evaluations] | None = None,
+) -> Iterator[Plot]:
     """Yield the plots that there is data for, in the report's order."""
     window = run.settings.report.moving_average
     images, prompts, questions = (
         f"mean over {what}, with its 95 % interval" for what in ("held-out images", "fresh prompts", "questions")
     )
     cosine = "similarity (cosine)"
-    similarity = {player: _training(run, player, "similarity_mean") for player in ("base", "adversary")}
-    rewards = _training(run, "adversary", "reward_mean")
+    similarity = {player: _training(log, player, "similarity_mean", window) for player in ("base", "adversary")}
+    rewards = _training(log, "adversary", "reward_mean", window)
     candidates = [
         Plot("base_training_similarity", "Base: similarity in training", _points(similarity["base"], window), cosine,
              "base", similarity["base"]),
         Plot("base_evaluation_similarity", "Base: similarity on held-out images", images, cosine, "base",
-             _held_out(run)),
+             _measured("base", [(row.rounds_done, row.similarity) for row in rows])),
         Plot("adversary_training_similarity", "Adversary: similarity in training",
              _points(similarity["adversary"], window), cosine, "adversary", similarity["adversary"]),
         Plot("adversary_training_reward", "Adversary: reward in training", _points(rewards, window), "reward",
              "adversary", rewards),
         Plot("adversary_evaluation", "Adversary: evaluation on fresh prompts", prompts, "reward, similarity",
-             "adversary", _fresh_prompts(run)),
-        Plot("pass_at_1", "Questions answered: pass@1", questions, "pass@1", "base", _pass_at_1(run, "pass@1")),
-        _logprob_gap(run),
+             "adversary", _fresh_prompts(rows)),
+        Plot("pass_at_1", "Questions answered: pass@1", questions, "pass@1", "base", _pass_at_1(rows)),
+        _logprob_gap(log, window),
     ]  # fmt: skip
-    if compare is not None:
-        both = [*_pass_at_1(run, _label(run), of_base=True), *_pass_at_1(compare, _label(compare), of_base=True)]
+    if pair is not None:
+        both = [curve for evaluations in pair for curve in _pass_at_1_by_base_rounds(evaluations)]
         title = "Questions answered: pass@1 of two runs"
-        candidates.append(
-            Plot(
-                "pass_at_1_comparison",
-                title,
-                questions,
-                "pass@1",
-                "base",
-                both if len(both) == 2 else [],
-                axis="rounds in which the base learned",
-            )
+        curves = both if len(both) == 2 else []
+        comparison = Plot(
+            "pass_at_1_comparison", title, questions, "pass@1", "base", curves, "rounds in which the base learned"
         )
+        candidates.append(comparison)
     yield from (plot for plot in candidates if plot.curves)
 
 
 def _points(curves: list[Curve], window: int) -> str:
     note = f"each point a round; line: moving average over {window}"
-    surely = any(len(window_intervals(curve.values, window)) > 0 for curve in curves)
-    return f"{note}, with its 95 % interval" if surely else note
+    return f"{note}, with its 95 % interval" if any(curve.band for curve in curves) else note
 
 
-def _logprob_gap(run: RunDirectory) -> Plot:
+def _logprob_gap(log: TrainingLog, window: int) -> Plot:
     """How far the sampler's and the learner's log-probabilities of the same tokens are apart: drift is a fault."""
     means, largest = (
-        [curve for player in PLAYERS for curve in _training(run, player, column)]
+        [curve for player in PLAYERS for curve in _training(log, player, column, window)]
         for column in ("logprob_gap_mean", "logprob_gap_max")
     )
-    shown = [replace(curve, values=[max(value, SMALLEST_GAP) for value in curve.values]) for curve in means]
-    window = run.settings.report.moving_average
+    shown = [replace(curve, values=[max(value, SMALLEST_GAP) for value in curve.values], band=[]) for curve in means]
     most = max((value for curve in largest for value in curve.values), default=0.0)
     points = (
         f"each point a round's mean over tokens; line: moving average over {window}; largest of a token: {most:.1e}"
@@ -99,49 +100,41 @@ def _logprob_gap(run: RunDirectory) -> Plot:
     return Plot("logprob_gap", title, points, "absolute difference (nats)", "base", shown, scale="log")
 
 
-def _training(run: RunDirectory, player: Player, column: str) -> list[Curve]:
-    metrics = read_metrics(run)
-    if column not in metrics:  # nothing is recorded yet, or by a version that did not measure it
+def _training(log: TrainingLog, player: Player, column: str, window: int) -> list[Curve]:
+    if column not in log.metrics:  # nothing is recorded yet, or by a version that did not measure it
         return []
-    rows = metrics[metrics["player"] == player].dropna(subset=[column])
+    rows = log.metrics[log.metrics["player"] == player].dropna(subset=[column])
     if rows.empty:
         return []
-    return [Curve(player, [int(r) for r in rows["round"]], [float(value) for value in rows[column]])]
+    values = [float(value) for value in rows[column]]
+    return [Curve(player, [int(r) for r in rows["round"]], values, band=window_intervals(values, window))]
 
 
-def _held_out(run: RunDirectory) -> list[Curve]:
-    found = [(e.rounds_done, e.similarities) for e in read_proxy_evaluations(run)]
-    return _measured("base", found, similarity_interval)
-
-
-def _fresh_prompts(run: RunDirectory) -> list[Curve]:
-    evaluations = read_proxy_evaluations(run)
-    rewards = [(e.rounds_done, e.adversary_rewards) for e in evaluations]
-    similarities = [(e.rounds_done, e.adversary_similarities) for e in evaluations]
+def _fresh_prompts(rows: Sequence[EvaluationRow]) -> list[Curve]:
     return [
-        *_measured("reward", rewards, reward_interval),
-        *_measured("similarity", similarities, similarity_interval),
+        *_measured("reward", [(row.rounds_done, row.adversary_reward) for row in rows]),
+        *_measured("similarity", [(row.rounds_done, row.adversary_similarity) for row in rows]),
     ]
 
 
-def _pass_at_1(run: RunDirectory, label: str, of_base: bool = False) -> list[Curve]:
-    """With `of_base` over the base's own rounds, so that runs with and without adversary can be compared."""
-    tests = read_checkpoint_tests(run)
-    return _measured(
-        label,
-        [
-            (turns_of("base", run.settings.order, test.rounds_done) if of_base else test.rounds_done, test.questions)
-            for test in tests
-        ],
-        pass_interval,
-    )
+def _pass_at_1(rows: Sequence[EvaluationRow]) -> list[Curve]:
+    return _measured("pass@1", [(row.rounds_done, row.questions.pass_at_1) for row in rows if row.questions])
 
 
-def _measured(
-    label: str, found: list[tuple[int, list[float]]], mean: Callable[[Sequence[float]], Interval]
-) -> list[Curve]:
+def _pass_at_1_by_base_rounds(evaluations: Evaluations) -> list[Curve]:
+    """Return pass@1 over the base's own rounds, so that runs with and without adversary can be compared."""
+    run = evaluations.run
+    found: list[tuple[int, Interval | None]] = []
+    for test in evaluations.tests:
+        known = graded_means(test.per_chart_results)
+        base_rounds = turns_of("base", run.settings.order, test.rounds_done)
+        found.append((base_rounds, proportion_interval(known) if known else None))
+    return _measured(_label(run), found)
+
+
+def _measured(label: str, found: Sequence[tuple[int, Interval | None]]) -> list[Curve]:
     """Return a curve of means with their intervals, if anything was measured."""
-    kept = [(rounds, mean(values)) for rounds, values in found if values]
+    kept = [(rounds, mean) for rounds, mean in found if mean is not None]
     if not kept:
         return []
     return [Curve(label, [r for r, _ in kept], [i.mean for _, i in kept], [i for _, i in kept])]

@@ -6,7 +6,7 @@ import io
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -17,9 +17,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from artifacts.evaluation.read import interval
 from artifacts.themes import LINES, Line, Theme, decorate
-from duel.statistics import Interval
+from duel.statistics import Interval, mean_interval
 from duel.types import Player
 
 SIZE = (8.0, 4.7)  # inches
@@ -37,6 +36,7 @@ class Curve:
     rounds: list[int]
     values: list[float]
     intervals: list[Interval] | None = None  # None: single rounds, shown as points under their moving average
+    band: list[tuple[int, Interval]] = field(default_factory=list)  # of single rounds, as of `window_intervals`
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,6 @@ class Style:
     colour: str
     line: Line
     window: int
-    band: bool  # whether the moving average of single rounds has one
 
 
 def draw_plot(plot: Plot, theme: Theme, window: int) -> bytes:
@@ -72,7 +71,7 @@ def draw_plot(plot: Plot, theme: Theme, window: int) -> bytes:
     shown: list[float] = []
     for curve, colour, line in zip(plot.curves, colours, LINES, strict=False):
         draw = _draw_rounds if curve.intervals is None else _draw_means
-        shown += draw(axes, curve, Style(colour, line, window, band=plot.scale == "linear"))
+        shown += draw(axes, curve, Style(colour, line, window))
     _set_limits(axes, plot, shown)
     _draw_frame(axes, plot, theme)
     _draw_titles(figure, axes, plot, theme, window)
@@ -96,7 +95,7 @@ def window_intervals(values: Sequence[float], window: int) -> list[tuple[int, In
         first = place - window // 2  # as pandas centres it: of an even window the larger half comes before
         around = values[max(first, 0) : first + window]
         if len(around) >= FEWEST:
-            found.append((place, interval(around)))
+            found.append((place, mean_interval(around).within(-1.0, 2.0)))  # similarities, or rewards of 1 - similarity
     return found
 
 
@@ -108,9 +107,8 @@ def _draw_rounds(axes: Axes, curve: Curve, style: Style) -> list[float]:
     )
     averaged = moving_average(curve.values, style.window)
     axes.plot(curve.rounds, averaged, style.line.dashes, color=style.colour, linewidth=2.2, label=curve.label)
-    band = window_intervals(curve.values, style.window) if style.band else []
-    _draw_band(axes, [curve.rounds[place] for place, _ in band], [bounds for _, bounds in band], style)
-    return [*curve.values, *(bound for _, bounds in band for bound in (bounds.low, bounds.high))]
+    _draw_band(axes, [curve.rounds[place] for place, _ in curve.band], [bounds for _, bounds in curve.band], style)
+    return [*curve.values, *(bound for _, bounds in curve.band for bound in (bounds.low, bounds.high))]
 
 
 def _draw_means(axes: Axes, curve: Curve, style: Style) -> list[float]:

@@ -6,22 +6,17 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from artifacts.evaluation.comparison import (
-    Comparison,
-    compare_checkpoints,
-    compare_held_out,
-    compare_runs,
-    differing_similarity,
-)
+from artifacts.evaluation.comparison import Comparison, compare_held_out, compare_runs, differing_similarity
+from artifacts.evaluation.read import Evaluations
 from artifacts.evaluation.selection import Reported, reported_checkpoint
-from artifacts.evaluation.summary import Headline, headlines, summary
-from artifacts.evaluation.table import EvaluationRow, evaluation_table
+from artifacts.evaluation.summary import Headline, headlines, summarise
+from artifacts.evaluation.table import EvaluationRow
 from artifacts.plots import curves
 from artifacts.report.gallery import Gallery, read_gallery
 from artifacts.report.prompt_groups import PromptGroup, group_prompts
 from artifacts.report.thumbnails import write_thumbnails
 from artifacts.run.directory import RunDirectory
-from artifacts.run.metrics import read_timings
+from artifacts.run.metrics import TrainingLog, read_training_log
 from artifacts.run.versions import read_versions
 from artifacts.themes import THEMES, Theme
 from duel.errors import RunError
@@ -78,45 +73,55 @@ class ReportContent:
         return next((row for row in self.evaluations if row.reported), None)
 
 
-def gather(run: RunDirectory, compare: RunDirectory | None = None, spend: Spend | None = None) -> ReportContent:
-    """Collect what the report shows, draw its plots, and make the small pictures that are not there yet."""
-    gallery = read_gallery(run)
+def gather(
+    ours: Evaluations,
+    rows: list[EvaluationRow],
+    theirs: Evaluations | None = None,
+    spend: Spend | None = None,
+) -> ReportContent:
+    """Collect what the report shows, draw its plots, and make the small pictures that are not there yet.
+
+    `rows` are the `evaluation_table` of `ours`; with `theirs`, another run's evaluations, the two are compared.
+    """
+    run, log, gallery = ours.run, read_training_log(ours.run), read_gallery(ours.run)
+    numbers = summarise(ours, log)
     return ReportContent(
         run=run,
         theme=THEMES[run.settings.report.theme],
         kind="duel" if run.settings.originals == "adversary" else "no adversary",
-        reported=reported_checkpoint(run),
-        change=compare_checkpoints(run),
-        headlines=headlines(summary(run)),
-        rival=compared(run, compare) if compare else None,
-        plots=curves.write_plots(run, compare),
-        evaluations=evaluation_table(run),
+        reported=reported_checkpoint(ours),
+        change=numbers.changes.get("pass@1"),
+        headlines=headlines(numbers),
+        rival=compared(ours, theirs) if theirs else None,
+        plots=curves.write_plots(run, log, rows, (ours, theirs) if theirs else None),
+        evaluations=rows,
         hardest=group_prompts(list(gallery.cases())),
         gallery=gallery,
         thumbnails=write_thumbnails(run.path / BESIDE, _images(gallery)),
         settings=setting_rows(run.settings),
         versions=read_versions(run.path).by_name,
-        seconds=_seconds(run),
+        seconds=_seconds(log),
         spend=spend,
     )
 
 
-def compared(run: RunDirectory, other: RunDirectory) -> Rival:
+def compared(ours: Evaluations, theirs: Evaluations) -> Rival:
     """Return what two runs can be compared by; what cannot be compared yet, or at all, is said."""
     found, missing = [], []
     try:
-        found.append(compare_runs(run, other))
+        found.append(compare_runs(ours, theirs))
     except RunError as error:  # a run under way has no evaluation yet: the rest of the report stands without it
         missing.append(f"pass@1: {error}")
-    different = differing_similarity(run.settings, other.settings)
-    held_out = compare_held_out(run, other)
+    different = differing_similarity(ours.run.settings, theirs.run.settings)
+    held_out = compare_held_out(ours, theirs)
     if held_out is not None:
         found.append(held_out)
     elif different:
         missing.append(f"held-out similarity: the runs differ in {', '.join(different)}")
     else:
         missing.append("held-out similarity: one of the two runs has no such evaluation yet")
-    return Rival(other, headlines(summary(other)), found, missing)
+    numbers = summarise(theirs, read_training_log(theirs.run))
+    return Rival(theirs.run, headlines(numbers), found, missing)
 
 
 def setting_rows(settings: Settings) -> list[SettingRow]:
@@ -139,7 +144,7 @@ def _images(gallery: Gallery) -> dict[str, Path]:
     return found
 
 
-def _seconds(run: RunDirectory) -> dict[str, float]:
-    timings = read_timings(run)
+def _seconds(log: TrainingLog) -> dict[str, float]:
+    timings = log.timings
     stages = [column for column in timings.columns if column.startswith("seconds.")]
     return {stage.removeprefix("seconds."): float(timings[stage].sum()) / len(timings) for stage in stages}

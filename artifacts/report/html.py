@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from artifacts.evaluation.summary import summary_lines
+from artifacts.evaluation.export import write_results
+from artifacts.evaluation.read import read_evaluations
+from artifacts.evaluation.table import evaluation_table
 from artifacts.report import wording
 from artifacts.report.content import BESIDE, ReportContent, gather
 from artifacts.report.gallery_json import gallery_json
@@ -23,18 +24,20 @@ from artifacts.text import decimals, legible, shorten
 from artifacts.themes import DARK
 from duel.types import Spend
 
-__all__ = ["render_html", "summary_lines", "write_report"]
-
 TEXT = 420  # characters of a text in the parts of the page that are not the gallery
 SCRIPTS = ("gallery.js", "detail.js")
 
 
 def write_report(run: RunDirectory, compare: RunDirectory | None = None, spend: Spend | None = None) -> Path:
-    """Draw the plots, write `report.html` and `report.pdf` into the run's directory, and return the HTML file.
+    """Write plots, tables of results, `report.html` and `report.pdf` into the run's directory; return the HTML file.
 
-    The page's small pictures lie in `report_files/` beside it, or in it with `report.embed`.
+    Each file of evaluations and logs is read once. The page's small pictures lie in `report_files/` beside it, or in
+    it with `report.embed`.
     """
-    content = gather(run, compare, spend)
+    ours, theirs = read_evaluations(run), read_evaluations(compare) if compare else None
+    rows = evaluation_table(ours)
+    write_results(ours, rows)
+    content = gather(ours, rows, theirs, spend)
     html, paper = run.path / "report.html", run.path / "report.pdf"
     files.write_bytes(html, render_html(content).encode())
     files.write_with(paper, lambda path: write_report_pdf(path, content))
@@ -62,7 +65,6 @@ def render_html(content: ReportContent) -> str:
     )
 
 
-@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("artifacts.report"),
@@ -75,7 +77,6 @@ def _environment() -> Environment:
     return environment
 
 
-@cache
 def _resource(name: str) -> str:
     return resources.files("artifacts.report").joinpath("templates", name).read_text(encoding="utf-8")
 

@@ -96,7 +96,9 @@ def add_evaluations(sheets: Sheets, content: ReportContent) -> None:
             sheets.row(("", *(changed(change) if change else "" for change in changes)), widths, size=6)
     if content.reported is not None and content.result is not None and content.result.questions is not None:
         result = content.result
-        add_groups(sheets, content.reported.test.name, [result.questions, *result.by_kind, *result.by_category])
+        add_groups(
+            sheets, content.reported.test.checkpoint_name, [result.questions, *result.by_kind, *result.by_category]
+        )
 
 
 def add_groups(sheets: Sheets, name: str, groups: list[GroupResult | None]) -> None:

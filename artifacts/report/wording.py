@@ -40,7 +40,10 @@ def result_lines(content: ReportContent) -> list[tuple[str, str]]:
     if reported is None or row is None or row.questions is None:
         return []
     lines = [
-        (f"pass@1 of {reported.test.name}, {row.questions.questions} questions", measured(row.questions.pass_at_1))
+        (
+            f"pass@1 of {reported.test.checkpoint_name}, {row.questions.questions} questions",
+            measured(row.questions.pass_at_1),
+        )
     ]
     if content.change is not None:
         lines.append((f"against {content.change.before}, the first checkpoint", changed(content.change)))
@@ -55,10 +58,10 @@ def result_note(content: ReportContent) -> str:
     if reported is None:
         return f"No checkpoint is evaluated yet: duel evaluate --run {content.run.name}"
     if reported.development_pass_at_1 is None:
-        note = f"{reported.test.name} is reported because it is the last checkpoint"
+        note = f"{reported.test.checkpoint_name} is reported because it is the last checkpoint"
     else:
         note = (
-            f"{reported.test.name} is reported because it is best on the development charts "
+            f"{reported.test.checkpoint_name} is reported because it is best on the development charts "
             f"({decimals(reported.development_pass_at_1)} there), whose questions are in no number here"
         )
     note += "; the settings named the rule before anything was measured."

@@ -13,7 +13,7 @@ from artifacts.run.lock import RunLock
 from artifacts.run.records import write_record
 from artifacts.run.versions import check_can_continue, versions_now
 from duel.errors import RunError, SettingsError
-from duel.profile import defining_differences, read_settings
+from duel.profile import defining_differences, read_settings, upgrade_settings
 from duel.settings import Settings
 from duel.state import StateDirectory
 
@@ -187,7 +187,7 @@ def _check_free(path: Path) -> None:
 def _read_settings(path: Path) -> Settings:
     file = path / "settings.json"
     try:
-        return read_settings(json.loads(file.read_text(encoding="utf-8")))
+        return read_settings(upgrade_settings(json.loads(file.read_text(encoding="utf-8"))))
     except (OSError, ValueError, SettingsError) as error:
         raise RunError(f"cannot read {file}: {error}; expected the settings of a run, as Duel writes them") from None
 

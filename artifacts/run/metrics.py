@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -66,6 +67,19 @@ def append_timings(run: RunDirectory, index: int, seconds: Mapping[str, float], 
     """
     row = {"round": index, "draws_made": draws_made, "seconds": dict(seconds)}
     jsonl.append_row(run.timings, row)
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """Both tables of a run, read once and handed to whoever sums them up or draws them."""
+
+    metrics: pd.DataFrame  # as of `read_metrics`
+    timings: pd.DataFrame  # as of `read_timings`
+
+
+def read_training_log(run: RunDirectory) -> TrainingLog:
+    """Return metrics.jsonl and timings.jsonl; raises RunError when one is damaged."""
+    return TrainingLog(read_metrics(run), read_timings(run))
 
 
 def read_metrics(run: RunDirectory) -> pd.DataFrame:

@@ -6,7 +6,6 @@ import mimetypes
 from collections.abc import Callable
 from pathlib import Path
 
-from artifacts.pdf.round import write_round_pdf
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from artifacts.run.records import read_record, write_record
@@ -14,20 +13,21 @@ from artifacts.run.round_record import RecordedGroup, RecordedRound, record_atte
 from duel.types import Drawing, DrawnImage, Group, RoundRecord
 
 ReadImage = Callable[[Drawing], DrawnImage]
+WritePdf = Callable[[Path, RecordedRound, Path], None]  # the file, the record, where the images lie
 SUFFIXES = {"image/jpeg": ".jpg", "image/webp": ".webp", "image/png": ".png"}
 
 
-def write_round(run: RunDirectory, record: RoundRecord, read_image: ReadImage) -> Path:
+def write_round(run: RunDirectory, record: RoundRecord, read_image: ReadImage, write_pdf: WritePdf) -> Path:
     """Write the round's directory, whole or not at all, and return it.
 
-    `read_image` gives the image of a drawing; the files hold its bytes unchanged.
+    `read_image` gives the image of a drawing; the files hold its bytes unchanged. `write_pdf` draws round.pdf.
     """
     path = run.round_directory(record.round)
     with files.new_directory(path, durable=False) as directory:
         groups = [_write_group(directory, number, group, read_image) for number, group in enumerate(record.groups)]
         recorded = RecordedRound(record.round, record.player, record.draws_asked, record.update, groups)
         write_record(directory / "record.json", recorded)
-        write_round_pdf(directory / "round.pdf", recorded, directory)
+        write_pdf(directory / "round.pdf", recorded, directory)
     return path
 
 

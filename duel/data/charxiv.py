@@ -25,8 +25,8 @@ from duel.data.archive import extract_images
 from duel.data.dataset import SPLIT_SEED, Dataset, open_layout, read_questions
 from duel.data.download import Pin, check, fetch, hub_headers, look_up, measure
 from duel.data.provenance import RECORD, check_or_record, locked, read_origins, record, write_json
-from duel.data.rubrics import Rubrics, read_rubrics
 from duel.errors import DataError, SettingsError
+from duel.rubrics import Rubrics, read_rubrics
 from duel.types import Question
 
 log = logging.getLogger(__name__)

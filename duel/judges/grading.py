@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from duel.data.rubrics import Rubrics, descriptive_keys
+from duel.rubrics import Rubrics, descriptive_keys
 from duel.types import Grade, Question
 
 TOGETHER = 5  # descriptive answers of one question id on one sheet, as the official grader has them

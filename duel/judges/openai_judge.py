@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import openai
 from openai.types.chat import ChatCompletion
 
-from duel.data.rubrics import Rubrics
 from duel.errors import DuelError, JudgeError, SettingsError, UserError
 from duel.judges.grading import Sheet, by_completion, clean, read_verdict, sheets_of
+from duel.rubrics import Rubrics
 from duel.types import Grade, Question
 
 log = logging.getLogger(__name__)

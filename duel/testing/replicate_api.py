@@ -6,14 +6,12 @@ import base64
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from duel.testing.inputs import FLUX_SCHNELL, VERSIONS, Fault, faults_of
+from duel.testing.predictions import Job, Predictions
 from duel.testing.serving import Handler
-
-if TYPE_CHECKING:
-    from duel.testing.replicate import Job, ReplicateServer
 
 PAGE = 100  # predictions on a page of the list
 CREATE_FAULTS = ("throttled", "error", "hang", "reset", "error-after", "lost", "reset-after")
@@ -25,7 +23,7 @@ FORMATS = {"webp": "image/webp", "jpg": "image/jpeg", "png": "image/png"}
 class ApiHandler(Handler):
     """The HTTP API."""
 
-    service: ReplicateServer
+    service: Predictions
 
     def do_POST(self) -> None:
         """Create or cancel a prediction."""
@@ -204,7 +202,7 @@ class ApiHandler(Handler):
 class FileHandler(Handler):
     """The delivery of files, to anybody who knows their address."""
 
-    service: ReplicateServer
+    service: Predictions
 
     def do_GET(self) -> None:
         """Send a file, or what is left of it."""

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,15 +12,18 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from artifacts.evaluation.read import interval, read_checkpoint_tests, read_proxy_evaluations
+from artifacts.evaluation.read import read_evaluations
+from artifacts.evaluation.table import evaluation_table
 from artifacts.plots import drawing
 from artifacts.plots.curves import plots_of, write_plots
 from artifacts.plots.drawing import Curve, Plot, draw_plot, moving_average, window_intervals
 from artifacts.run.directory import RunDirectory
+from artifacts.run.metrics import read_training_log
 from artifacts.themes import CHRISTMAS, LINES, PLAIN, THEMES
 from duel.errors import RunError
 from duel.settings import Settings
 from duel.state import StateDirectory
+from duel.statistics import mean_interval
 from tests.support.fake_run import fake_run, write_evaluation
 
 ALL = [
@@ -39,9 +43,16 @@ def two_runs(state: Path, rounds: int, every: int) -> tuple[RunDirectory, RunDir
     return duel, fake_run(state, "a-run-with-a-rather-long-name-" * 2, rounds, every, adversary=False, recorded=0)
 
 
+def shown(run: RunDirectory, other: RunDirectory | None = None) -> tuple[Any, ...]:
+    """Return what plots are drawn of."""
+    ours = read_evaluations(run)
+    pair = (ours, read_evaluations(other)) if other is not None else None
+    return run, read_training_log(run), evaluation_table(ours), pair
+
+
 def test_all_plots_are_written(tmp_path: Path) -> None:
     duel, alone = two_runs(tmp_path, 12, 4)
-    written = write_plots(duel, alone)
+    written = write_plots(*shown(duel, alone))
     assert list(written) == ALL
     assert sorted(path.name for path in duel.plots.iterdir()) == sorted(f"{name}.png" for name in ALL)
     for path in written.values():
@@ -51,9 +62,9 @@ def test_all_plots_are_written(tmp_path: Path) -> None:
 
 def test_what_has_no_data_is_left_out(tmp_path: Path) -> None:
     with RunDirectory.open(StateDirectory(tmp_path), "new", Settings()) as run:
-        assert write_plots(run) == {}
+        assert write_plots(*shown(run)) == {}
     alone = fake_run(tmp_path, "alone", 4, 2, adversary=False, recorded=0)
-    names = [plot.name for plot in plots_of(alone)]
+    names = [plot.name for plot in plots_of(*shown(alone))]
     assert names == ["base_training_similarity", "base_evaluation_similarity", "pass_at_1", "logprob_gap"]
 
 
@@ -87,7 +98,7 @@ def boxes_of_text(figure: Figure) -> list[tuple[str, Bbox]]:
 def test_no_text_overlaps_text_or_data_and_all_is_on_the_page(
     tmp_path: Path, rounds: int, every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for plot in plots_of(*two_runs(tmp_path, rounds, every)):
+    for plot in plots_of(*shown(*two_runs(tmp_path, rounds, every))):
         figure = drawn(plot, monkeypatch)
         axes, boxes = figure.axes[0], boxes_of_text(figure)
         assert len(boxes) >= 6
@@ -106,7 +117,7 @@ def test_nothing_is_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     low, high = axes.get_ylim()
     assert low < -0.3
     assert high > 0.95
-    found = [interval([0.1, 0.9]), interval([0.2, 0.4])]
+    found = [mean_interval([0.1, 0.9]), mean_interval([0.2, 0.4])]
     plot = Plot("p", "t", "s", "q", "base", [Curve("base", [0, 2], [0.5, 0.3], found)])
     monkeypatch.undo()
     low, high = drawn(plot, monkeypatch).axes[0].get_ylim()
@@ -140,7 +151,7 @@ def test_the_gap_of_sampler_and_learner_is_drawn_for_both_players_and_its_larges
         for row, (mean, largest) in zip(rows, gaps, strict=True)
     ]
     run.metrics.write_text("".join(json.dumps(row) + "\n" for row in changed))
-    [plot] = [plot for plot in plots_of(run) if plot.name == "logprob_gap"]
+    [plot] = [plot for plot in plots_of(*shown(run)) if plot.name == "logprob_gap"]
     assert [(curve.label, curve.rounds, curve.values) for curve in plot.curves] == [
         ("base", [0, 2], [1e-6, 1e-9]),  # 0 is drawn at the foot
         ("adversary", [1], [3e-6]),
@@ -214,7 +225,7 @@ def test_the_two_colours_differ_to_the_colour_blind(theme: object, blindness: st
 
 
 def test_equal_plots_are_equal_bytes(tmp_path: Path) -> None:
-    plot = next(plots_of(fake_run(tmp_path, rounds=4, every=2, recorded=0)))
+    plot = next(plots_of(*shown(fake_run(tmp_path, rounds=4, every=2, recorded=0))))
     assert draw_plot(plot, CHRISTMAS, 10) == draw_plot(plot, CHRISTMAS, 10)
     with Image.open(io.BytesIO(draw_plot(plot, PLAIN, 10))) as image:
         assert image.getpixel((0, 0))[:3] == (255, 255, 255)  # type: ignore[index]
@@ -241,10 +252,15 @@ def test_a_moving_average_has_its_interval_where_enough_rounds_lie() -> None:
 def test_evaluations_are_read_in_order_of_rounds(tmp_path: Path) -> None:
     run = fake_run(tmp_path, rounds=4, every=2, recorded=0)
     write_evaluation(run, 10_000, 10_000)
-    assert [found.rounds_done for found in read_proxy_evaluations(run)] == [0, 2, 4, 10_000]
-    tests = read_checkpoint_tests(run)
-    assert [(found.rounds_done, found.name) for found in tests] == [(0, "ckpt-0"), (2, "ckpt-2"), (4, "ckpt-4")]
-    assert tests[0].pass_at_1 == pytest.approx(np.mean(tests[0].questions))
+    evaluations = read_evaluations(run)
+    assert [found.rounds_done for found in evaluations.proxies] == [0, 2, 4, 10_000]
+    tests = evaluations.tests
+    assert [(found.rounds_done, found.checkpoint_name) for found in tests] == [
+        (0, "ckpt-0"),
+        (2, "ckpt-2"),
+        (4, "ckpt-4"),
+    ]
+    assert tests[0].overall_pass_at_1 == pytest.approx(np.mean([row.pass_at_1 for row in tests[0].per_chart_results]))
     (run.eval_logs / "eval-0002.json").write_text('{"round"')
     with pytest.raises(RunError, match=r"cannot read .*eval-0002\.json"):
-        read_proxy_evaluations(run)
+        read_evaluations(run)

@@ -5,6 +5,9 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 
 from artifacts import prefect_ui
+from artifacts.evaluation.read import read_evaluations
+from artifacts.evaluation.table import evaluation_table
+from artifacts.run.metrics import read_training_log
 from duel.types import Spend
 from tests.support.fake_run import fake_run
 
@@ -20,10 +23,11 @@ def shown(prefect_server, tmp_path_factory):
     def show():
         progress = prefect_ui.show_progress(run, 15, 30, None)
         prefect_ui.show_progress(run, 30, 30, progress)
-        prefect_ui.show_rounds(run)
+        log, rows = read_training_log(run), evaluation_table(read_evaluations(run))
+        prefect_ui.show_rounds(run, log)
         prefect_ui.show_images(run)
-        prefect_ui.show_plots(run)
-        prefect_ui.show_evaluations(run)
+        prefect_ui.show_plots(run, log, rows)
+        prefect_ui.show_evaluations(run, rows)
         prefect_ui.show_spend(run, Spend(drawn=9, refused=1, images=10, dollars=0.03))
 
     show()

@@ -8,20 +8,29 @@ from typing import Any
 
 import pytest
 
-from artifacts.evaluation.summary import summary, summary_lines
+from artifacts.evaluation.read import read_evaluations
+from artifacts.evaluation.summary import Measured, summarise, summary_lines
 from artifacts.evaluation.table import evaluation_table
+from artifacts.evaluation.write import checkpoint_test, write_proxy, write_test
+from artifacts.pdf.round import write_round_pdf
 from artifacts.report.content import setting_rows
 from artifacts.report.gallery import read_gallery
 from artifacts.report.html import write_report
-from artifacts.run import files
 from artifacts.run.directory import RunDirectory
-from artifacts.run.metrics import append_metrics, append_timings
+from artifacts.run.metrics import append_metrics, append_timings, read_training_log
 from artifacts.run.rounds import read_round, write_round
 from duel.profile import read_settings
 from duel.settings import Settings
 from duel.state import StateDirectory
-from duel.types import Spend
-from tests.support.fake_run import Images, fake_record, fake_run
+from duel.types import Grade, ProxyEvaluation, Question, Spend
+from tests.support.fake_run import (
+    Images,
+    completion,
+    fake_adversary_evaluation,
+    fake_base_evaluation,
+    fake_record,
+    fake_run,
+)
 from tests.support.hostile import HOSTILE, write_hostile_run
 
 
@@ -169,10 +178,11 @@ def test_a_run_that_cannot_be_compared_yet_is_reported_all_the_same(tmp_path: Pa
     assert "Not compared: held-out similarity: one of the two runs has no such evaluation yet" in page.text
 
 
-def answered(number: int, score: float | None) -> dict[str, object]:
-    """A question of ckpt-N.json with one answer."""
-    question = {"figure_id": str(number), "question": "How many bars?", "ground_truth": "4"}
-    return {**question, "completions": ["4"], "scores": [score], "pass_at_1": score}
+def write_answers(run: RunDirectory, done: int, scores: list[float | None]) -> None:
+    """Write a checkpoint's test of one question for each score, with one answer."""
+    questions = [Question(str(number), "chart.png", "How many bars?", "4", 0) for number in range(len(scores))]
+    answers, grades = [[completion("4")]] * len(scores), [[Grade(score, "4")] for score in scores]
+    write_test(run, checkpoint_test(done, questions, answers, grades))
 
 
 def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
@@ -181,34 +191,21 @@ def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
             append_metrics(run, fake_record(index, None))
             append_timings(run, index, {"learn": 0.5}, draws_made=5 - index)
         for done, similarities, rewards in ((0, [0.5, 0.7], [0.1, 0.3]), (2, [0.8, None], [0.4, 0.6])):
-            content = {
-                "round": done,
-                "draws_asked": 10,
-                "draws_made": done,
-                "base": {"similarities": similarities},
-                "adversary": {"rewards": rewards, "similarities": [0.9, 0.9]},
-            }
-            files.write_json(run.eval_logs / f"eval-{done:04d}.json", content)
-        for done, overall, scores in ((0, 0.25, [0.0, 0.5]), (2, None, [None, None]), (3, 0.5, [0.5, 0.5])):
-            content = {
-                "checkpoint_name": f"ckpt-{done}",
-                "overall_pass_at_1": overall,
-                "total_questions": 2,
-                "per_chart_results": [answered(number, score) for number, score in enumerate(scores)],
-            }
-            files.write_json(run.checkpoint_tests / f"ckpt-{done}.json", content)
+            base = fake_base_evaluation(dict(zip("ab", similarities, strict=True)), draws_asked=4, draws_made=done)
+            write_proxy(run, ProxyEvaluation(done, base, fake_adversary_evaluation(rewards, draws_asked=6)))
+        for done, scores in ((0, [0.0, 0.5]), (2, [None, None]), (3, [0.5, 0.5])):
+            write_answers(run, done, scores)
 
-        numbers = summary(run)
-        # Rounds 0 and 2 ask for a drawing and 8 reconstructions, round 1 for 8 of each.
-        assert (numbers["rounds"], numbers["base_rounds"], numbers["adversary_rounds"]) == (3, 2, 1)
-        assert (numbers["draws_asked"], numbers["draws_made"]) == (9 + 16 + 9 + 20, 5 + 4 + 3 + 2)
-        assert numbers["similarity_before"] == pytest.approx(0.6)
-        assert numbers["similarity_after"] == pytest.approx(0.8)
-        assert numbers["adversary_reward_before"] == pytest.approx(0.2)
-        assert numbers["adversary_reward_after"] == pytest.approx(0.5)
-        assert (numbers["pass_at_1_first"], numbers["pass_at_1_last"]) == (0.25, 0.5)
+        evaluations = read_evaluations(run)
+        numbers = summarise(evaluations, read_training_log(run))
+        # Rounds 0 and 2 ask for a drawing and 8 reconstructions, round 1 for 8 of each; an evaluation for 4 and 6.
+        assert (numbers.rounds, numbers.base_rounds, numbers.adversary_rounds) == (3, 2, 1)
+        assert (numbers.draws_asked, numbers.draws_made) == (9 + 16 + 9 + 2 * (4 + 6), 5 + 4 + 3 + 2)
+        assert numbers.similarity == Measured(pytest.approx(0.6), pytest.approx(0.8))
+        assert numbers.adversary_reward == Measured(pytest.approx(0.2), pytest.approx(0.5))
+        assert numbers.pass_at_1 == Measured(0.25, 0.5)
 
-        lines = summary_lines(run)
+        lines = summary_lines(numbers)
         assert len(lines) == 5
         assert lines[0].split()[:2] == ["Rounds", "3"]
         assert "0.600 → 0.800" in lines[1]
@@ -216,7 +213,7 @@ def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
         assert "54 → 14" in lines[3]
         assert "0.250 → 0.500" in lines[4]
 
-        rows = evaluation_table(run)
+        rows = evaluation_table(evaluations)
         assert [row.rounds_done for row in rows] == [0, 2, 3]
         assert rows[2].similarity is None
 
@@ -225,7 +222,7 @@ def test_best_and_worst_cases_come_from_all_rounds_one_a_drawing(tmp_path: Path)
     with RunDirectory.open(StateDirectory(tmp_path), "run_1", Settings()) as run:
         images = Images()
         for index in range(12):
-            write_round(run, fake_record(index, images, size=3), images.read)
+            write_round(run, fake_record(index, images, size=3), images.read, write_round_pdf)
         gallery = read_gallery(run)
     assert [shown.round for shown in gallery.ends] == [0, 1, 6, 7, 8, 9, 10, 11]
     for cases, sign in ((gallery.best, -1), (gallery.worst, 1)):

@@ -38,7 +38,7 @@ def pages_of(path: Path) -> int:
 @pytest.mark.parametrize("player", ["base", "adversary"])
 def test_whatever_models_write_survives(run: RunDirectory, player: str) -> None:
     images = Images()
-    path = write_round(run, hostile_record(images, player), images.read)
+    path = write_round(run, hostile_record(images, player), images.read, write_round_pdf)
     assert (path / "round.pdf").read_bytes().startswith(b"%PDF-")
     record = read_round(run, 3)
     written = [attempt.description for attempt in record.attempts]
@@ -52,7 +52,7 @@ def test_a_rounds_directory_holds_its_images_as_they_came(run: RunDirectory) -> 
     drawn = Drawing("red", 1, images.add(picture(1)))
     redrawn = Drawing("a red square", 2, images.add(webp.getvalue(), "image/webp"))
     group = Group([completion("a red square")] * 2, [Attempt(drawn, redrawn, 0.25, 0.25)] * 2)
-    path = write_round(run, RoundRecord(7, "base", [group], update(), 2), images.read)
+    path = write_round(run, RoundRecord(7, "base", [group], update(), 2), images.read, write_round_pdf)
     assert path == run.training_logs / "round-0007"
     assert sorted(file.name for file in path.iterdir()) == [
         "group-0-drawing.png",
@@ -79,7 +79,7 @@ def test_a_rounds_directory_holds_its_images_as_they_came(run: RunDirectory) -> 
 
 def test_an_adversary_round_is_tagged_so_and_keeps_every_drawing(run: RunDirectory) -> None:
     images = Images()
-    path = write_round(run, fake_record(5, images, "adversary", size=3), images.read)
+    path = write_round(run, fake_record(5, images, "adversary", size=3), images.read, write_round_pdf)
     record = read_round(run, 5)
     assert record.player == "adversary"
     files = [attempt.drawing.file for attempt in record.attempts]
@@ -95,19 +95,19 @@ def test_a_round_that_was_not_recorded_is_named(run: RunDirectory) -> None:
 @pytest.mark.parametrize(("player", "groups", "pages"), [("base", 4, 2), ("adversary", 1, 1), ("base", 1, 1)])
 def test_a_round_is_compact(run: RunDirectory, player: str, groups: int, pages: int) -> None:
     images = Images()
-    path = write_round(run, fake_record(0, images, player, groups=groups), images.read)  # type: ignore[arg-type]
+    path = write_round(run, fake_record(0, images, player, groups=groups), images.read, write_round_pdf)  # type: ignore[arg-type]
     assert pages_of(path / "round.pdf") == pages
 
 
 def test_a_large_group_runs_over_pages(run: RunDirectory) -> None:
     images = Images()
-    path = write_round(run, fake_record(0, images, "base", groups=2, size=40), images.read)
+    path = write_round(run, fake_record(0, images, "base", groups=2, size=40), images.read, write_round_pdf)
     assert 4 <= pages_of(path / "round.pdf") <= 6
 
 
 def test_equal_rounds_are_equal_bytes_and_quickly_made(run: RunDirectory, tmp_path: Path) -> None:
     images = Images()
-    path = write_round(run, fake_record(0, images, "base", groups=4), images.read)  # 36 images
+    path = write_round(run, fake_record(0, images, "base", groups=4), images.read, write_round_pdf)  # 36 images
     record = read_round(run, 0)
     seconds = []
     for _ in range(3):
@@ -122,7 +122,7 @@ def test_bytes_that_are_no_image_do_not_stop_the_page(run: RunDirectory) -> None
     images = Images()
     broken = Drawing("text", 1, images.add(b"<html>502</html>", "image/png"))
     group = Group([completion("a")] * 2, [Attempt(broken, broken, 0.5, 0.5)] * 2)
-    path = write_round(run, RoundRecord(1, "base", [group], update(), 1), images.read)
+    path = write_round(run, RoundRecord(1, "base", [group], update(), 1), images.read, write_round_pdf)
     assert (path / "round.pdf").exists()
 
 

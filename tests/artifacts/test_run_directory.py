@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import duel
+from artifacts.pdf.round import write_round_pdf
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from artifacts.run.lock import owner_of
@@ -178,7 +179,7 @@ def test_another_process_is_named_and_its_lock_dies_with_it(tmp_path: Path) -> N
 def record_round(run: RunDirectory, index: int) -> None:
     images = Images()
     record = fake_record(index, images, size=2)
-    write_round(run, record, images.read)
+    write_round(run, record, images.read, write_round_pdf)
     append_metrics(run, record)
     append_timings(run, index, {"learn": 0.5}, draws_made=3)
 

@@ -3,7 +3,7 @@ import tomllib
 import pytest
 
 from duel.errors import SettingsError
-from duel.profile import defining_differences, flatten, override, read_profile, read_settings
+from duel.profile import defining_differences, flatten, override, read_profile, read_settings, upgrade_settings
 from flows.profiles import profile_names, profile_path
 
 
@@ -95,3 +95,14 @@ def test_the_rule_for_the_reported_checkpoint_defines_a_run():
     best = read_settings({"evaluation": {"report": "best", "development_charts": 5}})
     changed = [line.split(":")[0] for line in defining_differences(read_settings({}), best)]
     assert changed == ["evaluation.report", "evaluation.development_charts"]
+
+
+def test_stored_settings_of_a_version_without_settings_per_player_are_read():
+    optimizer = {"learning_rate": 0.1, "adversary_learning_rate": 0.2}
+    old = {"seed": 3, "grpo": {"kl_coef": 0.5}, "optimizer": optimizer}
+    settings = read_settings(upgrade_settings(old))
+    assert (settings.base.optimizer.learning_rate, settings.adversary.optimizer.learning_rate) == (0.1, 0.2)
+    assert settings.base.grpo.kl_coef == settings.adversary.grpo.kl_coef == 0.5
+    assert old["optimizer"] == optimizer
+    today = settings.model_dump(mode="json")
+    assert upgrade_settings(today) == today

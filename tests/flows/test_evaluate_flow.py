@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from artifacts.evaluation.comparison import compare_runs, compare_tests
-from artifacts.evaluation.read import read_checkpoint_tests
+from artifacts.evaluation.read import read_evaluations, read_tests
 from artifacts.evaluation.selection import reported_checkpoint
 from artifacts.run.directory import RunDirectory
 from duel.profile import override, read_profile, read_settings
@@ -56,7 +56,7 @@ def state(tmp_path_factory, prefect_server):
 
 
 def untrained(state, name):
-    return read_checkpoint_tests(RunDirectory.read(StateDirectory(state), name))[0]
+    return read_tests(RunDirectory.read(StateDirectory(state), name))[0]
 
 
 def test_the_untrained_base_against_itself_with_another_seed_covers_0(state):
@@ -67,8 +67,8 @@ def test_the_untrained_base_against_itself_with_another_seed_covers_0(state):
 
 
 def test_a_run_compared_with_itself_differs_by_exactly_0(state):
-    run = RunDirectory.read(StateDirectory(state), "seed-0")
-    found = compare_runs(run, run)
+    evaluations = read_evaluations(RunDirectory.read(StateDirectory(state), "seed-0"))
+    found = compare_runs(evaluations, evaluations)
     assert (found.difference.mean, found.difference.low, found.difference.high, found.p_value) == (0, 0, 0, 1)
 
 
@@ -77,7 +77,7 @@ def test_an_evaluation_leaves_tables_with_every_checkpoint_and_question(state):
     frame = pd.read_parquet(run.path / "results.parquet")
     questions = frame[frame["measure"] == "pass@1"]
     assert set(questions["rounds"]) == {0, 1}
-    assert len(questions) == 2 * len(untrained(state, "seed-0").results)
+    assert len(questions) == 2 * len(untrained(state, "seed-0").per_chart_results)
     assert set(questions["answers"]) == {2}
 
 
@@ -107,11 +107,13 @@ def test_the_charts_that_choose_a_checkpoint_are_not_in_its_number(state):
     train(best, "best", state)
     evaluate(best, "best", state)
     run = RunDirectory.read(StateDirectory(state), "best")
-    for test in read_checkpoint_tests(run):
-        final, apart = ({result.figure_id for result in results} for results in (test.results, test.development))
+    for test in read_tests(run):
+        final, apart = (
+            {result.figure_id for result in results} for results in (test.per_chart_results, test.development_results)
+        )
         assert (len(final), len(apart)) == (3, 2)
         assert not final & apart
-    assert reported_checkpoint(run).test.name == "ckpt-1"
+    assert reported_checkpoint(read_evaluations(run)).test.checkpoint_name == "ckpt-1"
 
 
 def test_answering_questions_between_rounds_does_not_change_the_training_by_one_bit(state):

@@ -46,6 +46,13 @@ def test_rounds_alternate_and_every_round_has_its_line(state):
     assert frame["similarity_mean"].between(-1, 1).all()
 
 
+def test_every_round_can_be_looked_at_on_paper(state):
+    run = RunDirectory.read(StateDirectory(state), "whole")
+    assert run.rounds_recorded() == [0, 1, 2, 3]
+    for index in run.rounds_recorded():
+        assert (run.round_directory(index) / "round.pdf").read_bytes().startswith(b"%PDF-")
+
+
 def test_a_base_round_asks_for_one_original_and_its_distinct_reconstructions(state):
     run = RunDirectory.read(StateDirectory(state), "whole")
     frame = read_metrics(run)

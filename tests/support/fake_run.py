@@ -8,12 +8,15 @@ import json
 import math
 import random
 import shutil
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from artifacts.run import files
+from artifacts.evaluation.write import checkpoint_test, write_proxy
+from artifacts.evaluation.write import write_test as write_checkpoint_test
+from artifacts.pdf.round import write_round_pdf
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import round_metrics
 from artifacts.run.records import write_record
@@ -22,7 +25,21 @@ from artifacts.run.rounds import write_round
 from duel.profile import read_settings
 from duel.settings import Settings
 from duel.state import StateDirectory
-from duel.types import Attempt, Completion, Drawing, DrawnImage, Group, Player, RoundRecord, UpdateReport
+from duel.types import (
+    AdversaryEvaluation,
+    Attempt,
+    BaseEvaluation,
+    Completion,
+    Drawing,
+    DrawnImage,
+    Grade,
+    Group,
+    Player,
+    ProxyEvaluation,
+    Question,
+    RoundRecord,
+    UpdateReport,
+)
 
 PROMPTS = [
     "a bar chart of rainfall in six cities, blue bars, grid, titled Rainfall",
@@ -168,7 +185,7 @@ def _write_logs(run: RunDirectory, rounds: int, adversary: bool, recorded: int) 
         whole = index < 2 or index >= rounds - recorded
         record = fake_record(index, images if whole else None, player, rounds=rounds)
         if whole:
-            write_round(run, record, images.read)
+            write_round(run, record, images.read, write_round_pdf)
         metrics.append(json.dumps(round_metrics(record)))
         seconds = {"describe": 1.5, "draw": 0.2, "learn": 0.7}
         timings.append(json.dumps({"round": index, "draws_made": record.draws_asked - 1, "seconds": seconds}))
@@ -221,39 +238,34 @@ def _link_group(directory: Path, number: int, group: Group, images: Images, pool
 
 def write_evaluation(run: RunDirectory, done: int, rounds: int, adversary: bool = True, held_out: int = 25) -> None:
     chance = random.Random(f"evaluation {done}")
-    content: dict[str, object] = {
-        "round": done,
-        "base": {"similarities": [similarity_at(done, rounds, chance) for _ in range(held_out)]},
-    }
+    similarities = [similarity_at(done, rounds, chance) for _ in range(held_out)]
+    prompts = None
     if adversary:
         rewards = [0.2 + 0.3 * done / rounds + chance.gauss(0, 0.08) for _ in range(16)]
-        content["adversary"] = {"rewards": rewards, "similarities": [1 - reward for reward in rewards]}
-    files.write_json(run.eval_logs / f"eval-{done:04d}.json", content)
+        prompts = fake_adversary_evaluation(rewards)
+    names = {f"{number}.png": similarity for number, similarity in enumerate(similarities)}
+    write_proxy(run, ProxyEvaluation(done, fake_base_evaluation(names), prompts))
+
+
+def fake_base_evaluation(
+    similarities: Mapping[str, float | None], draws_asked: int = 0, draws_made: int = 0
+) -> BaseEvaluation:
+    return BaseEvaluation(list(similarities), list(similarities.values()), draws_asked, draws_made)
+
+
+def fake_adversary_evaluation(rewards: Sequence[float], draws_asked: int = 0) -> AdversaryEvaluation:
+    texts = ["a chart"] * len(rewards)
+    return AdversaryEvaluation(texts, texts, [1 - reward for reward in rewards], list(rewards), draws_asked, 0)
 
 
 def write_test(run: RunDirectory, done: int, rounds: int, adversary: bool = True, questions: int = 25) -> None:
     chance = random.Random(f"test {done}")
     skill = 0.31 + (0.12 if adversary else 0.06) * done / rounds
-    results = []
+    asked = [Question(str(n), f"test_images/{n}.png", "How many bars are there?", "4", 0) for n in range(questions)]
+    grades = []
     for number in range(questions):
         hard = random.Random(number).gauss(0, 0.25)
         scores = [float(chance.random() < min(0.97, max(0.03, skill + hard))) for _ in range(10)]
-        results.append(
-            {
-                "figure_id": str(number),
-                "image_path": f"test_images/{number}.png",
-                "question": "How many bars are there?",
-                "ground_truth": "4",
-                "completions": ["4"] * 10,
-                "scores": scores,
-                "pass_at_1": sum(scores) / 10,
-            }
-        )
-    overall = sum(result["pass_at_1"] for result in results) / questions  # type: ignore[misc]
-    content = {
-        "checkpoint_name": f"ckpt-{done}",
-        "overall_pass_at_1": overall,
-        "total_questions": questions,
-        "per_chart_results": results,
-    }
-    files.write_json(run.checkpoint_tests / f"ckpt-{done}.json", content)
+        grades.append([Grade(score, "4") for score in scores])
+    answers = [[completion("4")] * 10] * questions
+    write_checkpoint_test(run, checkpoint_test(done, asked, answers, grades))

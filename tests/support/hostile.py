@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from artifacts.pdf.round import write_round_pdf
 from artifacts.run.directory import RunDirectory
 from artifacts.run.rounds import write_round
 from duel.settings import Settings
@@ -43,5 +44,5 @@ def hostile_record(images: Images, player: str) -> RoundRecord:
 def write_hostile_run(state: Path) -> RunDirectory:
     with RunDirectory.open(StateDirectory(state), "hostile", Settings()) as run:
         images = Images()
-        write_round(run, hostile_record(images, "adversary"), images.read)
+        write_round(run, hostile_record(images, "adversary"), images.read, write_round_pdf)
     return run

@@ -16,7 +16,8 @@ from replicate.pagination import paginate
 from duel.generators.replicate.generator import FLUX_SCHNELL
 from duel.offline.generator import ChartGenerator
 from duel.testing.inputs import COMMUNITY, VERSIONS
-from duel.testing.replicate import NSFW, TOKEN, ReplicateServer
+from duel.testing.predictions import NSFW, TOKEN
+from duel.testing.replicate import ReplicateServer
 
 VERSION_OF = {model: version for version, model in VERSIONS.items()}
 

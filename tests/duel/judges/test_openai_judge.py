@@ -8,10 +8,10 @@ import pytest
 
 import duel.testing
 from cache.answer_store import AnswerStore
-from duel.data.rubrics import read_rubrics
 from duel.errors import JudgeError, SettingsError, UserError
 from duel.judges.grading import REASONING_KEYS, by_completion, clean, read_verdict
 from duel.judges.openai_judge import OpenAIJudge, check_ready
+from duel.rubrics import read_rubrics
 from duel.testing.faults import Faults
 from duel.testing.openai import OpenAIServer
 from duel.types import Grade, Question

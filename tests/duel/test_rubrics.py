@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 import duel.testing
-from duel.data.rubrics import fill_braces, fill_marks, number_form, read_rubrics, subplot_prefix
 from duel.errors import DataError
+from duel.rubrics import fill_braces, fill_marks, number_form, read_rubrics, subplot_prefix
 from duel.types import Question
 
 STAND_IN = Path(next(iter(duel.testing.__path__))) / "constants.py"
