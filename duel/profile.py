@@ -26,7 +26,7 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
 
 
 def upgrade_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's stored settings in today's form: before version 0.1.0 both players shared `grpo` and `optimizer`."""
+    """Return a run's stored settings in today's form: before 0.1.0 both players shared `grpo` and `optimizer`."""
     upgraded = copy.deepcopy(dict(values))
     if "grpo" not in upgraded:
         return upgraded
