@@ -1,1 +1,1 @@
-"""Image generators: the interface, the paid service and local diffusion."""
+"""Image generators: the `ImageGenerator` protocol, Replicate's API, and local `diffusers` pipelines."""

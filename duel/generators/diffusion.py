@@ -1,8 +1,8 @@
-"""Local diffusion draws: any text-to-image pipeline of `diffusers`, for a GPU and no token (extra `[diffusers]`).
+"""Image generation on a local GPU with any text-to-image pipeline of `diffusers` (extra `[diffusers]`, no API token).
 
-Callers' threads meet here in batches: one thread owns the pipeline, takes the first draw that waits, gathers others
-for a moment, and draws them together. Each draw has a generator of its own on the CPU, so that its noise does not
-depend on its neighbours or on the device; the arithmetic of another batch size may still differ in the last bits.
+Concurrent `draw` calls are batched: one worker thread owns the pipeline, takes the first pending draw, waits briefly
+for more, and runs them as one batch. Each draw has its own CPU `torch.Generator`, so its initial noise depends neither
+on the rest of the batch nor on the device; another batch size may still change the last bits of the arithmetic.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ KNOWN_PARAMETERS: dict[str, dict[str, Scalar]] = {
         "width": 1024,
         "num_inference_steps": 4,
         "guidance_scale": 0.0,
-        "max_sequence_length": 256,  # more is refused
+        "max_sequence_length": 256,  # more is rejected
     }
 }
-ENCODING: dict[str, Scalar] = {"output_format": "webp", "output_quality": 80}  # as the reference's drawings
+ENCODING: dict[str, Scalar] = {"output_format": "webp", "output_quality": 80}  # the reference experiment's values
 FORMATS = {"webp": "WEBP", "png": "PNG", "jpg": "JPEG"}
-LONGEST_PROMPT = 100_000  # a tokenizer that states more states no limit
+LONGEST_PROMPT = 100_000  # tokens; a larger `model_max_length` means that the tokenizer has no limit
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A draw that waits for its batch."""
+class PendingDraw:
+    """A draw that waits to be batched; `result` resolves to its image, refusal or error."""
 
     text: str
     seed: int
@@ -49,10 +49,10 @@ class Asked:
 
 
 class DiffusionGenerator(Closing):
-    """Draws with a pipeline, as `duel.generators.base.ImageGenerator` asks; call it from at least `batch_size` threads.
+    """ImageGenerator over a `diffusers` pipeline. Full batches need `batch_size` or more calling threads.
 
-    `pipeline` is called with a list of prompts, a list of torch generators, and `parameters` (without the encoding's);
-    it returns an object with `images`. A draw waits up to `gather_seconds` for others to share its batch.
+    `pipeline` is called with `prompt` (list of str), `generator` (list of torch.Generator) and `parameters` without
+    the encoding's, and returns an object with `images`. A batch waits up to `gather_seconds` to fill.
     """
 
     def __init__(
@@ -68,35 +68,39 @@ class DiffusionGenerator(Closing):
         self.name = name
         self.version = version
         self.parameters: Mapping[str, Scalar] = {**ENCODING, **KNOWN_PARAMETERS.get(name, {}), **(parameters or {})}
-        self.prompt_limit = prompt_limit or tokens_read(pipeline, self.parameters, name)
+        self.prompt_limit = prompt_limit or pipeline_prompt_limit(pipeline, self.parameters, name)
         self.batch_size = batch_size
         self.gather_seconds = gather_seconds
         self._arguments = check_parameters(pipeline, self.parameters)
         self._pipeline = pipeline
-        self._asked: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[PendingDraw | None] = queue.SimpleQueue()
         self._closed = False
         self._worker = threading.Thread(target=self._work, name="diffusion", daemon=True)
         self._worker.start()
 
     def draw(self, text: str, seed: int) -> DrawnImage | Refusal:
-        """Draw `text` in the next batch. Raises UserError when the batch does not fit into memory."""
+        """Return the image of `text`, or a Refusal when the safety checker flagged it.
+
+        Raises UserError when the batch does not fit into memory, GeneratorError after `close`, and whatever the
+        pipeline raises.
+        """
         if self._closed:
             raise GeneratorError(f"the generator {self.name} was closed")
-        asked = Asked(text, seed)
-        self._asked.put(asked)
-        return asked.result.result()
+        pending = PendingDraw(text, seed)
+        self._queue.put(pending)
+        return pending.result.result()
 
     def close(self) -> None:
-        """Finish what was asked and end the pipeline's thread."""
+        """Finish pending draws and stop the worker thread. May be called twice."""
         if not self._closed:
             self._closed = True
-            self._asked.put(None)
+            self._queue.put(None)
             self._worker.join()
 
     def _work(self) -> None:
         more = True
         while more:
-            first = self._asked.get()
+            first = self._queue.get()
             if first is None:
                 return
             batch, more = self._gather(first)
@@ -104,31 +108,31 @@ class DiffusionGenerator(Closing):
                 results = self._draw_batch(batch)
             except torch.OutOfMemoryError as error:
                 self._fail(batch, UserError(f"{len(batch)} images at once: {error}; lower generator.batch_size"))
-            except Exception as error:  # noqa: BLE001  handed to those who asked, in whose threads it is raised
+            except Exception as error:  # noqa: BLE001  re-raised in the calling threads by their futures
                 self._fail(batch, error)
             else:
-                for asked, result in zip(batch, results, strict=True):
-                    asked.result.set_result(result)
+                for pending, result in zip(batch, results, strict=True):
+                    pending.result.set_result(result)
 
-    def _gather(self, first: Asked) -> tuple[list[Asked], bool]:
-        """Return a batch, and whether there may be another."""
+    def _gather(self, first: PendingDraw) -> tuple[list[PendingDraw], bool]:
+        """Return a batch that starts with `first`, and False if the generator was closed meanwhile."""
         batch = [first]
         end = time.monotonic() + self.gather_seconds
         while len(batch) < self.batch_size:
             try:
-                asked = self._asked.get(timeout=max(0.0, end - time.monotonic()))
+                pending = self._queue.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
                 break
-            if asked is None:
+            if pending is None:
                 return batch, False
-            batch.append(asked)
+            batch.append(pending)
         return batch, True
 
-    def _draw_batch(self, batch: list[Asked]) -> list[DrawnImage | Refusal]:
+    def _draw_batch(self, batch: list[PendingDraw]) -> list[DrawnImage | Refusal]:
         with torch.inference_mode():
             drawn = self._pipeline(
-                prompt=[asked.text for asked in batch],
-                generator=[torch.Generator().manual_seed(asked.seed) for asked in batch],
+                prompt=[pending.text for pending in batch],
+                generator=[torch.Generator().manual_seed(pending.seed) for pending in batch],
                 **self._arguments,
             )
         flags = getattr(drawn, "nsfw_content_detected", None) or [False] * len(batch)
@@ -144,9 +148,9 @@ class DiffusionGenerator(Closing):
         return DrawnImage(buffer.getvalue(), Image.MIME[format])
 
     @staticmethod
-    def _fail(batch: list[Asked], error: BaseException) -> None:
-        for asked in batch:
-            asked.result.set_exception(error)
+    def _fail(batch: list[PendingDraw], error: BaseException) -> None:
+        for pending in batch:
+            pending.result.set_exception(error)
 
 
 def load_diffusion(
@@ -160,10 +164,10 @@ def load_diffusion(
     batch_size: int = 4,
     hub_token: str | None = None,
 ) -> DiffusionGenerator:
-    """Load a pipeline by hub name or local folder; bfloat16 on a GPU and float32 elsewhere, unless `dtype` is given.
+    """Load a pipeline by hub name or local folder; dtype defaults to bfloat16 on CUDA and float32 elsewhere.
 
-    `hub_token` is for gated models; None: the hub library's own.
-    Raises UserError when `diffusers` is not installed, or the model cannot be loaded.
+    `hub_token` is for gated models; None uses the token that `huggingface_hub` finds.
+    Raises UserError when `diffusers` is not installed or the model cannot be loaded.
     """
     try:
         import diffusers
@@ -185,7 +189,10 @@ def load_diffusion(
 
 
 def check_parameters(pipeline: Any, parameters: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return what the pipeline is called with. Raises SettingsError when it takes no such argument."""
+    """Return `parameters` without the image encoding's: the pipeline's keyword arguments.
+
+    Raises SettingsError for an unknown output format or an argument that the pipeline does not take.
+    """
     if parameters["output_format"] not in FORMATS:
         raise SettingsError(
             f"generator.parameters.output_format: got {parameters['output_format']!r}, expected {', '.join(FORMATS)}"
@@ -198,10 +205,11 @@ def check_parameters(pipeline: Any, parameters: Mapping[str, Scalar]) -> dict[st
     return arguments
 
 
-def tokens_read(pipeline: Any, parameters: Mapping[str, Scalar], name: str) -> int:
-    """Return how many text tokens a pipeline reads, special ones not counted.
+def pipeline_prompt_limit(pipeline: Any, parameters: Mapping[str, Scalar], name: str) -> int:
+    """Return a pipeline's prompt limit in text tokens, special tokens not counted.
 
-    `max_sequence_length` where the pipeline has it (it bounds the larger of two encoders), else the tokenizer's limit.
+    This is `max_sequence_length` where the pipeline takes it (it bounds the longer of two text encoders), else the
+    tokenizer's `model_max_length`. Raises UserError when neither states a limit.
     """
     taken = inspect.signature(type(pipeline).__call__).parameters
     if "max_sequence_length" in taken:
@@ -211,5 +219,5 @@ def tokens_read(pipeline: Any, parameters: Mapping[str, Scalar], name: str) -> i
         tokenizer = pipeline.tokenizer
         limit = tokenizer.model_max_length
     if not isinstance(limit, int) or limit > LONGEST_PROMPT:
-        raise UserError(f"how many text tokens does {name} read? Set generator.prompt_limit")
+        raise UserError(f"the prompt limit of {name} is not known; set generator.prompt_limit to its tokens")
     return limit - int(tokenizer.num_special_tokens_to_add())

@@ -17,7 +17,13 @@ from duel.testing.replicate import ReplicateServer
 from duel.types import DrawnImage, Refusal, Scalar
 
 QUICK = RetrySettings(
-    requests_per_minute=60_000, deadline=20, request=0.3, poll=0.01, first_wait=0.02, longest_wait=0.1, listing=0.1
+    requests_per_minute=60_000,
+    deadline=20,
+    request=0.3,
+    poll=0.01,
+    first_wait=0.02,
+    longest_wait=0.1,
+    listing_delay=0.1,
 )
 PNG: dict[str, Scalar] = {"output_format": "png"}
 TOKEN = "r8_8c1d0f7a_token_of_the_tests"

@@ -111,7 +111,7 @@ def test_a_token_of_digits_is_text(save_block):
 
 def test_a_malformed_token_is_refused_before_anything_is_asked(save_block):
     save_block(REPLICATE.block, "r8_two words")
-    with pytest.raises(UserError, match="characters that no token has"):
+    with pytest.raises(UserError, match="characters outside printable ASCII"):
         check_generator(settings().generator)
 
 

@@ -1,1 +1,1 @@
-"""The image generator that draws on replicate.com: one purchase per draw, whatever is lost on the way."""
+"""ImageGenerator for replicate.com. A journal makes creating a prediction idempotent: no image is paid for twice."""

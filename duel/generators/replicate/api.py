@@ -1,4 +1,4 @@
-"""Replicate's HTTP API as one draw uses it: through the vendor's client, asked until an answer comes or time is up."""
+"""The four calls of Replicate's HTTP API that a draw needs, over the vendor's client, with retries until a deadline."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from duel.generators.replicate.journal import Purchase
 from duel.generators.replicate.retries import Deadline, RetrySettings
 from duel.generators.replicate.transport import HTTPFailure
 
-OFFICIAL = "official"  # the version of a model that is called by name
-UNANSWERED = (httpx.HTTPError, ValueError)  # no answer, or one that is not what the API promises
+OFFICIAL = "official"  # stands for the version of an official model, which is called by name
+NO_VALID_RESPONSE = (httpx.HTTPError, ValueError)  # transport errors and malformed bodies
 FIRST_PAGE = "/v1/predictions"
 
 Answer = TypeVar("Answer")
 
 
 class ReplicateAPI:
-    """One draw's connection to the service.
+    """API calls on behalf of one draw, bounded by its deadline.
 
-    Every method but `create` waits out what may pass, and raises GeneratorError when the draw's deadline passes, or
-    UserError when the same question would get the same answer.
+    `get`, `page` and `file` retry with backoff. They raise GeneratorError when the deadline passes, and UserError
+    for a response that a retry would only repeat.
     """
 
     def __init__(self, client: Client, model: str, version: str, deadline: Deadline, retries: RetrySettings) -> None:
@@ -41,7 +41,7 @@ class ReplicateAPI:
     def create(self, input: dict[str, Any]) -> str:
         """Create a prediction and return its id: by version where one is pinned, else by an official model's name.
 
-        It is tried once. Raises HTTPFailure, or one of UNANSWERED.
+        Not idempotent, so never retried here. Raises HTTPFailure or one of NO_VALID_RESPONSE.
         """
         if self.version != OFFICIAL:
             return self._client.predictions.create(version=self.version, input=input).id
@@ -49,29 +49,29 @@ class ReplicateAPI:
         return self._client.models.predictions.create(model=(owner, name), input=input).id
 
     def get(self, purchase: Purchase) -> Prediction | None:
-        """Return the state of a prediction; None when the service does not know it, though it had time to."""
-        return self._patiently(partial(self._get, purchase))
+        """Return a prediction; None when the service still answers 404 `listing_delay` seconds after the creation."""
+        return self._retry(partial(self._get, purchase))
 
     def page(self, address: str = FIRST_PAGE) -> dict[str, Any]:
-        """Return a page of the account's predictions, newest first, unparsed.
+        """Return one page of the account's predictions as parsed JSON, newest first.
 
-        The client's `predictions.list` refuses a page when one prediction on it has a status that the client does
-        not know, such as the service's newer `aborted`.
+        The client's `predictions.list` rejects a whole page when one prediction on it has a status that the client
+        does not know, such as the service's newer `aborted`.
         """
-        return self._patiently(partial(self._page, address))
+        return self._retry(partial(self._page, address))
 
     def file(self, url: str, purchase: Purchase) -> bytes | None:
-        """Return a file's bytes; None when it is gone for good. A new file may need a moment to be there."""
-        return self._patiently(partial(self._file, url, purchase))
+        """Return a file's bytes; None when the service has deleted it. A new file may answer 404 for a moment."""
+        return self._retry(partial(self._file, url, purchase))
 
     def is_mine(self, prediction: dict[str, Any], input: dict[str, Any]) -> bool:
-        """Tell whether a listed prediction is of this model and has this input, whatever else it has."""
+        """Whether a listed prediction is of this model and has this input (the service may have added defaults)."""
         there = prediction["input"] or {}
         same_model = prediction.get("model") == self.model or prediction.get("version") == self.version
         return same_model and all(there.get(name) == value for name, value in input.items())
 
     def explain(self, failure: HTTPFailure) -> UserError:
-        """Return the error for an answer that will be the same next time, with what to do about it."""
+        """Return the UserError for a response that a retry would only repeat, with advice on what to do."""
         todo = {
             401: "the API token is not accepted; make one at https://replicate.com/account/api-tokens",
             402: "add credit at https://replicate.com/account/billing, then run the same command again",
@@ -83,15 +83,15 @@ class ReplicateAPI:
         advice = todo.get(failure.status, f"the service does not take this request to {self.model}")
         return UserError(f"Replicate answered {failure}: {advice}")
 
-    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+    def _retry(self, call: Callable[[], Answer]) -> Answer:
         while True:
             try:
-                return ask()
+                return call()
             except HTTPFailure as failure:
-                if not failure.may_pass:
+                if not failure.retryable:
                     raise self.explain(failure) from None
                 self._deadline.back_off(str(failure), failure.retry_after or 0.0)
-            except UNANSWERED as error:
+            except NO_VALID_RESPONSE as error:
                 self._deadline.back_off(describe(error))
 
     def _get(self, purchase: Purchase) -> Prediction | None:
@@ -100,9 +100,9 @@ class ReplicateAPI:
         except HTTPFailure as failure:
             if failure.status != 404:
                 raise
-            if time.time() - purchase.intended_at > self._retries.listing:
+            if time.time() - purchase.intended_at > self._retries.listing_delay:
                 return None
-            raise httpx.ReadError(str(failure)) from None  # waited for
+            raise httpx.ReadError(str(failure)) from None  # retried
 
     def _page(self, address: str) -> dict[str, Any]:
         page = self._client._request("GET", address).json()
@@ -116,11 +116,11 @@ class ReplicateAPI:
         except HTTPFailure as failure:
             if failure.status not in (403, 404, 410):
                 raise
-            if time.time() - purchase.intended_at > 0.9 * self._retries.memory:
+            if time.time() - purchase.intended_at > 0.9 * self._retries.retention:
                 return None
-            raise httpx.ReadError(str(failure)) from None  # waited for
+            raise httpx.ReadError(str(failure)) from None  # retried
 
 
 def describe(error: Exception) -> str:
-    """Return one line about a lost answer."""
+    """Return one line about a transport error or malformed response, for logs and errors."""
     return f"{type(error).__name__}: {error}".strip(": ")[:300]

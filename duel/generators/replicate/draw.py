@@ -1,4 +1,4 @@
-"""One draw at Replicate, from the first look into the journal to an image that decodes."""
+"""The life of one draw at Replicate: journal lookup, create, poll, download; each step recorded in the journal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from replicate.prediction import Prediction
 
 from duel.errors import DataError, GeneratorError, UserError
-from duel.generators.replicate.api import FIRST_PAGE, UNANSWERED, ReplicateAPI, describe
+from duel.generators.replicate.api import FIRST_PAGE, NO_VALID_RESPONSE, ReplicateAPI, describe
 from duel.generators.replicate.journal import Journal, Purchase
 from duel.generators.replicate.retries import Deadline, RateLimit, RetrySettings
 from duel.generators.replicate.transport import HTTPFailure
@@ -22,15 +22,15 @@ from duel.images import decode_image
 from duel.types import DrawnImage, Refusal
 
 REFUSED = re.compile(r"nsfw|flagged as sensitive|\bE005\b|content (policy|moderation)|moderated", re.IGNORECASE)
-NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-PREDICTIONS = 5  # created for one draw, when the service fails them
-CLOCK_SKEW = 300.0  # seconds by which this machine's clock and the service's may differ
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)  # so nothing was created
+PREDICTIONS = 5  # attempts per draw, when the service reports predictions as failed
+CLOCK_SKEW = 300.0  # seconds by which the local clock and the service's may differ
 
 log = logging.getLogger(__name__)
 
 
 class Draw:
-    """Buys one image, or takes up what an earlier draw of the same key bought."""
+    """Obtains one image: from a prediction that an earlier draw of the same key paid for, else from a new one."""
 
     def __init__(
         self,
@@ -51,7 +51,11 @@ class Draw:
         self.retries = retries
 
     def run(self) -> DrawnImage | Refusal:
-        """Return the image. Raises GeneratorError when the deadline passes, UserError when no try will help."""
+        """Return the image or the service's refusal.
+
+        Raises GeneratorError when the deadline passes or PREDICTIONS predictions failed, UserError when no retry can
+        succeed.
+        """
         purchase = self.journal.latest(self.key)
         if purchase is not None and purchase.outcome == "refused":
             return Refusal(purchase.reason)
@@ -60,71 +64,82 @@ class Draw:
             if purchase is None:
                 purchase = self.buy()
                 self.deadline.pause(self.retries.poll)
-            result = self.collect(purchase)
+            result = self.wait(purchase)
             if result is not None:
                 return result
             purchase = None
         raise GeneratorError(f"{self.api.model} failed {PREDICTIONS} predictions for draw {self.key[:12]}")
 
     def resume(self, purchase: Purchase | None) -> Purchase | None:
-        """Return an earlier purchase whose image may still be had. One that was drawn counts: its image was lost."""
+        """Return an earlier purchase whose image can still be fetched, or None.
+
+        A purchase settled as `drawn` counts: that it is drawn again means that the local copy was lost.
+        """
         if purchase is None or purchase.outcome not in (None, "drawn"):
             return None
-        return purchase if purchase.prediction is not None else self.find(purchase)
+        return purchase if purchase.prediction is not None else self.reconcile(purchase)
 
     def buy(self) -> Purchase:
-        """Create a prediction, written down before and after."""
+        """Create a prediction; the journal has the intent before the request and the id after it."""
         while True:
-            self.deadline.wait_until(self.limit.turn())
+            self.deadline.wait_until(self.limit.reserve())
             purchase = self.journal.intend(self.key)
             try:
                 return self.journal.created(purchase, self.api.create(self.input))
-            except GeneratorError:  # the deadline came before anything was sent
+            except GeneratorError:  # the deadline passed before the request was sent
                 self.journal.settle(purchase, "absent")
                 raise
             except HTTPFailure as failure:
                 if failure.status < 500 and failure.status != 408:
-                    self.declined(purchase, failure)
+                    self.handle_rejection(purchase, failure)
                     continue
                 self.deadline.back_off(str(failure), failure.retry_after or 0.0)
             except NOT_SENT as error:
                 self.journal.settle(purchase, "absent", reason=describe(error))
                 self.deadline.back_off(describe(error))
                 continue
-            except UNANSWERED as error:
+            except NO_VALID_RESPONSE as error:
                 self.deadline.back_off(describe(error))
-            found = self.find(purchase)
+            found = self.reconcile(purchase)
             if found is not None:
                 return found
 
-    def declined(self, purchase: Purchase, failure: HTTPFailure) -> None:
-        """Wait where the service asks to. Raises UserError where asking again would not help."""
+    def handle_rejection(self, purchase: Purchase, failure: HTTPFailure) -> None:
+        """Back off after a 4xx response to a creation. Raises UserError where a retry would only repeat it."""
         self.journal.settle(purchase, "absent", reason=str(failure))
-        if not failure.may_pass:
+        if not failure.retryable:
             raise self.api.explain(failure)
-        asked = failure.retry_after or 0.0
-        self.limit.hold(asked)  # it counts for every thread
-        self.deadline.back_off(str(failure), asked)
+        wait = failure.retry_after or 0.0
+        self.limit.hold(wait)  # the rate limit is the account's, so all threads wait
+        self.deadline.back_off(str(failure), wait)
 
-    def find(self, purchase: Purchase) -> Purchase | None:
-        """Look a purchase whose answer was lost up in the account's list; None when it never became a prediction."""
+    def reconcile(self, purchase: Purchase) -> Purchase | None:
+        """Look up a purchase without an id (its response was lost) in the account's list of predictions.
+
+        Returns None, settled as `absent` or `unknown`, when the request created nothing or that can no longer be told.
+        """
         age = time.time() - purchase.intended_at
-        if age > self.retries.memory:
-            reason = "its answer was lost, and the service forgets inputs"
+        if age > self.retries.retention:
+            reason = "its response was lost, and the service has deleted its input since"
             self.journal.settle(purchase, "unknown", reason=reason)
-            log.warning("draw %s may have been paid for before: %s; it is drawn again", self.key[:12], reason)
+            log.warning("draw %s may have been paid for before: %s; drawing it again", self.key[:12], reason)
             return None
         while True:
-            prediction = self.look(purchase.intended_at - CLOCK_SKEW)
+            prediction = self.search(purchase.intended_at - CLOCK_SKEW)
             if prediction is not None:
                 return self.journal.created(purchase, prediction)
-            if time.time() - purchase.intended_at > self.retries.listing:
-                self.journal.settle(purchase, "absent", reason="the account's list does not have it")
+            if time.time() - purchase.intended_at > self.retries.listing_delay:
+                self.journal.settle(purchase, "absent", reason="it is not in the account's list of predictions")
                 return None
-            self.deadline.pause(self.retries.listing / 4, "an answer was lost; looking in the account's list")
+            self.deadline.pause(
+                self.retries.listing_delay / 4, "a response was lost; searching the account's predictions"
+            )
 
-    def look(self, since: float) -> str | None:
-        """Return the id of a prediction with this input that the journal does not know, newest first."""
+    def search(self, since: float) -> str | None:
+        """Return the id of the newest prediction with this input that the journal does not know, or None.
+
+        Pages back to `since` (Unix time, seconds).
+        """
         address: str | None = FIRST_PAGE
         while address is not None:
             page = self.api.page(address)
@@ -137,8 +152,11 @@ class Draw:
             address = page["next"]
         return None
 
-    def collect(self, purchase: Purchase) -> DrawnImage | Refusal | None:
-        """Wait for a prediction and read its image; None, written down, when it has none."""
+    def wait(self, purchase: Purchase) -> DrawnImage | Refusal | None:
+        """Poll a prediction until it ends and download its image.
+
+        Returns None, with the reason in the journal, when the prediction failed or its image is gone.
+        """
         prediction = self.api.get(purchase)
         wait = self.retries.poll
         while prediction is not None and prediction.status in ("starting", "processing"):
@@ -146,10 +164,10 @@ class Draw:
             wait = min(1.5 * wait, 4 * self.retries.poll)
             prediction = self.api.get(purchase)
         if prediction is None or (prediction.status == "succeeded" and not prediction.input):
-            self.lose(purchase, images=1, reason="the service has forgotten it")
+            self.record_lost(purchase, images=1, reason="the service has deleted it")
             return None
         if prediction.status == "succeeded" and prediction.output:
-            return self.receive(purchase, prediction)
+            return self.download(purchase, prediction)
         reason = prediction.error or f"{prediction.status} without an image"
         if REFUSED.search(reason):
             self.journal.settle(purchase, "refused", images_billed(prediction, otherwise=1), reason)
@@ -158,15 +176,18 @@ class Draw:
         self.deadline.back_off(f"prediction {prediction.id} failed: {reason}")
         return None
 
-    def receive(self, purchase: Purchase, prediction: Prediction) -> DrawnImage | None:
-        """Read a prediction's image until its bytes are whole; None, written down, when the file is gone."""
+    def download(self, purchase: Purchase, prediction: Prediction) -> DrawnImage | None:
+        """Download a prediction's image until it decodes; None, recorded as `lost`, when the file is gone.
+
+        Raises UserError when the prediction's output is not a URL.
+        """
         url = prediction.output[0] if isinstance(prediction.output, list) else prediction.output
         if not isinstance(url, str) or not url.startswith(("https:", "http:", "data:")):
             raise UserError(f"{self.api.model} answers {str(url)[:80]!r}, expected an image; set generator.model")
         while True:
             data = self.api.file(url, purchase)
             if data is None:
-                self.lose(purchase, images_billed(prediction, otherwise=1), "its file is gone")
+                self.record_lost(purchase, images_billed(prediction, otherwise=1), "its file is gone")
                 return None
             try:
                 image = DrawnImage(data, media_type(data))
@@ -176,20 +197,20 @@ class Draw:
                 self.journal.settle(purchase, "drawn", images_billed(prediction, otherwise=1))
                 return image
 
-    def lose(self, purchase: Purchase, images: int, reason: str) -> None:
-        """Write down, and say, that an image was paid for and cannot be had: it will be paid for again."""
+    def record_lost(self, purchase: Purchase, images: int, reason: str) -> None:
+        """Record, and log, that a paid image cannot be fetched: the draw will be paid for again."""
         self.journal.settle(purchase, "lost", images, reason)
-        log.warning("prediction %s was paid for, but %s; it is drawn again", purchase.prediction, reason)
+        log.warning("prediction %s was paid for, but %s; drawing it again", purchase.prediction, reason)
 
 
 def images_billed(prediction: Prediction, otherwise: int) -> int:
-    """Return how many images the service says it billed; official models tell, as the metric `image_count`."""
+    """Return how many images were billed: the metric `image_count`, which official models report, or `otherwise`."""
     count = (prediction.metrics or {}).get("image_count")
     return int(count) if isinstance(count, int | float) else otherwise
 
 
 def media_type(data: bytes) -> str:
-    """Return an image's media type. Raises DataError when the bytes are not a whole image."""
+    """Return an image's media type, e.g. `image/webp`. Raises DataError when the bytes do not decode."""
     decode_image(data)
     with Image.open(BytesIO(data)) as image:
         return Image.MIME[str(image.format)]

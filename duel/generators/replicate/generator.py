@@ -1,10 +1,10 @@
-"""Replicate draws: any image model of the service, FLUX-schnell by default; what was paid for is never paid twice.
+"""`ReplicateGenerator`: image generation with any model on replicate.com, FLUX-schnell by default.
 
-A draw creates a prediction, polls it, and reads its file. Before that, the journal is asked for what an earlier draw
-of the same key may have left behind: its prediction is then waited for and read instead.
+A draw creates a prediction, polls it, and downloads its file. Before that it asks the journal for a prediction that an
+earlier draw of the same key may have left behind, and if there is one polls and downloads that instead of paying again.
 
-Predictions are created without `Prefer: wait`: the answer, and with it the id, comes before the image is drawn, so
-that there is little time in which it could be lost. HTTP API: https://replicate.com/docs/reference/http
+Predictions are created without `Prefer: wait`: the response with the id then arrives before the image is drawn, which
+shortens the window in which the id could be lost. HTTP API: https://replicate.com/docs/reference/http
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ KNOWN_PARAMETERS: dict[str, dict[str, Scalar]] = {
         "num_inference_steps": 4,
         "output_format": "webp",
         "output_quality": 80,
-        "go_fast": False,  # the service's default, true, gives other pixels for an equal seed
+        "go_fast": False,  # true, the service's default, is not deterministic even with a seed
         "num_outputs": 1,
     }
 }
-KNOWN_PROMPT_LIMITS = {FLUX_SCHNELL: 256}  # its T5 encoder is cut there
+KNOWN_PROMPT_LIMITS = {FLUX_SCHNELL: 256}  # tokens; its T5 encoder truncates there
 
 
 class ReplicateGenerator(Closing):
-    """Draws with one model of Replicate, as `duel.generators.base.ImageGenerator` asks.
+    """ImageGenerator over one model of Replicate.
 
     Draws of different keys may run in any number of threads and processes. Draws of one key must not overlap; the
-    image store sees to that. The token is REPLICATE_API_TOKEN's unless given, the address REPLICATE_BASE_URL's.
+    image store's lock per key ensures that. `token` defaults to REPLICATE_API_TOKEN; the base URL is
+    REPLICATE_BASE_URL's.
 
-    Raises UserError when there is no token.
+    Raises UserError when there is no token or the base URL is not https.
     """
 
     def __init__(
@@ -73,7 +74,10 @@ class ReplicateGenerator(Closing):
         self._connections = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=32))
 
     def draw(self, text: str, seed: int) -> DrawnImage | Refusal:
-        """Draw `text`. Raises GeneratorError when the deadline passes, UserError when no try will help."""
+        """Return the image of `text` under `seed`, or the service's Refusal.
+
+        Raises GeneratorError when the deadline passes, UserError when no retry can succeed.
+        """
         key = request_of(self, text, seed).key
         retries = self.retries
         what = f"draw {key[:12]} of {self.name}"
@@ -88,12 +92,12 @@ class ReplicateGenerator(Closing):
         return Draw(key, self.input_of(text, seed), api, self.journal, self.limit, deadline, retries).run()
 
     def input_of(self, text: str, seed: int) -> dict[str, Any]:
-        """Return a prediction's input. Seeds are 1 to 2^31 - 1: FLUX takes 0 for «choose one yourself»."""
+        """Return a prediction's input. The seed is mapped to 1 … 2^31 - 1, because FLUX reads 0 as «random»."""
         sendable = text.encode("utf-8", "replace").decode().replace("\0", "")
         return {**self.parameters, "prompt": sendable, "seed": 1 + seed % (2**31 - 1)}
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connection pool."""
         self._connections.close()
 
     def __repr__(self) -> str:
@@ -101,7 +105,7 @@ class ReplicateGenerator(Closing):
 
 
 def check_ready(token: str | None = None) -> tuple[str, str]:
-    """Return the token and the service's address. Raises UserError when either cannot be used; asks nobody."""
+    """Return the API token and the base URL, without any request. Raises UserError when either is unusable."""
     token = (token or os.environ.get("REPLICATE_API_TOKEN", "")).strip()
     if not token:
         raise UserError(
@@ -109,16 +113,18 @@ def check_ready(token: str | None = None) -> tuple[str, str]:
             "or try without paying: docs/replicate.md"
         )
     if not (token.isascii() and token.isprintable() and " " not in token):
-        raise UserError("the API token holds characters that no token has; copy it again")
+        raise UserError("the API token contains spaces or characters outside printable ASCII; copy it again")
     address = os.environ.get("REPLICATE_BASE_URL", "").rstrip("/") or "https://api.replicate.com"
     url = httpx.URL(address)
     if url.scheme != "https" and not (url.scheme == "http" and url.host in ("127.0.0.1", "::1", "localhost")):
-        raise UserError(f"REPLICATE_BASE_URL is {address!r}, expected https, or http on this machine: a token is sent")
+        raise UserError(
+            f"REPLICATE_BASE_URL is {address!r}, expected https (or http to localhost), because the token is sent there"
+        )
     return token, address
 
 
 def known_prompt_limit(model: str) -> int:
-    """Return how many text tokens a known model reads. Raises UserError for another."""
+    """Return a known model's prompt limit in tokens. Raises UserError for an unknown model."""
     if model not in KNOWN_PROMPT_LIMITS:
-        raise UserError(f"how many text tokens does {model} read? Set generator.prompt_limit")
+        raise UserError(f"the prompt limit of {model} is not known; set generator.prompt_limit to its tokens")
     return KNOWN_PROMPT_LIMITS[model]

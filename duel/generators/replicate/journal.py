@@ -1,14 +1,15 @@
-"""What is written down before an image is paid for, so that a lost answer or a kill never pays for it twice.
+"""The write-ahead journal of paid requests (protocol only): an intent is on disk before each request that costs money.
 
+After a lost response or a killed process, the next draw of the same key finds the purchase and resumes it.
 One purchase is one request to create a prediction:
 
-    intended ──> created (the service's id is known) ──> settled
-        │                                                  drawn      an image came
-        │                                                  refused    the service will not draw this text
-        │                                                  failed     the service failed and drew nothing
-        │                                                  lost       paid for, but the service forgot the image
-        └─────────────────────────────────────────────>    absent     the request never became a prediction
-                                                           unknown    nobody can say any more which it was
+    intended ──> created (the service's id is known) ──> settled as
+        │                                                  drawn      the image was downloaded
+        │                                                  refused    a content filter rejected the text
+        │                                                  failed     the service failed and made no image
+        │                                                  lost       paid for, but the service deleted the image
+        └─────────────────────────────────────────────>    absent     the request created no prediction
+                                                           unknown    it can no longer be told whether it did
 """
 
 from __future__ import annotations
@@ -22,30 +23,30 @@ Outcome = Literal["drawn", "refused", "failed", "lost", "absent", "unknown"]
 
 @dataclass(frozen=True)
 class Purchase:
-    """One request to create a prediction, as far as the journal knows."""
+    """One request to create a prediction, as recorded."""
 
     number: int
-    key: str  # of the draw it is for
-    intended_at: float  # seconds since 1970 by this machine's clock
-    prediction: str | None = None  # the service's id, once its answer came
-    outcome: Outcome | None = None  # None: not settled
-    reason: str = ""  # what the service said, for a refusal or a failure
+    key: str  # the draw's cache key
+    intended_at: float  # Unix time by the local clock
+    prediction: str | None = None  # the service's id; None until its response arrived
+    outcome: Outcome | None = None  # None: open
+    reason: str = ""  # the service's message, for a refusal or failure
 
 
 class Journal(Protocol):
-    """Remembers purchases beyond the death of the process; safe to call from several threads and processes."""
+    """Durable store of purchases; implementations are safe across threads and processes. See `cache.ledger`."""
 
     def latest(self, key: str) -> Purchase | None:
-        """Return the last purchase made for a draw."""
+        """Return the latest purchase of a draw, or None."""
 
     def intend(self, key: str) -> Purchase:
-        """Write down that a prediction is about to be created; returns when that is on disk."""
+        """Record that a prediction is about to be created; returns once that is on disk."""
 
     def created(self, purchase: Purchase, prediction: str) -> Purchase:
-        """Write down the service's id."""
+        """Record the service's id of the prediction."""
 
     def settle(self, purchase: Purchase, outcome: Outcome, images: int = 0, reason: str = "") -> Purchase:
-        """Write down how it ended and how many images the service billed. A settled purchase may be settled anew."""
+        """Record the outcome and the number of images billed. May be called again; the last call wins."""
 
     def known(self, predictions: Collection[str]) -> set[str]:
-        """Return those ids that are written down already."""
+        """Return those of the given prediction ids that are recorded."""

@@ -1,4 +1,4 @@
-"""The rate limit that all requests share, and the deadline and backoff of one draw."""
+"""Rate limit shared by all threads, and one draw's deadline with exponential backoff."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from dataclasses import dataclass
 
 from duel.errors import GeneratorError
 
-NOTHING_YET = "no answer yet"
+NO_RESPONSE_YET = "no response yet"
 
 
 @dataclass(frozen=True)
 class RetrySettings:
-    """Rates and waits, in seconds."""
+    """Rate limit, timeouts and waits. All durations in seconds."""
 
-    requests_per_minute: float = 600.0  # predictions created; the service's own limit
-    deadline: float = 300.0  # for one draw, everything included
-    request: float = 30.0  # for one HTTP exchange
-    poll: float = 0.25  # first wait for a prediction; grows to four times that
-    first_wait: float = 0.5  # bound of the wait after a first failure; it doubles
-    longest_wait: float = 30.0
-    listing: float = 5.0  # after which an accepted prediction stands in the account's list
-    memory: float = 3600.0  # after which the service forgets inputs and outputs
+    requests_per_minute: float = 600.0  # creations; the service's documented limit
+    deadline: float = 300.0  # for one draw, retries included
+    request: float = 30.0  # timeout of one HTTP exchange
+    poll: float = 0.25  # first polling interval; grows to four times that
+    first_wait: float = 0.5  # bound of the first backoff; doubles with each failure
+    longest_wait: float = 30.0  # largest bound of a backoff
+    listing_delay: float = 5.0  # after which a created prediction is certain to be in the account's list
+    retention: float = 3600.0  # after which the service deletes inputs and outputs
 
 
 class RateLimit:
-    """A token bucket over all threads: `per_minute` turns a minute, and `burst` at once after a rest.
+    """A token bucket for all threads: `per_minute` requests a minute, and `burst` at once after an idle period.
 
-    A turn is a moment to wait for, so that a waiting thread sleeps exactly once.
+    A request reserves a point in time and sleeps until then once, so threads never compete for a freed token.
     """
 
     def __init__(self, per_minute: float, burst: int = 1) -> None:
@@ -38,8 +38,8 @@ class RateLimit:
         self._next = time.monotonic() - self._slack
         self._lock = threading.Lock()
 
-    def turn(self) -> float:
-        """Take the next turn and return when it comes, by `time.monotonic()`."""
+    def reserve(self) -> float:
+        """Reserve the next request and return when it may be sent, on the `time.monotonic()` clock."""
         with self._lock:
             now = time.monotonic()
             due = max(self._next, now - self._slack)
@@ -47,59 +47,60 @@ class RateLimit:
             return max(due, now)
 
     def hold(self, seconds: float) -> None:
-        """Give no turn for `seconds`: the service asked everybody to wait."""
+        """Delay all further requests by `seconds`, because the service sent Retry-After."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
 class Deadline:
-    """One deadline for a draw, and the waits between its tries.
+    """The deadline of one draw, and the sleeps between its attempts.
 
-    Waits after failures grow exponentially with full jitter: uniform between 0 and min(longest, first * 2^n)
-    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A wait that would end after the
-    deadline is not begun: GeneratorError says what happened last.
+    Backoff is exponential with full jitter: uniform between 0 and min(longest, first * 2^n)
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A sleep that would outlast the
+    deadline does not begin; instead GeneratorError is raised with the reason of the last failure.
     """
 
-    def __init__(self, what: str, deadline: float, first: float, longest: float, chance: random.Random) -> None:
-        self._what = what
+    def __init__(self, operation: str, deadline: float, first: float, longest: float, rng: random.Random) -> None:
+        self._operation = operation
         self._seconds = deadline
         self._end = time.monotonic() + deadline
         self._first = first
         self._longest = longest
-        self._chance = chance
+        self._rng = rng
         self._failures = 0
-        self._last = NOTHING_YET
+        self._last = NO_RESPONSE_YET
 
     def remaining(self) -> float:
-        """Return the seconds left. Raises GeneratorError when there are none."""
+        """Return the seconds left. Raises GeneratorError when none are."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise self._exhausted()
         return left
 
-    def pause(self, seconds: float, why: str | None = None) -> None:
-        """Sleep; `why` is remembered for the error, should the deadline come first."""
-        past = time.monotonic() >= self._end
-        if why is not None and (not past or self._last == NOTHING_YET):  # past: it was cut short by the deadline
-            self._last = why
+    def pause(self, seconds: float, reason: str | None = None) -> None:
+        """Sleep for `seconds`; `reason` is quoted in the error if the deadline passes first."""
+        expired = time.monotonic() >= self._end
+        # After the deadline, a failure is only the timeout that the deadline caused: keep the reason before it.
+        if reason is not None and (not expired or self._last == NO_RESPONSE_YET):
+            self._last = reason
         if seconds >= self.remaining():
             raise self._exhausted()
         if seconds > 0:
             time.sleep(seconds)
 
     def wait_until(self, moment: float) -> None:
-        """Sleep until a moment of `time.monotonic()`."""
+        """Sleep until `moment` on the `time.monotonic()` clock."""
         self.pause(moment - time.monotonic())
 
-    def back_off(self, why: str, at_least: float = 0.0) -> None:
-        """Sleep after a failure, for `at_least` (what the service asked for) or longer."""
-        self.pause(at_least + self.next_wait(), why)
+    def back_off(self, reason: str, at_least: float = 0.0) -> None:
+        """Sleep after a failure: `at_least` (from Retry-After, seconds) plus the jittered backoff."""
+        self.pause(at_least + self.next_wait(), reason)
 
     def next_wait(self) -> float:
-        """Count a failure and return how long to wait after it."""
+        """Count a failure and return its jittered backoff in seconds."""
         bound = min(self._longest, self._first * 2.0**self._failures)
         self._failures += 1
-        return self._chance.uniform(0, bound)
+        return self._rng.uniform(0, bound)
 
     def _exhausted(self) -> GeneratorError:
-        return GeneratorError(f"no image within {self._seconds:g} s for {self._what}; last: {self._last}")
+        return GeneratorError(f"no image within {self._seconds:g} s for {self._operation}; last: {self._last}")

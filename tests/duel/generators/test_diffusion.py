@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from duel.errors import SettingsError, UserError
-from duel.generators.diffusion import DiffusionGenerator, load_diffusion, tokens_read
+from duel.generators.diffusion import DiffusionGenerator, load_diffusion, pipeline_prompt_limit
 from duel.types import DrawnImage, Refusal
 
 STEPS = {"num_inference_steps": 2, "guidance_scale": 1.0, "output_format": "png"}
@@ -126,14 +126,14 @@ def test_a_pipeline_that_bounds_the_sequence_states_the_limit():
 
     pipeline = TwoEncoders()
     pipeline.tokenizer_2 = T5()
-    assert tokens_read(pipeline, {}, "flux") == 511
-    assert tokens_read(pipeline, {"max_sequence_length": 256}, "flux") == 255
+    assert pipeline_prompt_limit(pipeline, {}, "flux") == 511
+    assert pipeline_prompt_limit(pipeline, {"max_sequence_length": 256}, "flux") == 255
 
 
 def test_a_tokenizer_without_a_limit_asks_for_the_setting():
     pipeline = Recorder()
     pipeline.tokenizer.model_max_length = int(1e30)
-    with pytest.raises(UserError, match=r"Set generator\.prompt_limit"):
+    with pytest.raises(UserError, match=r"set generator\.prompt_limit"):
         DiffusionGenerator(pipeline, "tiny", "1")
     with DiffusionGenerator(pipeline, "tiny", "1", prompt_limit=50) as generator:
         assert generator.prompt_limit == 50
@@ -144,9 +144,9 @@ def test_threads_share_batches_of_the_size_asked_for():
     texts = [f"text {i}" for i in range(9)]
     made = DiffusionGenerator(pipeline, "recorder", "1", {"output_format": "png"}, batch_size=4, gather_seconds=0.2)
     with made as generator, ThreadPoolExecutor(9) as pool:
-        asked = [pool.submit(generator.draw, text, i) for i, text in enumerate(texts)]
+        pending = [pool.submit(generator.draw, text, i) for i, text in enumerate(texts)]
         pipeline.let_go.set()
-        assert [pixels(one.result())[0, 0, 0] for one in asked] == list(range(9))
+        assert [pixels(one.result())[0, 0, 0] for one in pending] == list(range(9))
     assert [len(batch) for batch in pipeline.batches] == [4, 4, 1]
     assert sorted(text for batch in pipeline.batches for text in batch) == texts
 

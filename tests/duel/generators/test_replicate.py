@@ -43,7 +43,7 @@ def test_a_pinned_version_and_free_parameters(server, ledger):
 
 
 def test_a_model_whose_prompt_limit_is_not_known_must_state_it(server, ledger):
-    with pytest.raises(UserError, match=r"Set generator\.prompt_limit"):
+    with pytest.raises(UserError, match=r"set generator\.prompt_limit"):
         ReplicateGenerator(ledger, COMMUNITY)
 
 

@@ -50,7 +50,7 @@ def test_a_lost_answer_is_found_behind_many_newer_predictions(server, ledger, ge
 
 
 def test_what_the_service_forgot_is_drawn_again_and_shown(server, ledger):
-    with ReplicateGenerator(ledger, parameters=PNG, retries=retry_settings(memory=0.3)) as generator:
+    with ReplicateGenerator(ledger, parameters=PNG, retries=retry_settings(retention=0.3)) as generator:
         server.retention = 0.3
         generator.draw("drawn", 7)
         server.faults.script("create", "lost")
@@ -103,7 +103,9 @@ CHILD = """
     print("ready", flush=True)
     sys.stdin.readline()
     folder = Path(sys.argv[1])
-    retries = RetrySettings(requests_per_minute=60_000, deadline=20, request=5, poll=0.02, first_wait=0.02, listing=0.1)
+    retries = RetrySettings(
+        requests_per_minute=60_000, deadline=20, request=5, poll=0.02, first_wait=0.02, listing_delay=0.1
+    )
     with SpendLedger(folder / "spend.sqlite", "killed") as ledger, ImageStore(folder / "images") as store:
         with ReplicateGenerator(ledger, parameters={"output_format": "png"}, retries=retries) as generator:
             CachedGenerator(generator, store, 8).draw([f"text {i}" for i in range(40)], list(range(40)), "run")

@@ -19,7 +19,7 @@ def test_a_command_finds_the_loopback_services_and_its_exit_code_is_the_result()
     command = [sys.executable, "-m", "duel.testing", "--", sys.executable, "-c", ASK]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("200\n", 3), done.stderr
-    assert "replicate: nothing was asked" in done.stderr
+    assert "replicate: no requests" in done.stderr
 
 
 def test_without_a_command_the_variables_are_printed_until_a_signal():

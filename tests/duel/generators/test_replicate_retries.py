@@ -17,7 +17,7 @@ def make_deadline(seconds: float = 10.0, first: float = 0.0, longest: float = 0.
 def test_turns_come_at_the_rate_after_a_burst():
     limit = RateLimit(per_minute=600, burst=3)
     began = time.monotonic()
-    turns = [limit.turn() - began for _ in range(6)]
+    turns = [limit.reserve() - began for _ in range(6)]
     assert turns[:3] == pytest.approx([0, 0, 0], abs=0.05)
     assert turns[3:] == pytest.approx([0.1, 0.2, 0.3], abs=0.05)
 
@@ -29,7 +29,7 @@ def test_threads_share_the_rate():
 
     def take() -> None:
         for _ in range(5):
-            make_deadline().wait_until(limit.turn())
+            make_deadline().wait_until(limit.reserve())
             turns.append(time.monotonic())
 
     threads = [threading.Thread(target=take) for _ in range(4)]
@@ -45,8 +45,8 @@ def test_a_hold_delays_every_later_turn():
     limit = RateLimit(per_minute=60_000)
     began = time.monotonic()
     limit.hold(0.2)
-    assert limit.turn() - began == pytest.approx(0.2, abs=0.02)
-    assert limit.turn() - began >= 0.2
+    assert limit.reserve() - began == pytest.approx(0.2, abs=0.02)
+    assert limit.reserve() - began >= 0.2
 
 
 def test_waits_grow_up_to_the_longest_with_full_jitter():
@@ -74,5 +74,5 @@ def test_a_wait_beyond_the_deadline_is_not_begun_and_the_error_says_what_happene
 def test_no_time_left_is_an_error():
     deadline = make_deadline(seconds=0.01)
     time.sleep(0.02)
-    with pytest.raises(GeneratorError, match="last: no answer yet"):
+    with pytest.raises(GeneratorError, match="last: no response yet"):
         deadline.remaining()

@@ -58,7 +58,7 @@ def test_an_error_is_raised_once_with_the_wait_that_was_asked_for(server):
     with client(server) as connected, pytest.raises(HTTPFailure) as caught:
         connected.get("/busy")
     assert (caught.value.status, caught.value.retry_after, str(caught.value)) == (503, 3600.0, "HTTP 503: busy")
-    assert caught.value.may_pass
+    assert caught.value.retryable
     assert server.__dict__["asked"] == [1]
 
 
@@ -66,7 +66,7 @@ def test_a_token_that_an_error_quotes_is_struck_out(server):
     with client(server) as connected, pytest.raises(HTTPFailure) as caught:
         connected.get("/quote")
     assert str(caught.value) == "HTTP 401: Unauthenticated: Bearer [token] is not known"
-    assert not caught.value.may_pass
+    assert not caught.value.retryable
 
 
 def test_the_token_goes_to_its_origin_only(server):
