@@ -1,7 +1,7 @@
 """CharXiv's response instructions and grading rubrics, read from the benchmark's own `src/constants.py`.
 
-The file is never executed, and no text of it is part of Duel: the literals assigned to known names are taken out
-of its syntax tree. How they are put together is the benchmark's procedure (Wang et al. 2024, arXiv 2406.18521).
+The file is never executed: the literals assigned to known names are taken from its syntax tree. No text of it is part
+of Duel. How the texts are combined is the benchmark's procedure (Wang et al. 2024, arXiv 2406.18521).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TOPICS = {
 }
 TOPIC_OF = {question_id: topic for topic, question_ids in TOPICS.items() for question_id in question_ids}
 NUMBER_IN_GENERAL = 4
-KEYS: dict[str, Sequence[int] | Sequence[str] | None] = {  # of each name: a mapping's keys; None: one text
+KEYS: dict[str, Sequence[int] | Sequence[str] | None] = {  # each constant's mapping keys; None: a single string
     "REASONING_RESP_INST": CATEGORIES,
     "REASONING_GRADING_INST": CATEGORIES,
     "REASONING_GRADING_PREFIX": None,
@@ -43,7 +43,7 @@ KEYS: dict[str, Sequence[int] | Sequence[str] | None] = {  # of each name: a map
 
 @dataclass(frozen=True)
 class Rubrics:
-    """The benchmark's texts; each field is the constant of that name."""
+    """The benchmark's prompt texts; each field is the constant of that name."""
 
     reasoning_resp_inst: Mapping[int, str]
     reasoning_grading_inst: Mapping[int, str]
@@ -54,24 +54,26 @@ class Rubrics:
     descriptive_grading_prefix: str
 
     def ask_reasoning(self, category: int, question: str, answer: str) -> str:
-        """Return what a model is asked; for a number in general that states how exact the true answer is."""
+        """Return the prompt of a reasoning question; for a free-form number it states the answer's decimal places."""
         values = [question, number_form(answer)] if category == NUMBER_IN_GENERAL else [question]
         return fill_braces(self.reasoning_resp_inst[category], values)
 
     def ask_descriptive(self, question_id: int, subplot: Sequence[int] | str) -> str:
-        """Return what a model is asked about one subplot; questions about the whole figure have no place for it."""
+        """Return the prompt of a descriptive question about one subplot, unless it is about the whole figure."""
         template = self.descriptive_resp_inst[question_id]
         return fill_braces(template, [subplot_prefix(subplot)]) if "{}" in template else template
 
     def grade_reasoning(self, question: Question, response: str) -> str:
-        """Return the judge's prompt for one answer; it asks for JSON with `extracted_answer` and `score`."""
+        """Return the judge's prompt for one answer; its reply is JSON with `extracted_answer` and `score`."""
         values = {"question": question.question, "ground_truth": question.ground_truth, "response": response}
-        return self.reasoning_grading_prefix + fill_marks(self.reasoning_grading_inst[question.answer_category], values)
+        return self.reasoning_grading_prefix + fill_placeholders(
+            self.reasoning_grading_inst[question.answer_category], values
+        )
 
     def grade_descriptive(self, question_id: int, answers: Sequence[tuple[str, str]]) -> str:
-        """Return the judge's prompt for several (response, ground truth) of one question id.
+        """Return the judge's prompt for several (response, ground truth) pairs of one question id.
 
-        It asks for JSON with `extract_answer_T1`, `score_T1`, `extract_answer_T2` and so on.
+        Its reply is JSON with `extract_answer_T1`, `score_T1`, `extract_answer_T2` and so on.
         """
         keys = [key for pair in descriptive_keys(len(answers)) for key in pair]
         values = {
@@ -79,7 +81,7 @@ class Rubrics:
             "OVERARCHING_QUESTION": self.descriptive_grading_qmap[question_id],
             "JSON_KEYS": str(keys),
         }
-        prefix = fill_marks(self.descriptive_grading_prefix, values)
+        prefix = fill_placeholders(self.descriptive_grading_prefix, values)
         triplets = "".join(
             f"T{i}:\nResponse {i}: {response}\nGround Truth {i}: {truth}\n\n"
             for i, (response, truth) in enumerate(answers, start=1)
@@ -88,12 +90,12 @@ class Rubrics:
 
 
 def descriptive_keys(count: int) -> list[tuple[str, str]]:
-    """Return the judge's JSON keys (extracted answer, score) for each of `count` answers."""
+    """Return the (extracted answer, score) JSON keys of each of `count` answers."""
     return [(f"extract_answer_T{i}", f"score_T{i}") for i in range(1, count + 1)]
 
 
 def number_form(answer: str) -> str:
-    """Return the instruction that states the form of a numeric answer: an integer, or how many decimal places."""
+    """Return the instruction on a numeric answer's form: an integer, or with how many decimal places."""
     _, point, decimals = answer.partition(".")
     if not point:
         return "* Give your final answer as an exact integer."
@@ -101,7 +103,7 @@ def number_form(answer: str) -> str:
 
 
 def subplot_prefix(subplot: Sequence[int] | str) -> str:
-    """Return the words that say which subplot is meant: [0, 0] the only one, [row, column], or a description."""
+    """Return the phrase naming a subplot: [0, 0] for the only one, [row, column], or a description."""
     if isinstance(subplot, str):
         return f"In {subplot}, "
     row, column = subplot
@@ -109,18 +111,18 @@ def subplot_prefix(subplot: Sequence[int] | str) -> str:
 
 
 def fill_braces(template: str, values: Sequence[str]) -> str:
-    """Put values in the `{}` of a template, in order; braces in a value stay as they are."""
+    """Substitute the `{}` of a template in order; braces within a value are left alone."""
     first, *rest = template.split("{}")
     return first + "".join(value + part for value, part in zip(values, rest, strict=True))
 
 
-def fill_marks(template: str, values: Mapping[str, str]) -> str:
-    """Put values in the `<|name|>` of a template; marks in a value stay as they are."""
+def fill_placeholders(template: str, values: Mapping[str, str]) -> str:
+    """Substitute the `<|name|>` of a template by name; placeholders within a value are left alone."""
     return re.sub(r"<\|(\w+)\|>", lambda mark: values.get(mark[1], mark[0]), template)
 
 
 def read_rubrics(path: Path) -> Rubrics:
-    """Read the constants file. Raises DataError when it cannot be read, or a name is missing or of another shape."""
+    """Read `constants.py`. Raises DataError when it cannot be read, or a constant is missing or of another type."""
     try:
         source = path.read_bytes()
         if len(source) > MAX_BYTES:
@@ -129,14 +131,14 @@ def read_rubrics(path: Path) -> Rubrics:
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"cannot read the rubrics {path}: {error}; expected CharXiv's src/constants.py") from None
     for name, keys in KEYS.items():
-        fault = misshapen(literals.get(name), keys) or misplaced(name, literals[name])
+        fault = type_fault(literals.get(name), keys) or placeholder_fault(name, literals[name])
         if fault:
             raise DataError(f"{path}: {name} {fault}; remove the file and run `duel prepare` again")
     return Rubrics(**{name.lower(): literals[name] for name in KEYS})
 
 
 def assigned_literals(tree: ast.Module) -> dict[str, Any]:
-    """Return the literals that a module assigns to the known names. Raises ValueError where one is no literal."""
+    """Return the literals a module assigns to the names in KEYS. Raises ValueError where one is not a literal."""
     return {
         target.id: ast.literal_eval(node.value)
         for node in tree.body
@@ -146,8 +148,8 @@ def assigned_literals(tree: ast.Module) -> dict[str, Any]:
     }
 
 
-def misshapen(value: Any, keys: Sequence[int] | Sequence[str] | None) -> str | None:
-    """Return how a constant differs from a text, or from a mapping of `keys` to texts; None: it does not."""
+def type_fault(value: Any, keys: Sequence[int] | Sequence[str] | None) -> str | None:
+    """Return how a constant deviates from a string, or from a mapping of `keys` to strings; None: not at all."""
     if value is None:
         return "is missing"
     if keys is None:
@@ -157,19 +159,21 @@ def misshapen(value: Any, keys: Sequence[int] | Sequence[str] | None) -> str | N
     return None
 
 
-def misplaced(name: str, value: Any) -> str | None:
-    """Return what is wrong with the places that Duel fills; None: nothing."""
+def placeholder_fault(name: str, value: Any) -> str | None:
+    """Return what is wrong with a constant's placeholders, or None."""
     if name == "REASONING_RESP_INST":
         places = [value[category].count("{}") for category in CATEGORIES]
         return None if places == [1, 1, 1, 2] else f"has {places} places for the question, expected [1, 1, 1, 2]"
     if name == "DESCRIPTIVE_RESP_INST" and any(text.count("{}") > 1 for text in value.values()):
         return "has more than one place for the subplot"
     if name == "REASONING_GRADING_INST":
-        lacking = [key for key in CATEGORIES if not {"<|ground_truth|>", "<|response|>"} <= set(marks(value[key]))]
+        lacking = [
+            key for key in CATEGORIES if not {"<|ground_truth|>", "<|response|>"} <= set(placeholders(value[key]))
+        ]
         return f"has no place for answer or response under {lacking}" if lacking else None
     return None
 
 
-def marks(template: str) -> list[str]:
-    """Return the `<|name|>` marks of a template."""
+def placeholders(template: str) -> list[str]:
+    """Return the `<|name|>` placeholders of a template, in order."""
     return re.findall(r"<\|\w+\|>", template)

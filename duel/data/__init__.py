@@ -1,1 +1,1 @@
-"""Data sets: their layout on disk, and CharXiv with its download, provenance and grading rubrics."""
+"""Data sets: their layout on disk, and CharXiv with its download, recorded checksums and grading rubrics."""

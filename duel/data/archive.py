@@ -1,4 +1,4 @@
-"""Taking images out of a zip archive that nobody has vouched for."""
+"""Safe extraction of chart images from an untrusted zip archive."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ ENTRY = re.compile(r"(?:[\w-]+/)?(\d{1,6})\.jpg")  # 12.jpg or images/12.jpg
 MAX_ENTRIES = 20_000
 MAX_IMAGE_BYTES = 64 * 2**20
 MAX_TOTAL_BYTES = 8 * 2**30
-MAX_RATIO = 100  # a JPEG hardly shrinks; a bomb shrinks a thousandfold
+MAX_RATIO = 100  # uncompressed : compressed; JPEGs hardly compress, a zip bomb does a thousandfold
 
 
 def extract_images(archive: Path, wanted: Mapping[str, Path]) -> None:
-    """Write the image of every figure id in `wanted` to the path beside it; nothing else is ever written.
+    """Write each figure id's image to its path in `wanted`; no other entry is extracted.
 
-    Every entry is judged before the first is read. Raises DataError when one names a place outside the archive, is
-    a link, is encrypted, comes twice, or is larger than any chart; when an image is missing, or is none.
+    All entries are checked before the first is read. Raises DataError when an entry points outside the archive, is a
+    link or device, is encrypted, occurs twice or is larger than any chart, and when a wanted image is missing or not
+    an image.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            entries = index(opened)
+            entries = chart_entries(opened)
             missing = [figure for figure in wanted if figure not in entries]
             if missing:
                 raise DataError(
@@ -44,14 +45,14 @@ def extract_images(archive: Path, wanted: Mapping[str, Path]) -> None:
         raise DataError(f"{archive} is a broken zip archive: {error}; remove it and run `duel prepare` again") from None
 
 
-def index(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return the entries that are charts, by figure id. Raises DataError naming an entry that cannot be trusted."""
+def chart_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the archive's chart entries by figure id. Raises DataError naming the first unsafe entry."""
     entries = archive.infolist()
     if len(entries) > MAX_ENTRIES:
         raise DataError(f"{archive.filename} has {len(entries)} entries, expected at most {MAX_ENTRIES}")
     charts: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
-        fault = distrust(entry)
+        fault = entry_fault(entry)
         match = ENTRY.fullmatch(entry.filename)
         if match and match[1] in charts:
             fault = "comes twice"
@@ -65,8 +66,8 @@ def index(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     return charts
 
 
-def distrust(entry: zipfile.ZipInfo) -> str | None:
-    """Return what is wrong with an entry, or None."""
+def entry_fault(entry: zipfile.ZipInfo) -> str | None:
+    """Return why an entry is unsafe, as the predicate of an error message, or None."""
     parts = entry.filename.split("/")
     if ".." in parts or parts[0] == "" or "\\" in entry.orig_filename or ":" in entry.filename:
         return "points outside the archive"
@@ -83,9 +84,9 @@ def distrust(entry: zipfile.ZipInfo) -> str | None:
 
 
 def check_image_bytes(data: bytes, name: str) -> None:
-    """Read an image's header; raises DataError when there is none or its size is absurd."""
+    """Raise DataError when `data` does not start with a valid image header or is too large in pixels to decode."""
     try:
         with Image.open(BytesIO(data)):
             pass
     except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name} is no image: {error}") from None
+        raise DataError(f"{name} is not an image: {error}") from None

@@ -1,12 +1,12 @@
-"""CharXiv (Wang et al. 2024, arXiv 2406.18521): what is downloaded, and the reference experiment's split of it.
+"""CharXiv (Wang et al. 2024, arXiv 2406.18521): download, verification, and the reference experiment's split.
 
-On disk, under the data set's directory, which appears whole or not at all:
+Layout on disk, under the data set's directory, which is renamed into place when complete:
 
-    train_images/   75 charts, test_images/ 25, validation_images/ the 900 others of the validation set
-    test_data/      test_set.json: the questions of the 25; validation_set.json: those of the 900
-    annotations/    the files all this was made from, and downloads.json: where they came from, with their hashes
+    train_images/   75 charts, test_images/ 25, validation_images/ the other 900 of the validation set
+    test_data/      test_set.json: questions about the 25 test charts; validation_set.json: about the other 900
+    annotations/    the downloaded files, and downloads.json: their URLs and SHA-256
 
-What was downloaded stays beside it in `NAME-downloads/`, which may be removed afterwards.
+The downloads stay beside it in `NAME-downloads/`, which may be deleted afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from duel.data.archive import extract_images
 from duel.data.dataset import SPLIT_SEED, Dataset, open_layout, read_questions
-from duel.data.download import Pin, check, fetch, hub_headers, look_up, measure
+from duel.data.download import Pin, check, fetch, hub_headers, measure, resolve_hub_file
 from duel.data.provenance import RECORD, check_or_record, locked, read_origins, record, write_json
 from duel.errors import DataError, SettingsError
 from duel.rubrics import Rubrics, read_rubrics
@@ -31,7 +31,7 @@ from duel.types import Question
 
 log = logging.getLogger(__name__)
 
-DATASET = "princeton-nlp/CharXiv"  # on the hub
+DATASET = "princeton-nlp/CharXiv"  # on the Hugging Face Hub
 ARCHIVE = "images.zip"
 COMMIT = "7ebe88f78dee387691551f071abcb2b9e1a8025b"  # of the benchmark's repository
 ANNOTATIONS_URL = "https://raw.githubusercontent.com/princeton-nlp/CharXiv"
@@ -45,18 +45,18 @@ TRAIN_CHARTS, TEST_CHARTS = 75, 25
 
 @dataclass(frozen=True)
 class Source:
-    """Where the files come from; the defaults are the real ones."""
+    """The URLs to download from, and the annotations' expected checksums; the defaults are CharXiv's own."""
 
     annotations_url: str = ANNOTATIONS_URL
-    hub: str | None = None  # None: the library's own
+    hub: str | None = None  # None: the default of `huggingface_hub`
     pins: Mapping[str, Pin] = field(default_factory=lambda: PINS)
 
 
 def source_from_environment() -> Source:
-    """Return the source that HF_ENDPOINT, DUEL_ANNOTATIONS_URL and DUEL_ANNOTATIONS_PINS name, for mirrors and trials.
+    """Return the Source given by HF_ENDPOINT, DUEL_ANNOTATIONS_URL and DUEL_ANNOTATIONS_PINS, for mirrors and tests.
 
-    DUEL_ANNOTATIONS_PINS is `name:bytes:sha256,...` and replaces the hashes of CharXiv's own annotations.
-    Raises SettingsError when it is of another form.
+    DUEL_ANNOTATIONS_PINS is `name:bytes:sha256,...` and replaces the checksums of CharXiv's own annotations.
+    Raises SettingsError when it does not have that form.
     """
     pins = PINS
     if given := os.environ.get("DUEL_ANNOTATIONS_PINS"):
@@ -76,30 +76,30 @@ def source_from_environment() -> Source:
 def prepare_charxiv(
     root: Path, revision: str = "main", source: Source | None = None, hub_token: str | None = None
 ) -> None:
-    """Download, check and lay out the data set; one that is there is left as it is, and nothing is asked for.
+    """Download and verify CharXiv and write its layout to `root`; does nothing when that is done already.
 
-    `revision` is the hub's; the commit it stood for at the first download is recorded and kept. `hub_token` is the
-    hub's too, None for the library's own (HF_TOKEN, or none: the data set is public).
-    Raises ServiceError when a download broke off (the next call goes on), DataError when what came is not what was
-    expected, or something else lies in the data set's place.
+    `revision` is the Hub's; the commit it resolves to at the first download is recorded and used from then on.
+    `hub_token` is the Hub's; None uses the token that `huggingface_hub` finds (none is needed: the data set is public).
+    Raises ServiceError when a download broke off (the next call resumes it), DataError when a file does not match its
+    checksum or `root` holds something else.
     """
     if is_prepared(root):
         return
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise DataError(f"{root} exists and is no CharXiv data set; name another place or move it away")
+        raise DataError(f"{root} exists and is not a CharXiv data set; name another place or move it away")
     downloads = root.with_name(f"{root.name}-downloads")
     try:
         downloads.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot write to {downloads}: {error.strerror}; name another place for the data set") from None
     with locked(downloads / "lock"):
-        if not is_prepared(root):  # another process may have been faster
+        if not is_prepared(root):  # another process may have finished meanwhile
             download(downloads, revision, source or source_from_environment(), hub_token)
             lay_out(root, downloads)
 
 
 def open_charxiv(root: Path, train_images: int, test_images: int) -> Dataset:
-    """Open the prepared data set; its questions are those of the 25 test charts, then of the 900 others.
+    """Open the prepared data set, with the questions about the 25 test charts, then those about the other 900.
 
     Raises DataError naming what is missing or broken.
     """
@@ -114,18 +114,18 @@ def open_charxiv(root: Path, train_images: int, test_images: int) -> Dataset:
 
 
 def open_rubrics(root: Path) -> Rubrics:
-    """Read the rubrics that were downloaded with the data set. Raises DataError when they are missing or changed."""
+    """Read the rubrics downloaded with the data set. Raises DataError when they are missing or differ from then."""
     path = root / "annotations" / CONSTANTS
     origin = read_origins(root / "annotations").get(CONSTANTS)
     if origin is None or not path.is_file():
-        raise DataError(f"no rubrics {path}: the judge needs data.source = 'charxiv' and `duel prepare`")
+        raise DataError(f"{path} is missing: the judge needs data.source = 'charxiv' and `duel prepare`")
     if measure(path) != origin.pin:
         raise DataError(f"{path} is not the file that was downloaded; remove {root} and run `duel prepare` again")
     return read_rubrics(path)
 
 
 def split(figures: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """Return the reference's 75 training and 25 test figure ids, and the others; `figures` is in file order."""
+    """Return the reference's 75 training and 25 test figure ids, then all others; `figures` is in file order."""
     if len(figures) < TRAIN_CHARTS + TEST_CHARTS:
         raise DataError(f"the annotations name {len(figures)} figures, expected {TRAIN_CHARTS + TEST_CHARTS} or more")
     sample = Random(SPLIT_SEED).sample(list(figures), TRAIN_CHARTS + TEST_CHARTS)
@@ -136,7 +136,7 @@ def split(figures: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
 def questions_of(
     figure: str, folder: str, reasoning: Mapping[str, Any], descriptive: Mapping[str, Any], rubrics: Rubrics
 ) -> list[Question]:
-    """Return a chart's reasoning question and its four descriptive ones, each with its official instruction."""
+    """Return a chart's reasoning question and its four descriptive ones, each with its response instruction."""
     path = f"{folder}/{figure}.jpg"
     query, answer, category = reasoning["query"], reasoning["answer"], reasoning["inst_category"]
     instruction = rubrics.ask_reasoning(category, query, answer)
@@ -149,12 +149,12 @@ def questions_of(
 
 
 def is_prepared(root: Path) -> bool:
-    """Whether the data set is there; its directory is renamed into place when everything in it is written."""
+    """Whether the data set is complete; its directory is renamed into place only then."""
     return (root / "test_data" / "test_set.json").is_file() and (root / "annotations" / RECORD).is_file()
 
 
 def download(folder: Path, revision: str, source: Source, hub_token: str | None) -> None:
-    """Bring annotations, rubrics and images into `folder`, each checked against its pin or its first download."""
+    """Download annotations, rubrics and images into `folder`, each verified by a pinned or previously recorded hash."""
     for name, pin in source.pins.items():
         url = f"{source.annotations_url}/{COMMIT}/data/{name}"
         if not (folder / name).exists():
@@ -165,33 +165,33 @@ def download(folder: Path, revision: str, source: Source, hub_token: str | None)
         url = f"{source.annotations_url}/{COMMIT}/src/{CONSTANTS}"
         fetch(url, folder / CONSTANTS, size=None)
         check_or_record(folder, CONSTANTS, url, COMMIT)
-    read_rubrics(folder / CONSTANTS)  # before the large download: a change of the benchmark shows here
+    read_rubrics(folder / CONSTANTS)  # before the large download, so that an incompatible file fails early
     download_archive(folder, revision, source.hub, hub_token)
 
 
 def download_archive(folder: Path, revision: str, hub: str | None, hub_token: str | None) -> None:
-    """Bring the images; at the first download the hub says which commit and hash, from then on the record does."""
+    """Download the image archive. The Hub names its commit and hash at first; later the recorded ones are required."""
     origin = read_origins(folder).get(ARCHIVE)
     if origin is not None and (folder / ARCHIVE).exists():
         check(folder / ARCHIVE, origin.pin)
         return
-    file = look_up(DATASET, ARCHIVE, revision if origin is None else origin.revision, hub, hub_token)
-    if not (folder / ARCHIVE).exists():  # else killed before its hash was written down
+    file = resolve_hub_file(DATASET, ARCHIVE, revision if origin is None else origin.revision, hub, hub_token)
+    if not (folder / ARCHIVE).exists():  # else the process was killed before the hash was recorded
         fetch(file.url, folder / ARCHIVE, file.size, hub_headers(hub_token), tag=file.etag[:16])
-    if len(file.etag) == 64 and origin is None:  # the hub names large files by their SHA-256
+    if len(file.etag) == 64 and origin is None:  # the Hub's etag of a large file is its SHA-256
         check(folder / ARCHIVE, Pin(file.size, file.etag))
     check_or_record(folder, ARCHIVE, file.url, file.commit)
 
 
 def lay_out(root: Path, downloads: Path) -> None:
-    """Write the data set beside its place, then rename it. Raises DataError when the images are not as expected."""
+    """Write the data set to a temporary directory and rename it. Raises DataError when images are missing or broken."""
     reasoning = json.loads((downloads / "reasoning_val.json").read_bytes())
     descriptive = json.loads((downloads / "descriptive_val.json").read_bytes())
     rubrics = read_rubrics(downloads / CONSTANTS)
     train, test, others = split([figure for figure in descriptive if figure in reasoning])
     folders = {"train_images": train, "test_images": test, "validation_images": others}
     partial = root.with_name(f".{root.name}-partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
     for name in (*folders, "test_data", "annotations"):
         (partial / name).mkdir(parents=True)
     places = {figure: partial / name / f"{figure}.jpg" for name, figures in folders.items() for figure in figures}

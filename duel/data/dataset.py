@@ -1,4 +1,4 @@
-"""Data sets: folders in CharXiv's layout (`train_images/`, `test_images/`, `test_data/test_set.json`) or any images."""
+"""Data sets on disk: CharXiv's layout (`train_images/`, `test_images/`, `test_data/test_set.json`), or any folder."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SUFFIXES = {
     ".webp": "image/webp",
     ".gif": "image/gif",
 }
-SPLIT_SEED = 7111994  # the reference's
+SPLIT_SEED = 7111994  # the reference experiment's
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Image files to train on, held-out image files, and questions about the held-out charts."""
+    """Training and held-out image files, and questions about the held-out charts (none for a plain folder)."""
 
     root: Path
     train_images: list[Path]
@@ -35,7 +35,10 @@ class Dataset:
 
 
 def open_layout(root: Path, train_images: int, test_images: int) -> Dataset:
-    """Open a prepared data set in CharXiv's layout. Raises DataError naming what is missing or broken."""
+    """Open a data set in CharXiv's layout, and keep the first images of each split.
+
+    Raises DataError naming what is missing or broken.
+    """
     train = list_images(root / "train_images")
     test = list_images(root / "test_images")
     _check_enough(root / "train_images", len(train), train_images, "data.train_images")
@@ -46,10 +49,10 @@ def open_layout(root: Path, train_images: int, test_images: int) -> Dataset:
 
 
 def open_folder(root: Path, train_images: int, test_images: int) -> Dataset:
-    """Open any folder of images: a fixed random sample, first the training images, last the held-out ones.
+    """Open any folder of images: a fixed random sample, split into training and held-out images, without questions.
 
-    Files of equal content count once, under the first of their names: none is trained on and held out as well.
-    Raises DataError when the folder is missing, holds too few images, or an image in it cannot be read.
+    Files of equal content count once, under the first of their names, so that none is in both splits.
+    Raises DataError when the folder is missing, holds too few images, or a sampled image does not decode.
     """
     found = sorted({digest_of(path): path for path in reversed(list_images(root))}.values())
     wanted = train_images + test_images
@@ -61,7 +64,7 @@ def open_folder(root: Path, train_images: int, test_images: int) -> Dataset:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the image files of a folder, sorted by name."""
+    """Return a folder's image files (by suffix, hidden files left out), sorted. Raises DataError without the folder."""
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: expected a folder of images; check data.path or run `duel prepare`")
     return sorted(
@@ -75,7 +78,7 @@ def digest_of(path: Path) -> str:
 
 
 def check_image(path: Path) -> None:
-    """Decode an image whole; raises DataError naming the file when it cannot be."""
+    """Decode an image completely. Raises DataError naming the file when that fails."""
     try:
         with Image.open(path) as image:
             image.convert("RGB")
@@ -84,7 +87,7 @@ def check_image(path: Path) -> None:
 
 
 def read_questions(path: Path) -> list[Question]:
-    """Read a test set; raises DataError when it is missing or not a list of questions."""
+    """Read a JSON list of questions. Raises DataError when the file is missing or has another form."""
     names = [field.name for field in fields(Question)]
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
@@ -96,15 +99,15 @@ def read_questions(path: Path) -> list[Question]:
 
 
 def first_charts(questions: Sequence[Question], charts: int | None) -> list[Question]:
-    """Return the questions of the first `charts` charts in the order of the test set; None: of all."""
+    """Return the questions about the first `charts` charts, in the order of the test set; None: about all."""
     figures = list(dict.fromkeys(question.figure_id for question in questions))[:charts]
     return [question for question in questions if question.figure_id in set(figures)]
 
 
 def set_aside(questions: Sequence[Question], charts: int) -> tuple[list[Question], list[Question]]:
-    """Return the questions of all but the last `charts` charts of the test set, and those of the last ones.
+    """Split questions by chart: (about all but the last `charts` charts of the test set, about the last ones).
 
-    Raises DataError when that leaves no chart for the others.
+    Raises DataError when the first part would be empty.
     """
     figures = list(dict.fromkeys(question.figure_id for question in questions))
     if charts and charts >= len(figures):
@@ -133,5 +136,5 @@ def _check_enough(folder: Path, found: int, wanted: int, setting: str) -> None:
 
 
 def of_kind(questions: Sequence[Question], wanted: str) -> list[Question]:
-    """Return the `reasoning` questions, the `descriptive` ones, or `both`, in their order."""
+    """Return only the `reasoning` or only the `descriptive` questions, or `both`, in their order."""
     return [question for question in questions if wanted in (question.kind, "both")]

@@ -1,4 +1,4 @@
-"""Downloads that go on where they broke off, are checked, and appear whole or not at all."""
+"""Resumable, checksum-verified downloads from the Hugging Face Hub or any URL; a file appears only when complete."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from duel.errors import DataError, ServiceError
 
-UNCOMPRESSED = {"Accept-Encoding": "identity"}  # bytes on the wire are the file's bytes, so that ranges mean something
+UNCOMPRESSED = {"Accept-Encoding": "identity"}  # byte ranges must refer to the file, not to a compressed body
 
 
 @dataclass(frozen=True)
 class Pin:
-    """What a file must be: its size in bytes and its SHA-256 (hex)."""
+    """A file's expected size (bytes) and SHA-256 (hex)."""
 
     size: int
     sha256: str
@@ -28,7 +28,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a Hugging Face data set at one commit; `etag` is its SHA-256 if the hub stores it as a large file."""
+    """A file of a Hub data set at one commit; `etag` is its SHA-256 when the Hub stores it as a large file (LFS)."""
 
     url: str
     commit: str
@@ -37,11 +37,11 @@ class HubFile:
 
 
 def fetch(url: str, path: Path, size: int | None, headers: Mapping[str, str] | None = None, tag: str = "") -> None:
-    """Download `url` to `path`, with a progress bar; `path` appears when all of it has come.
+    """Download `url` to `path` with a progress bar; `path` appears when the download is complete.
 
-    What came before a connection broke stays in `NAME.TAG.part` and is not asked for again, in this process or in
-    a later one, provided that the size is known; `tag` tells versions of a file apart.
-    Raises ServiceError when the download broke off, DataError when there is no such file or it cannot be written.
+    A partial download stays in `NAME.TAG.part` and is resumed, by this or a later process, provided that `size`
+    (bytes) is known; `tag` tells versions of a file apart. Raises ServiceError when the download broke off, DataError
+    when the file does not exist, has another size, or cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{tag}.part" if tag else f"{path.name}.part")
@@ -62,16 +62,18 @@ def fetch(url: str, path: Path, size: int | None, headers: Mapping[str, str] | N
         return
     except (httpx.HTTPError, OSError) as error:
         fault = explain(url, error)
-        if type(error) is OSError and error.errno is None:  # all of it came, and it is of another size
+        if type(error) is OSError and error.errno is None:  # `http_get` found another size than expected
             partial.unlink()
-            fault = DataError(f"{url} is not what it should be: expected {size} bytes; check the address and revision")
+            fault = DataError(f"{url} has another size than the expected {size} bytes; check the address and revision")
     raise fault
 
 
-def look_up(repository: str, name: str, revision: str, endpoint: str | None, token: str | None = None) -> HubFile:
-    """Ask the hub which commit `revision` of a data set is, and how large and which a file of it is.
+def resolve_hub_file(
+    repository: str, name: str, revision: str, endpoint: str | None, token: str | None = None
+) -> HubFile:
+    """Resolve `revision` of a Hub data set to a commit; return a file's URL, size and etag at that commit.
 
-    Raises ServiceError when the hub does not answer as expected, DataError when there is no such file.
+    Raises ServiceError when the Hub cannot be reached or omits one of these, DataError when there is no such file.
     """
     fault: Exception
     url = hf_hub_url(repository, name, repo_type="dataset", revision=revision, endpoint=endpoint)
@@ -83,38 +85,38 @@ def look_up(repository: str, name: str, revision: str, endpoint: str | None, tok
         if found.commit_hash and found.etag and found.size is not None:
             pinned = hf_hub_url(repository, name, repo_type="dataset", revision=found.commit_hash, endpoint=endpoint)
             return HubFile(pinned, found.commit_hash, found.size, found.etag)
-        fault = ServiceError(f"{url}: the answer names no commit, hash or size; check HF_ENDPOINT, or try again later")
+        fault = ServiceError(f"{url}: the response lacks commit, hash or size; check HF_ENDPOINT, or try again later")
     raise fault
 
 
 def hub_headers(token: str | None = None) -> dict[str, str]:
-    """Return the headers of a hub request, with this token or the user's own, if any; no other host may get them."""
+    """Return the headers of a Hub request, with `token` or the user's own if any. Send them to no other host."""
     return build_hf_headers(token=token)
 
 
 def measure(path: Path) -> Pin:
-    """Return size and SHA-256 of a file."""
+    """Return a file's actual size and SHA-256."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Pin(path.stat().st_size, digest)
 
 
 def check(path: Path, expected: Pin) -> None:
-    """Compare a file with its pin; one that differs is removed. Raises DataError saying what was found."""
+    """Verify a file. One that differs from `expected` is deleted, and DataError is raised with both checksums."""
     found = measure(path)
     if found != expected:
         path.unlink()
         raise DataError(
-            f"{path} is not what it should be: {found.size} bytes with SHA-256 {found.sha256}, "
+            f"{path} does not match its checksum: got {found.size} bytes with SHA-256 {found.sha256}, "
             f"expected {expected.size} bytes with {expected.sha256}; it was removed, run `duel prepare` again"
         )
 
 
 def explain(url: str, error: Exception) -> Exception:
-    """Return the error to raise in place of a library's: without its request, which holds the user's token."""
+    """Return our exception in place of the library's, which holds the request and with it the user's token."""
     if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
         return DataError(f"{url}: HTTP {error.response.status_code}; expected a public file there, check the revision")
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
-        return DataError(f"cannot write what comes from {url}: {error.strerror}; free some space or name another place")
+        return DataError(f"cannot write the download of {url}: {error.strerror}; free some space or name another place")
     reason = str(error).partition("\n")[0] or type(error).__name__
-    return ServiceError(f"the download of {url} broke off: {reason}; run it again, it goes on where it stopped")
+    return ServiceError(f"the download of {url} broke off: {reason}; run it again, it resumes where it stopped")

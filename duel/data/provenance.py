@@ -1,4 +1,4 @@
-"""A folder of downloads: where each file came from, and what it was when it first came, in `downloads.json`."""
+"""`downloads.json`: the URL, revision, size and SHA-256 of each downloaded file, verified at later runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECORD = "downloads.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a file came from, and what it was: size in bytes and SHA-256."""
+    """A downloaded file's URL and revision, and its size (bytes) and SHA-256 at the first download."""
 
     url: str
     revision: str
@@ -27,12 +27,12 @@ class Origin:
 
     @property
     def pin(self) -> Pin:
-        """What the file must be from now on."""
+        """The checksum that the file must match from now on."""
         return Pin(self.size, self.sha256)
 
 
 def read_origins(folder: Path) -> dict[str, Origin]:
-    """Return the origins recorded in `folder`, by file name. Raises DataError when the record is unreadable."""
+    """Return the recorded origins by file name; empty without a record. Raises DataError when it cannot be parsed."""
     path = folder / RECORD
     try:
         return {name: Origin(**origin) for name, origin in json.loads(path.read_text(encoding="utf-8")).items()}
@@ -43,13 +43,13 @@ def read_origins(folder: Path) -> dict[str, Origin]:
 
 
 def record(folder: Path, name: str, url: str, revision: str, pin: Pin) -> None:
-    """Write down where a file came from and what it is."""
+    """Record a file's origin and checksum."""
     origins = {**read_origins(folder), name: Origin(url, revision, pin.size, pin.sha256)}
     write_json(folder / RECORD, {name: asdict(origin) for name, origin in origins.items()})
 
 
 def check_or_record(folder: Path, name: str, url: str, revision: str) -> None:
-    """Check a file against what its first download recorded; the first time, record it."""
+    """Verify a file against its recorded checksum, or record it if this is the first download."""
     origin = read_origins(folder).get(name)
     if origin is not None:
         check(folder / name, origin.pin)
@@ -58,7 +58,7 @@ def check_or_record(folder: Path, name: str, url: str, revision: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that it is there whole or not at all."""
+    """Write JSON atomically (temporary file, then rename)."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
@@ -66,7 +66,7 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let one process in at a time; the kernel frees the lock of a killed one."""
+    """Hold an exclusive lock on `path` across processes; the kernel releases it when a process dies."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

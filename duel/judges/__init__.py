@@ -1,1 +1,1 @@
-"""Judges of answers to questions about charts: the interface, exact match, and a language model."""
+"""Judges that grade answers to chart questions: the `Judge` protocol, exact match, and an LLM judge."""

@@ -1,4 +1,4 @@
-"""The interface of a judge of answers."""
+"""`Judge`: the protocol of whatever grades answers to chart questions."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,10 +7,12 @@ from duel.types import Grade, Question
 
 
 class Judge(Protocol):
-    """Grades answers to questions about charts."""
+    """Grades answers to questions about charts against the ground truth."""
 
     def grade_all(self, questions: Sequence[Question], answers: Sequence[Sequence[str]]) -> list[list[Grade]]:
-        """Grade every answer to every question, (questions, answers).
+        """Return a Grade for every answer to every question, shape (questions, answers per question).
 
-        Raises JudgeError when the judge cannot be reached.
+        A score is 0, 1, or None where no usable verdict was obtained. Raises JudgeError when the judge cannot be
+        reached.
+
         """

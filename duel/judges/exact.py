@@ -1,4 +1,4 @@
-"""The judge that needs no service: the same text, or the same number within a tolerance."""
+"""Exact-match judge, without any service: equal text, or equal numbers within a relative tolerance."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ NUMBER_WORDS = {
 
 
 class ExactJudge:
-    """Correct is the same text, or the same number within a relative tolerance; case and punctuation do not count."""
+    """Grades 1 for the same text or the same number within `tolerance` (relative); ignores case and punctuation."""
 
     def __init__(self, tolerance: float = 0.01) -> None:
         self.tolerance = tolerance
 
     def grade(self, question: Question, answers: Sequence[str]) -> list[Grade]:
-        """Grade every answer 0 or 1; no answer is left ungraded."""
+        """Return one Grade per answer; the score is 0 or 1, never None."""
         return [Grade(float(self._equal(question.ground_truth, answer)), answer.strip()) for answer in answers]
 
     def grade_all(self, questions: Sequence[Question], answers: Sequence[Sequence[str]]) -> list[list[Grade]]:
-        """Grade every answer to every question, (questions, answers)."""
+        """Return a Grade for every answer to every question, shape (questions, answers per question)."""
         return [self.grade(question, row) for question, row in zip(questions, answers, strict=True)]
 
     def _equal(self, truth: str, answer: str) -> bool:
@@ -37,13 +37,13 @@ class ExactJudge:
 
 
 def normalise(text: str) -> str:
-    """Return the words of a text in lower case, without punctuation and articles."""
+    """Return a text in lower case without punctuation and articles, number words up to twelve as digits."""
     words = re.findall(r"[\w.+-]*\w", text.casefold())
     return " ".join(NUMBER_WORDS.get(word, word) for word in words if word not in ("a", "an", "the"))
 
 
 def as_number(text: str) -> float | None:
-    """Return the number that a text consists of (`3.`, `1,200`, `12 %`, `three`), or None."""
+    """Return the number that a text is (`3.`, `1,200`, `12 %`, `three`), or None when it is anything else."""
     bare = text.strip().casefold().rstrip(".%").strip().replace(",", "")
     bare = NUMBER_WORDS.get(bare, bare)
     return float(bare) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", bare) else None

@@ -1,4 +1,4 @@
-"""An LLM as judge: CharXiv's official grading, asked of OpenAI or of any service that speaks its protocol."""
+"""LLM judge: CharXiv's official grading prompts, sent to OpenAI or any server with a compatible API."""
 
 from __future__ import annotations
 
@@ -17,43 +17,44 @@ import openai
 from openai.types.chat import ChatCompletion
 
 from duel.errors import DuelError, JudgeError, SettingsError, UserError
-from duel.judges.grading import Sheet, by_completion, clean, read_verdict, sheets_of
+from duel.judges.grading import GradingRequest, by_completion, grading_requests, read_verdict, replace_surrogates
 from duel.rubrics import Rubrics
 from duel.types import Grade, Question
 
 log = logging.getLogger(__name__)
 
-SAMPLING: dict[str, Any] = {"temperature": 0, "top_p": 1, "seed": 42, "n": 1}  # the official grader's
-FIRST_TOKENS, MOST_TOKENS = 256, 1024
-TRIES = 10  # of an answer that is no usable JSON
-RETRIES = 1000  # of the client library; the deadline comes first
+SAMPLING: dict[str, Any] = {"temperature": 0, "top_p": 1, "seed": 42, "n": 1}  # as in the official grader
+FIRST_TOKENS, MOST_TOKENS = 256, 1024  # max_tokens of the first attempt; doubled when the verdict was cut off
+TRIES = 10  # attempts to get parseable JSON
+RETRIES = 1000  # of the client library: effectively unlimited, `deadline_seconds` ends them
 UNGRADABLE = {"content_filter", "invalid_prompt", "context_length_exceeded", "string_above_max_length"}
 
 AnswerOnce = Callable[[str, Callable[[], str]], str]
 
 
 class Ungradable(Exception):
-    """No usable verdict came; the answers it was about stay ungraded."""
+    """The judge gave no usable verdict; the request's answers get the score None."""
 
 
 class DeadlineError(Exception):
-    """The time for one answer is over."""
+    """The deadline of one grading request has passed."""
 
 
 class NoCreditError(Exception):
-    """The account is empty: a 429 like any other to the client library, which would try again until the deadline."""
+    """The account has no credit. OpenAI signals it by a 429, which the client library would retry."""
 
 
-def ask_always(key: str, ask: Callable[[], str]) -> str:  # noqa: ARG001
-    """Ask without remembering; `cache.answer_store` has the one that remembers."""
+def no_cache(key: str, ask: Callable[[], str]) -> str:  # noqa: ARG001
+    """Call `ask`, without caching; `cache.answer_store` has the caching counterpart."""
     return ask()
 
 
 class OpenAIJudge:
-    """Grades by CharXiv's rubrics; safe to call from one thread, works in several.
+    """Grades by CharXiv's rubrics with a chat model in JSON mode. Sends `concurrency` requests at a time.
 
-    `answer_once(key, ask)` returns the judge's text for a request, asking only if it is not remembered. The key
-    comes from `api_key` or OPENAI_API_KEY, the address from OPENAI_BASE_URL; neither is kept in a field of its own.
+    `answer_once(key, ask)` returns the judge's reply to a request: from a cache, or by calling `ask`. The API key is
+    `api_key` or OPENAI_API_KEY, the base URL OPENAI_BASE_URL; the key is held by the client only, so that it appears
+    in no repr of the judge. Not thread-safe: call it from one thread.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class OpenAIJudge:
         model: str,
         rubrics: Rubrics,
         *,
-        answer_once: AnswerOnce = ask_always,
+        answer_once: AnswerOnce = no_cache,
         api_key: str | None = None,
         concurrency: int = 8,
         timeout_seconds: float = 60.0,
@@ -73,72 +74,76 @@ class OpenAIJudge:
         self.answer_once = answer_once
         self.concurrency = concurrency
         self.deadline_seconds = deadline_seconds
-        self._now = threading.local()  # .deadline and .status of the request that this thread has under way
+        self._now = threading.local()  # .deadline and .status of the request in progress in this thread
         http = openai.DefaultHttpxClient(event_hooks={"request": [self._check_deadline], "response": [self._note]})
         self._client = openai.OpenAI(api_key=api_key, http_client=http, timeout=timeout_seconds, max_retries=RETRIES)
         self.host = urlsplit(str(self._client.base_url)).hostname or ""
 
     def grade(self, question: Question, answers: Sequence[str]) -> list[Grade]:
-        """Grade every answer to one question; None as a score where no usable verdict came.
+        """Return one Grade per answer to one question; the score is None where no usable verdict came.
 
-        Raises JudgeError when the judge cannot be reached, UserError when it refuses key, model or request.
+        Raises JudgeError when the judge cannot be reached, UserError when it rejects the key, model or request.
         """
         return self.grade_all([question], [answers])[0]
 
     def grade_all(self, questions: Sequence[Question], answers: Sequence[Sequence[str]]) -> list[list[Grade]]:
-        """Grade every answer to every question, (questions, answers); equal answers are graded once.
+        """Return a Grade for every answer to every question, shape (questions, answers per question).
 
-        Descriptive answers of one question id share requests. What was graded before an error is remembered.
+        Equal answers are graded once; descriptive answers to the same question id share requests. Replies received
+        before an error are in the cache. Raises as `grade` does.
         """
-        pairs = [(question, clean(text)) for question, row in by_completion(questions, answers) for text in row]
-        sheets = list(sheets_of(self.rubrics, dict.fromkeys(pairs)))
+        pairs = [
+            (question, replace_surrogates(text)) for question, row in by_completion(questions, answers) for text in row
+        ]
+        requests = list(grading_requests(self.rubrics, dict.fromkeys(pairs)))
         grades: dict[tuple[Question, str], Grade] = {}
-        for sheet, verdict in zip(sheets, self._grade_sheets(sheets), strict=True):
-            grades.update(zip(sheet.answers, verdict, strict=True))
+        for request, verdict in zip(requests, self._grade_requests(requests), strict=True):
+            grades.update(zip(request.answers, verdict, strict=True))
         ungraded = sum(grades[pair].score is None for pair in pairs)
         if ungraded:
             log.warning("%d of %d answers could not be graded", ungraded, len(pairs))
         return [
-            [grades[question, clean(text)] for text in row] for question, row in zip(questions, answers, strict=True)
+            [grades[question, replace_surrogates(text)] for text in row]
+            for question, row in zip(questions, answers, strict=True)
         ]
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connection pool."""
         self._client.close()
 
-    def _grade_sheets(self, sheets: Sequence[Sheet]) -> list[list[Grade]]:
+    def _grade_requests(self, requests: Sequence[GradingRequest]) -> list[list[Grade]]:
         pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="judge")
         try:
-            futures = [pool.submit(self._grade_sheet, sheet) for sheet in sheets]
+            futures = [pool.submit(self._grade_request, request) for request in requests]
             wait(futures, return_when=FIRST_EXCEPTION)
-        finally:  # after an error no further request starts; what is under way still reaches the store
+        finally:  # after an error, queued requests are cancelled; running ones still reach the cache
             pool.shutdown(cancel_futures=True)
         failures = [future.exception() for future in futures if not future.cancelled()]
         for failure in sorted((error for error in failures if error), key=lambda error: isinstance(error, JudgeError)):
             raise failure
         return [future.result() for future in futures]
 
-    def _grade_sheet(self, sheet: Sheet) -> list[Grade]:
+    def _grade_request(self, request: GradingRequest) -> list[Grade]:
         try:
-            text = self.answer_once(self._key(sheet.prompt), lambda: self._ask(sheet))
+            text = self.answer_once(self._key(request.prompt), lambda: self._ask(request))
         except Ungradable as reason:
             log.warning("ungraded: %s", reason)
-            return [Grade(None, "")] * len(sheet.answers)
-        return read_verdict(text, sheet.keys) or [Grade(None, "")] * len(sheet.answers)
+            return [Grade(None, "")] * len(request.answers)
+        return read_verdict(text, request.keys) or [Grade(None, "")] * len(request.answers)
 
     def _key(self, prompt: str) -> str:
-        # The address is part of the key: what a trial server answered must never pass for the real judge's.
+        # The base URL is part of the key: replies of a test server must never be taken for the real judge's.
         request = {"service": str(self._client.base_url), "model": self.model, "prompt": prompt, **SAMPLING}
         encoded = json.dumps(request, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(encoded.encode()).hexdigest()
 
-    def _ask(self, sheet: Sheet) -> str:
-        """Return the judge's text once it holds a usable verdict; raises Ungradable when none comes."""
+    def _ask(self, request: GradingRequest) -> str:
+        """Return the first reply that holds a usable verdict. Raises Ungradable after TRIES replies without one."""
         self._now.deadline, self._now.status = time.monotonic() + self.deadline_seconds, "none"
         tokens = FIRST_TOKENS
         for _ in range(TRIES):
-            text, cut = self._complete(sheet.prompt, tokens)
-            if read_verdict(text, sheet.keys) is not None:
+            text, cut = self._complete(request.prompt, tokens)
+            if read_verdict(text, request.keys) is not None:
                 return text
             if cut and tokens == MOST_TOKENS:
                 raise Ungradable(f"the verdict is longer than {MOST_TOKENS} tokens")
@@ -146,9 +151,9 @@ class OpenAIJudge:
         raise Ungradable(f"no usable JSON in {TRIES} tries")
 
     def _complete(self, prompt: str, tokens: int) -> tuple[str, bool]:
-        """Ask once; return the text, and whether it was cut at the token limit.
+        """Send one request; return the reply's text, and whether it was cut off at the token limit.
 
-        An error of the library never leaves, not even as a cause: it holds the request, and that holds the key.
+        Exceptions of the client library are never chained: they hold the request, and that holds the API key.
         """
         failure: Exception
         try:
@@ -171,7 +176,7 @@ class OpenAIJudge:
         except openai.APIConnectionError as error:
             failure = JudgeError(f"{self.host} cannot be reached: {type(error).__name__}; check OPENAI_BASE_URL")
         except ValueError:
-            return "", False  # the body is no JSON
+            return "", False  # the body is not JSON
         else:
             return text_of(reply)
         raise failure
@@ -199,7 +204,7 @@ class OpenAIJudge:
 
 
 def check_ready(api_key: str | None = None) -> None:
-    """Raise SettingsError when there is no key; asks nothing of the service."""
+    """Raise SettingsError when no API key is set; sends no request."""
     if not (api_key or os.environ.get("OPENAI_API_KEY", "")).strip():
         raise SettingsError(
             "judge.service = 'openai' needs OPENAI_API_KEY, which is not set; export it, or use 'exact'"
@@ -207,7 +212,7 @@ def check_ready(api_key: str | None = None) -> None:
 
 
 def text_of(reply: ChatCompletion) -> tuple[str, bool]:
-    """Return the text of the first choice, and whether it was cut; nothing where the reply has no choice."""
+    """Return the first choice's text, and whether it was cut off at the token limit; ("", False) without a choice."""
     if not isinstance(reply, ChatCompletion) or not reply.choices:
         return "", False
     choice = reply.choices[0]

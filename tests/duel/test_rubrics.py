@@ -4,7 +4,7 @@ import pytest
 
 import duel.testing
 from duel.errors import DataError
-from duel.rubrics import fill_braces, fill_marks, number_form, read_rubrics, subplot_prefix
+from duel.rubrics import fill_braces, fill_placeholders, number_form, read_rubrics, subplot_prefix
 from duel.types import Question
 
 STAND_IN = Path(next(iter(duel.testing.__path__))) / "constants.py"
@@ -97,7 +97,7 @@ def test_filling_takes_as_many_values_as_there_are_places():
     assert fill_braces("{} and {}", ["{}", "b"]) == "{} and b"
     with pytest.raises(ValueError, match="zip"):
         fill_braces("{}", ["a", "b"])
-    assert fill_marks("<|a|> <|other|>", {"a": r"\1 <|a|>"}) == r"\1 <|a|> <|other|>"
+    assert fill_placeholders("<|a|> <|other|>", {"a": r"\1 <|a|>"}) == r"\1 <|a|> <|other|>"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from duel.data.provenance import read_origins
 from duel.errors import DataError, ServiceError, SettingsError
 from duel.settings import EvaluationSettings
 from duel.testing.faults import Faults
-from duel.testing.hub import HubServer, write_trial_hub
+from duel.testing.hub import HubServer, write_fake_hub
 from duel.types import Question
 
 KINDS = ("reasoning", "descriptive")
@@ -36,7 +36,7 @@ REAL = json.loads((Path(__file__).parents[2] / "data" / "charxiv" / "split.json"
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hub")
-    write_trial_hub(folder)
+    write_fake_hub(folder)
     return folder
 
 
@@ -166,7 +166,7 @@ def test_what_was_downloaded_is_not_asked_for_again(hub, faults, tmp_path):
 @pytest.mark.parametrize("name", ["reasoning_val.json", "descriptive_val.json", ARCHIVE])
 def test_wrong_bytes_are_refused_and_the_next_prepare_mends_it(hub, faults, tmp_path, name):
     faults.script(name, "wrong")
-    with pytest.raises(DataError, match=f"{name} is not what it should be: .*it was removed"):
+    with pytest.raises(DataError, match=f"{name} does not match its checksum: .*it was removed"):
         prepare_charxiv(tmp_path / "charxiv")
     prepare_charxiv(tmp_path / "charxiv")
     assert len(open_charxiv(tmp_path / "charxiv", 75, 25).train_images) == 75
@@ -174,7 +174,7 @@ def test_wrong_bytes_are_refused_and_the_next_prepare_mends_it(hub, faults, tmp_
 
 def test_wrong_annotations_are_refused_by_the_pins_of_the_real_ones(hub, tmp_path):
     source = Source(annotations_url=hub.environment["DUEL_ANNOTATIONS_URL"], hub=hub.url)
-    with pytest.raises(DataError, match=r"reasoning_val.json is not what it should be: expected 245069 bytes"):
+    with pytest.raises(DataError, match=r"reasoning_val.json has another size than the expected 245069 bytes"):
         prepare_charxiv(tmp_path / "charxiv", source=source)
     assert not (tmp_path / "charxiv").exists()
 
@@ -186,11 +186,11 @@ def test_the_archive_is_recorded_at_first_and_checked_from_then_on(written, hub,
     shutil.rmtree(tmp_path / "charxiv")
     (tmp_path / "charxiv-downloads" / ARCHIVE).unlink()
     other = tmp_path / "other"
-    write_trial_hub(other, seed=1)
+    write_fake_hub(other, seed=1)
     shutil.copytree(written / "github", other / "github", dirs_exist_ok=True)
     with HubServer(other) as changed:
         monkeypatch.setenv("HF_ENDPOINT", changed.url)
-        with pytest.raises(DataError, match="images.zip is not what it should be"):
+        with pytest.raises(DataError, match="images.zip does not match its checksum"):
             prepare_charxiv(tmp_path / "charxiv")
 
 
@@ -226,7 +226,7 @@ def test_two_at_once_download_once(hub, tmp_path):
 def test_something_else_in_its_place_is_left_alone(hub, tmp_path):
     (tmp_path / "charxiv").mkdir()
     (tmp_path / "charxiv" / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match="exists and is no CharXiv data set"):
+    with pytest.raises(DataError, match="exists and is not a CharXiv data set"):
         prepare_charxiv(tmp_path / "charxiv")
     assert os.listdir(tmp_path) == ["charxiv"]  # noqa: PTH208
 

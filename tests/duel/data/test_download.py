@@ -9,7 +9,7 @@ from PIL import Image
 
 from duel.data import archive
 from duel.data.archive import extract_images
-from duel.data.download import Pin, check, fetch, look_up, measure
+from duel.data.download import Pin, check, fetch, measure, resolve_hub_file
 from duel.data.provenance import check_or_record, read_origins, record
 from duel.errors import DataError, ServiceError
 from duel.testing.faults import Faults
@@ -39,7 +39,7 @@ def test_a_download_appears_whole(folder, tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.json"]
 
 
-def test_a_broken_download_goes_on_where_it_stopped(folder, tmp_path):
+def test_a_broken_download_resumes_where_it_stopped(folder, tmp_path):
     (folder / "large.zip").write_bytes(LARGE)
     with HubServer(folder, faults=scripted(large_zip=["cut"])) as hub:
         fetch(f"{hub.url}/large.zip", tmp_path / "large.zip", size=len(LARGE))
@@ -48,10 +48,10 @@ def test_a_broken_download_goes_on_where_it_stopped(folder, tmp_path):
     assert measure(tmp_path / "large.zip").sha256 == hashlib.sha256(LARGE).hexdigest()
 
 
-def test_a_later_call_goes_on_where_an_earlier_one_gave_up(folder, tmp_path):
+def test_a_later_call_resumes_where_an_earlier_one_failed(folder, tmp_path):
     (folder / "large.zip").write_bytes(LARGE)
     with HubServer(folder, faults=scripted(large_zip=["cut", "error"])) as hub:
-        with pytest.raises(ServiceError, match=r"large.zip broke off: .*500.*run it again, it goes on"):
+        with pytest.raises(ServiceError, match=r"large.zip broke off: .*500.*run it again, it resumes"):
             fetch(f"{hub.url}/large.zip", tmp_path / "large.zip", size=len(LARGE), tag="v1")
         assert (tmp_path / "large.zip.v1.part").stat().st_size == 10 * 2**20
         assert not (tmp_path / "large.zip").exists()
@@ -77,25 +77,25 @@ def test_a_server_that_is_not_there_is_a_service_failure(folder, tmp_path):
     with HubServer(folder) as hub:
         url = hub.url
     with pytest.raises(ServiceError, match=url):
-        look_up("a/b", "c", "main", endpoint=f"{url}")
+        resolve_hub_file("a/b", "c", "main", endpoint=f"{url}")
 
 
-def test_an_answer_without_a_commit_is_refused(folder):
+def test_a_hub_response_without_a_commit_is_an_error(folder):
     (folder / "datasets/a/b/resolve/main").mkdir(parents=True)
     (folder / "datasets/a/b/resolve/main/c").write_bytes(b"1")
     with HubServer(folder) as hub:
         hub.commit = ""
         (folder / "hub/a/b").mkdir(parents=True)
         (folder / "hub/a/b/c").write_bytes(b"1")
-        with pytest.raises(ServiceError, match="names no commit, hash or size"):
-            look_up("a/b", "c", "main", endpoint=hub.url)
+        with pytest.raises(ServiceError, match="lacks commit, hash or size"):
+            resolve_hub_file("a/b", "c", "main", endpoint=hub.url)
 
 
 def test_no_error_carries_the_users_token(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     (folder / "hub/a/b").mkdir(parents=True)
     with HubServer(folder) as hub, pytest.raises(DataError) as caught:
-        look_up("a/b", "none", "main", endpoint=hub.url)
+        resolve_hub_file("a/b", "none", "main", endpoint=hub.url)
     assert "hf_secret" not in str(caught.value)
     assert caught.value.__context__ is None  # the library's error holds the request and its headers
 
@@ -108,13 +108,13 @@ def test_a_file_that_differs_from_its_pin_is_removed(tmp_path):
     assert not path.exists()
 
 
-def test_the_first_download_is_what_later_ones_must_be(tmp_path):
+def test_later_downloads_must_match_the_first_ones_checksum(tmp_path):
     (tmp_path / "a").write_bytes(b"first")
     check_or_record(tmp_path, "a", "http://host/a", "r1")
     check_or_record(tmp_path, "a", "http://host/a", "r1")
     record(tmp_path, "b", "http://host/b", "r1", Pin(1, "0"))
     (tmp_path / "a").write_bytes(b"other")
-    with pytest.raises(DataError, match="a is not what it should be"):
+    with pytest.raises(DataError, match="a does not match its checksum"):
         check_or_record(tmp_path, "a", "http://host/a", "r2")
     assert read_origins(tmp_path)["a"].revision == "r1"
 
@@ -201,7 +201,7 @@ def test_missing_charts_are_counted_and_the_first_is_named(tmp_path):
 
 def test_what_is_no_image_is_refused(tmp_path):
     path = write_zip(tmp_path / "i.zip", [("1.jpg", b"<html>")])
-    with pytest.raises(DataError, match="1.jpg is no image"):
+    with pytest.raises(DataError, match="1.jpg is not an image"):
         extract_images(path, {"1": tmp_path / "1.jpg"})
 
 

@@ -9,7 +9,7 @@ import pytest
 import duel.testing
 from cache.answer_store import AnswerStore
 from duel.errors import JudgeError, SettingsError, UserError
-from duel.judges.grading import REASONING_KEYS, by_completion, clean, read_verdict
+from duel.judges.grading import REASONING_KEYS, by_completion, read_verdict, replace_surrogates
 from duel.judges.openai_judge import OpenAIJudge, check_ready
 from duel.rubrics import read_rubrics
 from duel.testing.faults import Faults
@@ -294,7 +294,7 @@ def test_no_error_log_or_repr_holds_the_key(service, monkeypatch, caplog):
 
 
 def test_a_text_that_cannot_be_sent_is_mended():
-    assert clean("a\ud800b") == "a?b"
+    assert replace_surrogates("a\ud800b") == "a?b"
 
 
 @pytest.mark.parametrize(
