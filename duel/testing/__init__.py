@@ -1,1 +1,1 @@
-"""Servers on this machine that answer as the paid services do, faults included: `python -m duel.testing`."""
+"""Local fakes of the paid services (Replicate, OpenAI, Hugging Face Hub) with faults: `python -m duel.testing`."""

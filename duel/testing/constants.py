@@ -1,4 +1,4 @@
-"""A stand-in for CharXiv's `src/constants.py`: the same names and shapes, in other words; served by the trial hub."""
+"""Test double of CharXiv's `src/constants.py`: same names and types, other texts; served by the fake Hub."""
 
 REASONING_RESP_INST = {
     1: "{}\n    * Answer with words that are written in the chart.\n    ",

@@ -1,4 +1,4 @@
-"""A trial hub: serves a folder as Hugging Face serves data sets and as GitHub serves raw files, on loopback."""
+"""A fake Hugging Face Hub and GitHub on 127.0.0.1: serves a folder's data sets and raw files, with fault injection."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from duel.testing.faults import Faults
 from duel.testing.serving import Handler, Server
 
 RESOLVE = re.compile(r"/datasets/(?P<file>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
-FILE_FAULTS = ("error", "hang", "reset", "cut", "wrong")  # cut: ends halfway; wrong: the last byte is another
+FILE_FAULTS = ("error", "hang", "reset", "cut", "wrong")  # cut: half the body; wrong: the last byte differs
 
 
 class HubServer:
     """Serves `folder`/hub/OWNER/NAME/FILE of data sets and `folder`/github/OWNER/NAME/COMMIT/PATH of repositories.
 
-    As on the real hub, a HEAD names commit, hash and size, and a GET is sent on to another host, where the bytes are
-    and ranges are served. A fault's stage is the name of the file whose bytes are asked for. Use it with `with`.
+    As on the real Hub, HEAD returns commit, hash and size, and GET redirects to another host, which serves the bytes
+    and supports ranges. A fault's stage is the requested file's name. Use it as a context manager.
     """
 
     def __init__(
@@ -45,17 +45,17 @@ class HubServer:
 
     @property
     def url(self) -> str:
-        """What HF_ENDPOINT is to be."""
+        """The value for HF_ENDPOINT."""
         return self._files.url
 
     @property
     def files_url(self) -> str:
-        """Where the bytes of the hub's files are: the same server under another name, as if it were another host."""
+        """Base URL of the redirects: the same server as `localhost`, so that clients see another host."""
         return self.url.replace("127.0.0.1", "localhost")
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that send Duel's downloads here; the annotations' hashes are those of the served ones."""
+        """Environment variables that point Duel's downloads here, with the checksums of the annotations served."""
         data = self.folder / "github" / DATASET / COMMIT / "data"
         pins = {name: measure(data / name) for name in PINS}
         return {
@@ -65,16 +65,16 @@ class HubServer:
         }
 
     def counts(self) -> dict[str, int]:
-        """Return requests, bytes sent, ranges served, and user tokens that came to the hub or where the bytes are.
+        """Return the numbers of requests, bytes sent, range requests, and requests with a user token at either host.
 
-        None should come to the latter.
+        `tokens_at_files` must stay 0: the token is for the Hub only.
         """
         names = ("requests", "bytes", "ranges", "tokens_at_hub", "tokens_at_files")
         with self._lock:
             return {name: self._counts[name] for name in names}
 
     def count(self, name: str, number: int = 1) -> None:
-        """Count `number` more of `name`."""
+        """Add `number` to the counter `name`."""
         with self._lock:
             self._counts[name] += number
 
@@ -87,25 +87,25 @@ class HubServer:
 
 
 class HubHandler(Handler):
-    """GET and HEAD of files."""
+    """Handles GET and HEAD of files."""
 
     service: HubServer
 
     def do_HEAD(self) -> None:
-        """Say which file it is."""
+        """Return a data set file's metadata as headers."""
         self.service.count("requests")
         match = RESOLVE.fullmatch(unquote(urlsplit(self.path).path))
         self.resolve(match) if match else self.send(404, b"", {})
 
     def do_GET(self) -> None:
-        """Send the client on to a data set's file, or send the bytes of a file."""
+        """Redirect to a data set's file, or send a file's bytes."""
         self.service.count("requests")
         path = unquote(urlsplit(self.path).path)
         match = RESOLVE.fullmatch(path)
         self.resolve(match) if match else self.send_file(self.service.folder / path.lstrip("/"))
 
     def resolve(self, match: re.Match[str]) -> None:
-        """Say which commit, hash and size a data set's file has, and where its bytes are."""
+        """Redirect (302) with a data set file's commit, SHA-256 and size as headers, or respond 404."""
         self.service.count("tokens_at_hub", "Authorization" in self.headers)
         file = self.service.folder / "hub" / match["file"] / match["name"]
         if not file.is_file() or match["revision"] not in ("main", self.service.commit):
@@ -120,7 +120,7 @@ class HubHandler(Handler):
         return self.send(302, b"", headers)
 
     def send_file(self, file: Path) -> None:
-        """Send a file, or the part of it that is asked for, or go wrong with it."""
+        """Send a file or the requested range of it, or inject a fault."""
         if not file.resolve().is_relative_to(self.service.folder.resolve()) or not file.is_file():
             return self.send(404, b"", {})
         self.service.count("tokens_at_files", "Authorization" in self.headers)
@@ -139,7 +139,7 @@ class HubHandler(Handler):
         return self.send_bytes(data, start, fault)
 
     def send_bytes(self, data: bytes, start: int, fault: str | None) -> None:
-        """Send `data` from `start` on, or half of that, or with its last byte changed."""
+        """Send `data` from byte `start` on; the fault `cut` sends half of it, `wrong` changes the last byte."""
         body = data[start:]
         if fault == "wrong":
             body = body[:-1] + bytes([body[-1] ^ 1])
@@ -152,10 +152,10 @@ class HubHandler(Handler):
         self.send(206 if start else 200, sent, headers, announced=len(body) if fault == "cut" else None)
 
 
-def write_trial_hub(folder: Path, figures: int = 120, seed: int = 0) -> None:
-    """Write what a trial hub serves: rendered charts and questions about them, in CharXiv's files and fields.
+def write_fake_hub(folder: Path, figures: int = 120, seed: int = 0) -> None:
+    """Write the files that HubServer serves: rendered charts, and questions about them in CharXiv's format.
 
-    Figure ids have gaps, as CharXiv's have.
+    Figure ids have gaps, as in CharXiv.
     """
     charts = {3 * index + 1: sample_chart(random.Random(f"{seed}/{index}")) for index in range(figures)}
     data = folder / "github" / DATASET / COMMIT / "data"
@@ -172,7 +172,7 @@ def write_trial_hub(folder: Path, figures: int = 120, seed: int = 0) -> None:
 
 
 def reasoning_entry(figure: int, chart: Chart) -> dict[str, Any]:
-    """Return the reasoning question about a chart in CharXiv's fields."""
+    """Return a reasoning question about a chart in CharXiv's format."""
     [question] = ask(chart, 1, random.Random(figure))
     answer = question.answer(chart)
     return {
@@ -185,7 +185,7 @@ def reasoning_entry(figure: int, chart: Chart) -> dict[str, Any]:
 
 
 def descriptive_entry(figure: int, chart: Chart) -> dict[str, Any]:
-    """Return four descriptive questions about a chart in CharXiv's fields."""
+    """Return four descriptive questions about a chart in CharXiv's format."""
     labels = {1: chart.title, 2: chart.x_label, 3: chart.y_label, 19: "1"}
     return {
         "figure_id": figure,
@@ -197,7 +197,7 @@ def descriptive_entry(figure: int, chart: Chart) -> dict[str, Any]:
 
 
 def jpeg(chart: Chart) -> bytes:
-    """Draw a chart as JPEG."""
+    """Return a chart rendered as JPEG bytes."""
     buffer = BytesIO()
     render(chart).convert("RGB").save(buffer, "JPEG", quality=90)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What models of the loopback Replicate take, and what the service says of an input that does not fit."""
+"""Input schemas of the fake Replicate's models, and validation errors in the real service's wording."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VERSIONS = {
 
 @dataclass(frozen=True)
 class Field:
-    """One input of a model, as its JSON schema states it."""
+    """One input field of a model, as in its JSON schema."""
 
     type: type
     required: bool = False
@@ -43,44 +43,44 @@ COMMUNITY_INPUTS = {"prompt": Field(str, required=True), "seed": Field(int), "st
 MODELS: dict[str, Mapping[str, Field]] = {FLUX_SCHNELL: FLUX_INPUTS, COMMUNITY: COMMUNITY_INPUTS}
 NAMES = {str: "string", int: "integer", bool: "boolean"}
 
-Fault = dict[str, str]  # type, field, description
+InputError = dict[str, str]  # type, field, description
 
 
-def faults_of(model: str, input: Any) -> list[Fault]:
-    """Return what is wrong with an input; fields that the model does not know are ignored, as the service does."""
+def input_errors(model: str, input: Any) -> list[InputError]:
+    """Return an input's validation errors; unknown fields are ignored, as by the real service."""
     if not isinstance(input, dict):
-        return [fault("invalid_type", "input", f"Invalid type. Expected: object, given: {json_type(input)}")]
+        return [input_error("invalid_type", "input", f"Invalid type. Expected: object, given: {json_type(input)}")]
     schema = MODELS[model]
     missing = [name for name, field in schema.items() if field.required and name not in input]
-    faults = [fault("required", "input", f"{name} is required") for name in missing]
+    errors = [input_error("required", "input", f"{name} is required") for name in missing]
     for name, value in input.items():
         if name in schema:
-            faults += value_faults(name, schema[name], value)
-    return faults
+            errors += value_errors(name, schema[name], value)
+    return errors
 
 
-def value_faults(name: str, field: Field, value: Any) -> list[Fault]:
-    """Return what is wrong with one value."""
+def value_errors(name: str, field: Field, value: Any) -> list[InputError]:
+    """Return the validation errors of one value."""
     place = f"input.{name}"
     if not isinstance(value, field.type) or isinstance(value, bool) is not (field.type is bool):
         expected = NAMES[field.type]
-        return [fault("invalid_type", place, f"Invalid type. Expected: {expected}, given: {json_type(value)}")]
+        return [input_error("invalid_type", place, f"Invalid type. Expected: {expected}, given: {json_type(value)}")]
     if field.choices and value not in field.choices:
         choices = ", ".join(f'"{choice}"' for choice in field.choices)
-        return [fault("enum", place, f"{name} must be one of the following: {choices}")]
+        return [input_error("enum", place, f"{name} must be one of the following: {choices}")]
     if isinstance(value, int) and field.least is not None and value < field.least:
-        return [fault("number_gte", place, f"Must be greater than or equal to {field.least}")]
+        return [input_error("number_gte", place, f"Must be greater than or equal to {field.least}")]
     if isinstance(value, int) and field.most is not None and value > field.most:
-        return [fault("number_lte", place, f"Must be less than or equal to {field.most}")]
+        return [input_error("number_lte", place, f"Must be less than or equal to {field.most}")]
     return []
 
 
-def fault(type: str, field: str, description: str) -> Fault:
-    """Return a fault in the service's form."""
+def input_error(type: str, field: str, description: str) -> InputError:
+    """Return one validation error in the service's format."""
     return {"type": type, "field": field, "description": description}
 
 
 def json_type(value: Any) -> str:
-    """Return the JSON name of a value's type."""
+    """Return a value's JSON type name."""
     names = {type(None): "null", float: "number", list: "array", dict: "object"} | NAMES
     return names.get(type(value), "unknown")

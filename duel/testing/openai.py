@@ -1,7 +1,7 @@
-"""A trial judge: speaks OpenAI's chat-completions protocol on loopback and grades by comparing texts.
+"""A fake OpenAI chat-completions API on 127.0.0.1 that grades by comparing texts, with fault injection.
 
-It reads answer and response out of the prompt it is sent, as CharXiv's rubrics lay them out, and refuses what the real
-service refuses: another key, no model, JSON asked for by a prompt that does not speak of JSON.
+It parses ground truth and response out of a CharXiv grading prompt, and rejects what the real service rejects: a wrong
+API key, a missing model, and JSON mode with a prompt that does not mention JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FAILURES = {  # fault: (status, code, message)
     "error": (500, "server_error", "The server had an error while processing your request."),
     "filtered": (400, "content_filter", "The prompt was flagged."),
 }
-SPOILT = ("bad-json", "cut-json", "missing-keys")  # the verdict, in a whole answer
+SPOILT = ("bad-json", "cut-json", "missing-keys")  # faults of the verdict, in a complete HTTP response
 COMPLETION_FAULTS = (*FAILURES, "hang", "reset", "bad-body", *SPOILT)
 ANSWER = re.compile(r"Ground Truth: (?P<truth>.*?)\n\W*Response: (?P<response>.*)", re.DOTALL)
 TRIPLET = re.compile(
@@ -33,10 +33,10 @@ TRIPLET = re.compile(
 
 
 class OpenAIServer:
-    """Grades like a strict exact matcher; use it with `with`.
+    """Grades by exact match of normalised texts. Use it as a context manager.
 
-    Faults have one stage, `completion`, and are those of COMPLETION_FAULTS. Each verdict takes `seconds`; a 429 says
-    to wait `retry_after` seconds. `requests` holds the bodies that were answered with a verdict, in order.
+    Faults have one stage, `completion`, and are those of COMPLETION_FAULTS. Each verdict takes `seconds`; a 429 has
+    `Retry-After: retry_after` (seconds). `requests` holds the bodies that were answered with a verdict, in order.
     """
 
     def __init__(
@@ -61,38 +61,38 @@ class OpenAIServer:
 
     @property
     def url(self) -> str:
-        """What OPENAI_BASE_URL is to be."""
+        """The value for OPENAI_BASE_URL."""
         return f"{self._api.url}/v1"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that send Duel's judge here."""
+        """Environment variables that point Duel's judge here."""
         return {"OPENAI_BASE_URL": self.url, "OPENAI_API_KEY": self.key}
 
     def counts(self) -> dict[str, int]:
-        """Return how many requests came, how many got a usable verdict, and the most that were under way at once."""
+        """Return the numbers of requests, of usable verdicts, and of requests in progress at once (maximum)."""
         with self._lock:
             return {name: self._counts[name] for name in ("requests", "verdicts", "most_at_once")}
 
     def arrive(self) -> None:
-        """Count a request that begins."""
+        """Count the start of a request."""
         with self._lock:
             self._counts["requests"] += 1
             self._under_way += 1
             self._counts["most_at_once"] = max(self._counts["most_at_once"], self._under_way)
 
     def leave(self) -> None:
-        """Count a request that ends."""
+        """Count the end of a request."""
         with self._lock:
             self._under_way -= 1
 
     def judge(self, request: dict[str, Any], fault: str | None) -> dict[str, Any]:
-        """Return the reply to a request, its verdict spoilt by `fault`."""
+        """Return the response to a request, its verdict corrupted according to `fault`."""
         self._api.closing.wait(self.seconds)
         with self._lock:
             self.requests.append(request)
             self._counts["verdicts"] += fault is None
-        text = spoil(json.dumps(grade(request["messages"][0]["content"])), fault)
+        text = corrupt(json.dumps(grade(request["messages"][0]["content"])), fault)
         return completion(request["model"], text, "length" if fault == "cut-json" else "stop")
 
     def __enter__(self) -> Self:
@@ -104,12 +104,12 @@ class OpenAIServer:
 
 
 class CompletionHandler(Handler):
-    """POST /v1/chat/completions."""
+    """Handles POST /v1/chat/completions."""
 
     service: OpenAIServer
 
     def do_POST(self) -> None:
-        """Answer one request, or go wrong with it."""
+        """Respond to one request, or inject a fault."""
         self.service.arrive()
         try:
             self.complete(self.read_body())
@@ -117,14 +117,14 @@ class CompletionHandler(Handler):
             self.service.leave()
 
     def complete(self, body: bytes) -> None:
-        """Check the request as the real service does, then grade it."""
+        """Validate the request as the real service does, then grade it."""
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.path != "/v1/chat/completions":
             return self.fail(404, "unknown_url", f"Invalid URL (POST {self.path})")
         if given != self.service.key:
             return self.fail(401, "invalid_api_key", f"Incorrect API key provided: {given}.")
         request = json.loads(body)
-        refusal = refuse(request)
+        refusal = request_error(request)
         if refusal:
             return self.fail(400, "invalid_request_error", refusal)
         fault = self.service.faults.pick("completion", COMPLETION_FAULTS)
@@ -139,13 +139,13 @@ class CompletionHandler(Handler):
         return self.answer(200, self.service.judge(request, fault))
 
     def fail(self, status: int, code: str, message: str) -> None:
-        """Send an error in the service's form."""
+        """Send an error in the service's format."""
         headers = {"Retry-After": f"{self.service.retry_after:g}"} if status == 429 else {}
         self.answer(status, {"error": {"message": message, "type": "error", "param": None, "code": code}}, headers)
 
 
-def refuse(request: dict[str, Any]) -> str | None:
-    """Return why the real service would refuse a request, or None."""
+def request_error(request: dict[str, Any]) -> str | None:
+    """Return the real service's error message for an invalid request, or None."""
     messages = request.get("messages")
     if not request.get("model"):
         return "you must provide a model parameter"
@@ -158,7 +158,7 @@ def refuse(request: dict[str, Any]) -> str | None:
 
 
 def grade(prompt: str) -> dict[str, Any]:
-    """Return the verdict on a grading prompt: 1 where response and answer are the same words."""
+    """Return the verdict on a grading prompt: score 1 where response and ground truth are the same words."""
     triplets = list(TRIPLET.finditer(prompt.rpartition("### Example End ###")[2]))
     if triplets:
         verdict: dict[str, Any] = {}
@@ -173,12 +173,12 @@ def grade(prompt: str) -> dict[str, Any]:
 
 
 def same(match: re.Match[str]) -> int:
-    """Return 1 where response and answer are the same words, else 0."""
+    """Return 1 if response and ground truth are the same words, else 0."""
     return int(normalise(match["truth"]) == normalise(match["response"]))
 
 
-def spoil(verdict: str, fault: str | None) -> str:
-    """Return a verdict as `fault` leaves it."""
+def corrupt(verdict: str, fault: str | None) -> str:
+    """Return a verdict corrupted according to `fault`."""
     if fault == "bad-json":
         return f"Here is my verdict: {verdict}"
     if fault == "cut-json":
@@ -187,7 +187,7 @@ def spoil(verdict: str, fault: str | None) -> str:
 
 
 def completion(model: str, text: str, finish_reason: str) -> dict[str, Any]:
-    """Return a reply in the service's form."""
+    """Return a chat completion in the service's format."""
     message = {"role": "assistant", "content": text, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
     return {

@@ -1,4 +1,4 @@
-"""The predictions of the loopback Replicate: what is created, drawn, billed and forgotten, without any HTTP."""
+"""State of the fake Replicate, without HTTP: predictions, their images, billing and retention."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ NSFW = "All generated images contained NSFW content. Try running it again with a
 
 @dataclass
 class Job:
-    """One prediction and its files."""
+    """One prediction and its output files."""
 
     number: int
     id: str
     model: str
     version: str
     input: dict[str, Any]
-    created: float  # seconds since 1970
+    created: float  # Unix time
     status: str = "starting"
     error: str | None = None
     started: float | None = None
@@ -42,14 +42,14 @@ class Job:
 
 
 class Predictions:
-    """Draws what is asked for, in threads, and counts; the HTTP handlers answer from it.
+    """Runs predictions in worker threads and counts them; the HTTP handlers respond from its state.
 
-    `generator` draws; `seconds` is how long a prediction takes at least; `retention` after how many seconds inputs
-    and outputs are forgotten; `per_minute` throttles creations for real.
+    `generator` makes the images. A prediction takes at least `seconds`; inputs and outputs are deleted after
+    `retention` seconds; more than `per_minute` creations get 429.
     """
 
-    url: str  # of the API; who serves it over HTTP says where
-    files_url: str  # where files are delivered from
+    url: str  # base URL of the API; set by the subclass that serves it
+    files_url: str  # base URL of output files
 
     def __init__(
         self,
@@ -70,16 +70,16 @@ class Predictions:
         self.retention = retention
         self.per_minute = per_minute
         self.retry_after = retry_after
-        self.credit = credit  # images that can still be paid for
+        self.credit = credit  # images until creations get 402
         self.jobs: list[Job] = []  # by number, oldest first
         self.images_served = 0
-        self.tokens_at_files = 0  # file requests that carried a token, which they should not
-        self.closing = threading.Event()  # set: no prediction waits any longer
+        self.tokens_at_files = 0  # file requests that carried an API token; must stay 0
+        self.closing = threading.Event()  # when set, running predictions finish without waiting
         self._lock = threading.Lock()
         self._draw = ThreadPoolExecutor(max_workers=16, thread_name_prefix="prediction")
 
     def counts(self) -> dict[str, int]:
-        """Return what was created, how it ended, what was billed and served."""
+        """Return the numbers of predictions created, by outcome, and of images billed and served."""
         with self._lock:
             status = [job.status if job.error != NSFW else "refused" for job in self.jobs]
             return {
@@ -93,13 +93,13 @@ class Predictions:
             }
 
     def count(self, images: int = 0, tokens: int = 0) -> None:
-        """Count images delivered, and tokens that came with requests for them."""
+        """Add to the counters of images served and of tokens sent with file requests."""
         with self._lock:
             self.images_served += images
             self.tokens_at_files += tokens
 
     def create(self, model: str, version: str, input: dict[str, Any]) -> Job:
-        """Create a prediction; it is drawn in a thread of its own."""
+        """Create a prediction and run it in a worker thread."""
         with self._lock:
             number = len(self.jobs)
             job = Job(number, secrets.token_hex(13), model, version, input, time.time())
@@ -108,19 +108,19 @@ class Predictions:
         return job
 
     def throttled(self) -> bool:
-        """Tell whether the last minute's creations exhaust the rate."""
+        """Whether the creations of the last minute exhaust the rate limit."""
         if self.per_minute is None:
             return False
         with self._lock:
             return sum(time.time() - job.created < 60 for job in self.jobs[-4000:]) >= self.per_minute
 
     def job(self, id: str) -> Job | None:
-        """Return a prediction by id."""
+        """Return a prediction by id, or None."""
         with self._lock:
             return next((job for job in reversed(self.jobs) if job.id == id), None)
 
     def forgotten(self, job: Job) -> bool:
-        """Tell whether a prediction's input and output are removed."""
+        """Whether a prediction's input and output have been deleted."""
         return job.completed is not None and time.time() - job.completed > self.retention
 
     def _run(self, job: Job) -> None:
@@ -133,7 +133,7 @@ class Predictions:
             try:
                 job.files = self._images(job)
                 job.billed = len(job.files) or 1
-            except Exception as error:  # noqa: BLE001  what a model raises is its prediction's error, as at the service
+            except Exception as error:  # noqa: BLE001  any exception is the prediction's error, as at the service
                 job.error = str(error)
             if fault == "refused":
                 job.files = []
@@ -145,7 +145,7 @@ class Predictions:
         job.done.set()
 
     def _images(self, job: Job) -> list[bytes]:
-        seed = job.input.get("seed") or derive_seed(0, "unseeded", job.number) % 2**16  # 0 is no seed, as in FLUX
+        seed = job.input.get("seed") or derive_seed(0, "unseeded", job.number) % 2**16  # 0 means no seed, as in FLUX
         format = job.input.get("output_format", "webp")
         images = []
         for index in range(job.input.get("num_outputs", 1)):

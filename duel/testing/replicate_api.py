@@ -1,4 +1,4 @@
-"""The HTTP side of the loopback Replicate: its API, and the delivery of files."""
+"""HTTP request handlers of the fake Replicate: its API, and its file delivery."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from duel.testing.inputs import FLUX_SCHNELL, VERSIONS, Fault, faults_of
+from duel.testing.inputs import FLUX_SCHNELL, VERSIONS, InputError, input_errors
 from duel.testing.predictions import Job, Predictions
 from duel.testing.serving import Handler
 
-PAGE = 100  # predictions on a page of the list
+PAGE = 100  # predictions per page of the list
 CREATE_FAULTS = ("throttled", "error", "hang", "reset", "error-after", "lost", "reset-after")
 READ_FAULTS = ("throttled", "error", "hang", "reset")
 FILE_FAULTS = ("error", "hang", "reset", "empty", "truncated", "cut")
@@ -21,7 +21,7 @@ FORMATS = {"webp": "image/webp", "jpg": "image/jpeg", "png": "image/png"}
 
 
 class ApiHandler(Handler):
-    """The HTTP API."""
+    """Handles the HTTP API."""
 
     service: Predictions
 
@@ -41,16 +41,16 @@ class ApiHandler(Handler):
                 self.fail(404, "Not found", "The requested resource could not be found.")
 
     def do_GET(self) -> None:
-        """Show a prediction, the list of them, or the account."""
+        """Return a prediction, a page of predictions, or the account."""
         if not self.authorized():
             return
         address = urlsplit(self.path)
         match address.path.strip("/").split("/"):
             case ["v1", "predictions"]:
-                if not self.goes_wrong("list", READ_FAULTS):
+                if not self.inject_fault("list", READ_FAULTS):
                     self.list(parse_qs(address.query))
             case ["v1", "predictions", id]:
-                if not self.goes_wrong("poll", READ_FAULTS):
+                if not self.inject_fault("poll", READ_FAULTS):
                     self.show(id)
             case ["v1", "account"]:
                 self.answer(200, {"type": "organization", "username": "loopback", "name": "Loopback"})
@@ -58,7 +58,7 @@ class ApiHandler(Handler):
                 self.fail(404, "Not found", "The requested resource could not be found.")
 
     def authorized(self) -> bool:
-        """Tell whether the token is right; if not, say so."""
+        """Whether the token is valid; if not, respond 401."""
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         if not token:
             self.fail(401, "Unauthenticated", "You did not pass an authentication token")
@@ -69,7 +69,7 @@ class ApiHandler(Handler):
         return False
 
     def create(self, body: bytes, model: str | None) -> None:
-        """Create a prediction, by model where the address names one, else by the body's version."""
+        """Create a prediction: of the URL's model if it names one, else of the body's version."""
         request = self.valid_request(body, model)
         if request is None:
             return
@@ -81,7 +81,9 @@ class ApiHandler(Handler):
         if fault is None or fault in ("error-after", "lost", "reset-after"):
             job = self.service.create(**request)
         if fault is not None or job is None:
-            self.go_wrong({"error-after": "error", "lost": "hang", "reset-after": "reset"}.get(str(fault), str(fault)))
+            self.respond_faulty(
+                {"error-after": "error", "lost": "hang", "reset-after": "reset"}.get(str(fault), str(fault))
+            )
             return
         wait = self.headers.get("Prefer", "")
         if wait.startswith("wait"):
@@ -89,7 +91,7 @@ class ApiHandler(Handler):
         self.answer(201, self.shown(job))
 
     def valid_request(self, body: bytes, model: str | None) -> dict[str, Any] | None:
-        """Return model, version and input of a creation; None, and the service's complaint, if they do not fit."""
+        """Return model, version and input of a creation; None after responding with an error when they are invalid."""
         try:
             request = json.loads(body)
         except ValueError:
@@ -104,15 +106,15 @@ class ApiHandler(Handler):
                 detail = "The specified version does not exist (or perhaps you don't have permission to use it?)"
                 self.fail(422, "Invalid version or not permitted", detail)
                 return None
-        elif model != FLUX_SCHNELL:  # the address takes official models only
+        elif model != FLUX_SCHNELL:  # only official models can be called by name
             self.fail(404, "Not found", "The requested resource could not be found.")
             return None
         else:
             version = "hidden"
-        faults = request_faults(request, model)
-        if faults:
-            detail = "".join(f"- {f['field']}: {f['description']}\n".replace("- : ", "- ") for f in faults)
-            self.fail(422, "Input validation failed", detail, invalid_fields=faults)
+        errors = request_errors(request, model)
+        if errors:
+            detail = "".join(f"- {error['field']}: {error['description']}\n".replace("- : ", "- ") for error in errors)
+            self.fail(422, "Input validation failed", detail, invalid_fields=errors)
             return None
         if self.service.credit <= 0:
             detail = "You have insufficient credit to run this model. Go to "
@@ -122,7 +124,7 @@ class ApiHandler(Handler):
         return {"model": model, "version": version, "input": request["input"]}
 
     def show(self, id: str) -> None:
-        """Answer one prediction."""
+        """Return one prediction, or respond 404."""
         job = self.service.job(id)
         if job is None:
             self.fail(404, "Not found", "Prediction not found")
@@ -130,7 +132,7 @@ class ApiHandler(Handler):
             self.answer(200, self.shown(job))
 
     def list(self, query: Mapping[str, list[str]]) -> None:
-        """Answer a page of predictions, newest first."""
+        """Return a page of predictions, newest first."""
         jobs = list(self.service.jobs)
         end = len(jobs)
         if "cursor" in query:
@@ -142,11 +144,11 @@ class ApiHandler(Handler):
         self.answer(200, {"previous": None, "next": following, "results": results})
 
     def cancel(self, id: str) -> None:
-        """Answer a cancellation; a prediction here is too short to be stopped."""
+        """Respond to a cancellation; predictions here are too short to be cancelled."""
         self.show(id)
 
     def shown(self, job: Job) -> dict[str, Any]:
-        """Return a prediction as the API shows it."""
+        """Return a prediction as JSON-serialisable dict in the API's format."""
         removed = self.service.forgotten(job)
         address = f"{self.service.url}/v1/predictions/{job.id}"
         format = job.input.get("output_format", "webp")
@@ -169,15 +171,15 @@ class ApiHandler(Handler):
             "urls": {"get": address, "cancel": f"{address}/cancel", "web": f"https://replicate.com/p/{job.id}"},
         }
 
-    def goes_wrong(self, stage: str, possible: tuple[str, ...]) -> bool:
-        """Tell whether this request goes wrong; if so, it has."""
+    def inject_fault(self, stage: str, possible: tuple[str, ...]) -> bool:
+        """Inject this request's fault, if it has one; return whether it had."""
         fault = self.service.faults.pick(stage, possible)
         if fault is not None:
-            self.go_wrong(fault)
+            self.respond_faulty(fault)
         return fault is not None
 
-    def go_wrong(self, fault: str) -> None:
-        """Give the wrong answer, or none."""
+    def respond_faulty(self, fault: str) -> None:
+        """Respond with the error of a fault, or not at all."""
         if fault == "throttled":
             self.throttle()
         elif fault == "error":
@@ -188,24 +190,24 @@ class ApiHandler(Handler):
             self.reset()
 
     def throttle(self) -> None:
-        """Ask the client to wait."""
+        """Respond 429 with Retry-After."""
         seconds = self.service.retry_after
         detail = f"Request was throttled. Your rate limit resets in ~{seconds:g}s."
         headers = {"Retry-After": f"{seconds:g}"}
         self.answer(429, {"detail": detail, "status": 429, "retry_after": seconds}, headers)
 
     def fail(self, status: int, title: str, detail: str, **more: Any) -> None:
-        """Answer a problem, as RFC 7807 has it."""
+        """Respond with a problem document (RFC 7807)."""
         self.answer(status, {"title": title, "detail": detail, "status": status, **more})
 
 
 class FileHandler(Handler):
-    """The delivery of files, to anybody who knows their address."""
+    """Serves output files, to anybody who has the URL."""
 
     service: Predictions
 
     def do_GET(self) -> None:
-        """Send a file, or what is left of it."""
+        """Send a file, or inject a fault."""
         self.service.count(tokens="Authorization" in self.headers)
         found = self.find()
         if found is None:
@@ -227,7 +229,7 @@ class FileHandler(Handler):
             self.service.count(images=fault is None)
 
     def find(self) -> tuple[bytes, str] | None:
-        """Return a file's bytes and type, unless it is not there, or not any more."""
+        """Return a file's bytes and media type; None when it does not exist or was deleted."""
         *_, id, name = self.path.split("/")
         stem, _, format = name.partition(".")
         job = self.service.job(id)
@@ -237,22 +239,22 @@ class FileHandler(Handler):
         return job.files[int(index)], FORMATS.get(format, "application/octet-stream")
 
 
-def request_faults(request: dict[str, Any], model: str | None) -> list[Fault]:
-    """Return what is wrong with the body of a creation."""
+def request_errors(request: dict[str, Any], model: str | None) -> list[InputError]:
+    """Return the validation errors of a creation's body."""
     allowed = {"version", "input", "stream", "webhook", "webhook_completed", "webhook_events_filter"}
-    faults = []
+    errors = []
     if model is None:
-        faults.append({"type": "required", "field": "", "description": "version is required"})
+        errors.append({"type": "required", "field": "", "description": "version is required"})
     if "input" not in request:
-        faults.append({"type": "required", "field": "", "description": "input is required"})
+        errors.append({"type": "required", "field": "", "description": "input is required"})
     for name in sorted(request.keys() - allowed):
         description = f"Additional property {name} is not allowed"
-        faults.append({"type": "additional_property_not_allowed", "field": "", "description": description})
-    return faults or faults_of(str(model), request["input"])
+        errors.append({"type": "additional_property_not_allowed", "field": "", "description": description})
+    return errors or input_errors(str(model), request["input"])
 
 
 def iso(seconds: float | None) -> str | None:
-    """Return a moment as the API writes it."""
+    """Return a Unix time in the API's format."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

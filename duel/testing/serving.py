@@ -1,4 +1,4 @@
-"""An HTTP server on 127.0.0.1 in threads of this process, and ways for an answer to go wrong."""
+"""A threaded HTTP server on 127.0.0.1 whose handlers can also hang, truncate a body or reset the connection."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any, Self
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers JSON and bytes over kept-alive connections, or breaks off."""
+    """Sends JSON and bytes over keep-alive connections; can fail on purpose."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each answer waits 40 ms for the client's acknowledgement
+    disable_nagle_algorithm = True  # else each response waits 40 ms for the client's delayed ACK
     server: Server
 
     def answer(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
-        """Send a JSON answer."""
+        """Send a JSON response."""
         self.send(status, json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})})
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str], announced: int | None = None) -> None:
-        """Send an answer; with `announced` above the body's length, the connection ends before the body does."""
+        """Send a response. `announced` overrides Content-Length; larger than the body, the response is truncated."""
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -38,12 +38,12 @@ class Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def hang(self) -> None:
-        """Answer nothing for the server's `hang_seconds`, then break off."""
+        """Send nothing for the server's `hang_seconds`, then reset the connection."""
         self.server.closing.wait(self.server.hang_seconds)
         self.reset()
 
     def reset(self) -> None:
-        """Break the connection off, as a crash does: the client sees «connection reset by peer»."""
+        """Abort the connection with a TCP RST, as a crash does: the client sees «connection reset by peer»."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.rfile.close()
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent."""
+        """Log nothing."""
 
 
 class Server(ThreadingHTTPServer):
@@ -69,15 +69,15 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The server's address, with no slash at the end."""
+        """The base URL, without trailing slash."""
         return f"http://127.0.0.1:{self.server_port}"
 
     def start(self) -> None:
-        """Answer from now on, in threads of their own."""
+        """Serve in a background thread; each connection has its own thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more, and break off the connections that are kept alive."""
+        """Stop serving and close kept-alive connections."""
         self.closing.set()
         self.shutdown()
         self.server_close()
@@ -86,17 +86,17 @@ class Server(ThreadingHTTPServer):
         self._thread.join()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection, so that it can be closed."""
+        """Track the connection, so that `stop` can close it."""
         self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget the connection."""
+        """Stop tracking the connection."""
         self._connections.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that go away in mid answer; anything else is a bug and is shown."""
+        """Ignore clients that disconnect mid-response; print any other exception, which is a bug."""
         import sys
 
         if not isinstance(sys.exception(), OSError | ValueError):

@@ -21,7 +21,7 @@ from cache.ledger import SpendLedger
 from duel.offline.generator import ChartGenerator
 from duel.state import StateDirectory
 from duel.testing.faults import Faults
-from duel.testing.hub import HubServer, write_trial_hub
+from duel.testing.hub import HubServer, write_fake_hub
 from duel.testing.openai import OpenAIServer
 from duel.testing.replicate import ReplicateServer
 from tasks.credentials import OPENAI, REPLICATE
@@ -84,7 +84,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("paid")
-    write_trial_hub(folder / "hub")
+    write_fake_hub(folder / "hub")
     with (
         ReplicateServer(
             ChartGenerator(),
