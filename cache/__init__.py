@@ -1,1 +1,1 @@
-"""What is paid for once: drawn images, stored by the hash of their request."""
+"""Persistent stores for paid results: images, judge replies, and a ledger of purchases."""

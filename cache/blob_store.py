@@ -1,4 +1,4 @@
-"""Entries on disk by SHA-256 key: each checked at every read, none evicted, one writer per key across processes."""
+"""Disk store of blobs by SHA-256 key: checksummed, never evicted, each key computed once across processes."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ KEY = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Entry:
-    """What is stored under one key."""
+    """The value stored under one key."""
 
-    kind: str  # what the bytes are to the store above, e.g. image or refusal
+    kind: str  # type tag of the store above, e.g. image or refusal
     media_type: str  # e.g. image/png
     body: bytes
     origin: str = ""  # who stored it first, e.g. `run/round/stage`; empty: not said
 
 
 class BlobStore(Closing):
-    """Entries on disk, safe to share between threads and between processes.
+    """A disk store shared by threads and processes.
 
-    Keys are SHA-256 hex digests. Nothing is ever evicted. An entry carries its own hash, which is checked at every
-    read; a damaged entry counts as missing. One thread owns the database connection, so that `close` can close it
-    from any thread.
+    Keys are SHA-256 hex digests. Nothing is evicted. Each entry's checksum is verified at every read; a damaged entry
+    counts as missing. One thread owns the database connection, so that `close`
+    may be called from any thread.
 
-    `name` is what error messages call the store. Raises RunError when `directory` cannot be used.
+    `name` is the store's name in error messages. Raises RunError when `directory` cannot be used.
     """
 
     def __init__(self, directory: Path, name: str) -> None:
@@ -51,7 +51,7 @@ class BlobStore(Closing):
         self._owner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="blob-store")
         try:
             self._locks.mkdir(parents=True, exist_ok=True)
-            # The folder below is called images in every store: that is what it was called first.
+            # Every store's subfolder is called images, for compatibility with existing stores.
             self._cache = self._owner.submit(_open_cache, directory / "images").result()
         except (OSError, sqlite3.Error) as error:
             self._owner.shutdown()
@@ -60,20 +60,20 @@ class BlobStore(Closing):
             ) from None
 
     def get(self, key: str) -> Entry | None:
-        """Return what is stored under `key`, or None when nothing is, or only damaged bytes are."""
+        """Return the entry under `key`, or None when it is missing or damaged."""
         packed = self._owner.submit(_read, self._cache, _checked(key)).result()
         return None if packed is None else unpack(key, packed)
 
     def put(self, key: str, entry: Entry) -> None:
-        """Store `entry` under `key`; it survives the death of this process from the moment this returns."""
+        """Store `entry` under `key`; it is durable against a kill once this returns."""
         packed = pack(_checked(key), entry)
         self._owner.submit(_write, self._cache, key, packed).result()
 
     def get_or_make(self, key: str, make: Callable[[], Entry]) -> Entry:
-        """Return what is stored under `key`, calling `make` first if nothing is.
+        """Return the entry under `key`; if it is missing, call `make`, store its result and return it.
 
-        Of several threads or processes that want one key, one calls `make` and the others wait for it. An exception
-        of `make` passes through, stores nothing, and lets the next one try.
+        If several threads or processes want the same key, one calls `make` and the others wait for it. Exceptions of
+        `make` propagate, nothing is stored, and a waiting caller tries next.
         """
         found = self.get(key)
         if found is not None:
@@ -86,7 +86,7 @@ class BlobStore(Closing):
             return found
 
     def __len__(self) -> int:
-        """Return how many entries are stored, damaged ones included."""
+        """Return the number of entries, damaged ones included."""
         return int(self._owner.submit(self._cache.__len__).result())
 
     def close(self) -> None:
@@ -98,41 +98,41 @@ class BlobStore(Closing):
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        # flock belongs to the open file, hence also keeps threads apart, and the kernel drops it with a killed
-        # process. One file per 3 digits bounds the number of files; two keys that share one only wait longer.
+        # flock belongs to the open file, so it also excludes threads, and the kernel releases it when a process dies.
+        # One lock file per 3 digits bounds the number of files; keys that share one merely wait for each other.
         descriptor = os.open(self._locks / key[:3], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            # Unlocked by name: a child forked meanwhile holds a copy of the descriptor.
+            # Unlock explicitly: a child process forked meanwhile holds a copy of the descriptor.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
 
 class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type hints
-    """A diskcache Disk that holds text keys and bytes only, and neither writes nor reads pickle."""
+    """A diskcache Disk restricted to str keys and bytes values, so that pickle is neither written nor read."""
 
     def put(self, key: Any) -> tuple[str, bool]:
-        """Return the database's form of a key."""
+        """Encode a key for the database. Raises TypeError unless it is a str."""
         if type(key) is not str:
             raise TypeError(f"the store's keys are text, got {type(key).__name__}")
         return key, True
 
     def get(self, key: Any, raw: bool) -> str:
-        """Return the key of the database's form."""
+        """Decode a key from the database. Raises TypeError if Duel did not write it."""
         if not raw or type(key) is not str:
             raise TypeError("a key of the store is not text; it was not written by Duel")
         return key
 
     def store(self, value: Any, read: bool, key: Any = None) -> Any:
-        """Return the database's form of a value."""
+        """Encode a value for the database. Raises TypeError unless it is bytes."""
         if type(value) is not bytes or read:
             raise TypeError(f"the store holds bytes, got {type(value).__name__}")
         return super().store(value, False, key=key)
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> bytes | None:
-        """Return the bytes of the database's form, or None if they are of a kind that `store` never writes."""
+        """Decode a value from the database, or return None if it is of a type that `store` never writes."""
         if mode not in (MODE_RAW, MODE_BINARY) or (mode == MODE_RAW and type(value) is not bytes):
             return None
         entry: bytes = super().fetch(mode, filename, value, read)
@@ -140,14 +140,14 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type 
 
 
 def pack(key: str, entry: Entry) -> bytes:
-    """Return an entry as bytes: SHA-256 of all that follows, a line of JSON, and the body as it came."""
+    """Serialise an entry: SHA-256 of all that follows, a line of JSON, and the body unchanged."""
     fields = {"key": key, "kind": entry.kind, "media_type": entry.media_type, "origin": entry.origin}
     header = json.dumps(fields).encode() + b"\n"
     return hashlib.sha256(header + entry.body).hexdigest().encode() + b"\n" + header + entry.body
 
 
 def unpack(key: str, packed: bytes) -> Entry | None:
-    """Return the entry that `pack` made for `key`, or None when the bytes are not whole."""
+    """Return the entry that `pack` serialised for `key`, or None when the checksum or key does not match."""
     digest, _, rest = packed.partition(b"\n")
     if digest != hashlib.sha256(rest).hexdigest().encode():
         return None
@@ -159,7 +159,7 @@ def unpack(key: str, packed: bytes) -> Entry | None:
 
 
 def _open_cache(directory: Path) -> diskcache.Cache:
-    # Eviction and culling are off: diskcache would otherwise throw images away at 1 GiB.
+    # Eviction and culling are off; by default diskcache deletes entries above 1 GiB.
     return diskcache.Cache(
         str(directory), disk=BytesDisk, eviction_policy="none", cull_limit=0, size_limit=2**62, statistics=0
     )

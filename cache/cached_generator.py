@@ -1,4 +1,4 @@
-"""An image generator behind the image store: draws concurrently, each distinct request once."""
+"""An ImageGenerator behind the image store: concurrent draws, each distinct request made once."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DrawBatch:
-    """The drawings of one call, in the order asked for."""
+    """The drawings of one call, in input order."""
 
     drawings: list[Drawing]
     asked: int  # distinct requests
-    made: int  # of these, drawn for this origin, now or by an earlier try; the others were in the store
+    made: int  # of these, drawn for this origin, now or by an earlier try; the others were cached
 
 
 class CachedGenerator:
-    """An image generator behind an image store; at most `concurrency` draws are under way at once."""
+    """Draws through an image store, with at most `concurrency` requests at once."""
 
     def __init__(self, generator: ImageGenerator, store: ImageStore, concurrency: int) -> None:
         self.generator = generator
@@ -35,16 +35,16 @@ class CachedGenerator:
 
     @property
     def prompt_limit(self) -> int:
-        """Text tokens that the generator reads."""
+        """The generator's prompt limit in text tokens."""
         return self.generator.prompt_limit
 
     def draw(self, texts: Sequence[str], seeds: Sequence[int], origin: str) -> DrawBatch:
-        """Draw each text with the seed beside it; equal requests are one draw.
+        """Draw each text with its seed; equal requests are made once.
 
-        `origin` names who asks, as `run/round/stage`, and is the same in every try of it.
+        `origin` names the caller, as `run/round/stage`, and is the same in every retry.
 
-        When some draws fail, the others are finished and stored first, so that a retry draws only what is
-        missing. Raises GeneratorError saying how many are missing, or the first error of another kind.
+        If some draws fail, the others are still finished and stored, so that a retry makes only the missing ones.
+        Raises GeneratorError with the number of missing images, or the first error that a retry cannot fix.
         """
         requests = [request_of(self.generator, text, seed) for text, seed in zip(texts, seeds, strict=True)]
         distinct = {request.key: request for request in requests}
@@ -58,20 +58,20 @@ class CachedGenerator:
         )
 
     def read(self, drawing: Drawing) -> DrawnImage:
-        """Return the image of a drawing that was not refused; one that the store lost, or holds damaged, is redrawn.
+        """Return the image of a drawing that was not refused. If its entry is lost or damaged, it is drawn again.
 
-        Raises DataError when this generator cannot draw it again, or refuses it now.
+        Raises DataError when it cannot be drawn again, because another generator made it or this one refuses it now.
         """
         assert drawing.key is not None
         found = self.store.get(drawing.key)
         return found if isinstance(found, DrawnImage) else self._redraw(drawing, drawing.key)
 
     def image(self, drawing: Drawing) -> bytes:
-        """Return the bytes of that image."""
+        """Return that image's bytes."""
         return self.read(drawing).data
 
     def add(self, data: bytes, media_type: str) -> str:
-        """Store an image that nobody drew, such as a data set's, and return its key: its own SHA-256."""
+        """Store an image that was not generated, e.g. a data set's; return its key, the SHA-256 of the bytes."""
         key = hashlib.sha256(data).hexdigest()
         self.store.draw_once(key, lambda: DrawnImage(data, media_type))
         return key
@@ -81,7 +81,7 @@ class CachedGenerator:
         request = request_of(self.generator, drawing.text, drawing.seed)
         if request.key != key:
             raise DataError(f"{lost}, and {self.generator.name} did not draw it; start a run of another name")
-        log.warning("%s; it is drawn again", lost)
+        log.warning("%s; drawing it again", lost)
         redrawn, _ = self._draw_once(key, request, "")
         if isinstance(redrawn, Refusal):
             raise DataError(f"{lost}, and {self.generator.name} refuses it now; start a run of another name")
@@ -95,12 +95,12 @@ def _finish(futures: Iterable[Future[tuple[DrawnImage | Refusal, str]]]) -> None
     asked = list(futures)
     try:
         wait(asked)
-    except BaseException:  # interrupted: start no further draw, what is under way still reaches the store
+    except BaseException:  # interrupted: cancel queued draws; running ones still reach the store
         for future in asked:
             future.cancel()
         raise
     errors = [error for error in (future.exception() for future in asked) if error is not None]
-    # An error that trying again cannot mend comes first.
+    # Errors that a retry cannot fix come first.
     for error in errors:
         if not isinstance(error, ServiceError):
             raise error

@@ -1,4 +1,4 @@
-"""The image store: every image that was ever drawn, by the hash of its request, so that none is paid for twice."""
+"""Store of generated images and refusals, by the hash of the request, so that no image is paid for twice."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from duel.types import DrawnImage, Refusal
 
 
 class ImageStore(Closing):
-    """Images and refusals on disk, safe to share between threads and between processes.
+    """Images and refusals on disk, shared by threads and processes.
 
-    Keys are SHA-256 hex digests (`DrawRequest.key`, or the hash of an image's own bytes). Nothing is ever evicted; a
+    Keys are SHA-256 hex digests (`DrawRequest.key`, or the hash of an image's own bytes). Nothing is evicted; a
     damaged entry counts as missing. Raises RunError when `directory` cannot be used.
     """
 
@@ -22,29 +22,29 @@ class ImageStore(Closing):
         self._blobs = BlobStore(directory, "image store")
 
     def get(self, key: str) -> DrawnImage | Refusal | None:
-        """Return what is stored under `key`, or None when nothing is, or only damaged bytes are."""
+        """Return the image or refusal under `key`, or None when it is missing or damaged."""
         entry = self._blobs.get(key)
         return None if entry is None else from_entry(entry)
 
     def put(self, key: str, result: DrawnImage | Refusal) -> None:
-        """Store `result` under `key`; it survives the death of this process from the moment this returns."""
+        """Store `result` under `key`; it is durable against a kill once this returns."""
         self._blobs.put(key, to_entry(result))
 
     def draw_once(
         self, key: str, draw: Callable[[], DrawnImage | Refusal], origin: str = ""
     ) -> tuple[DrawnImage | Refusal, str]:
-        """Return what is stored under `key`, calling `draw` first if nothing is, and the origin it was stored with.
+        """Return the result under `key` and the origin stored with it; if it is missing, call `draw` and store it.
 
-        `origin` says who asks, as `run/round/stage`, and is kept with what is drawn now: whoever finds its own origin
-        knows that the image was drawn for it, also when a retry or another process finds it. Of several threads or
-        processes that want one key, one draws and the others wait for it. An exception of `draw` passes through,
-        stores nothing, and lets the next one try.
+        `origin` names the caller, as `run/round/stage`, and is stored with a new result: a caller that gets its own
+        origin back knows that the image was drawn for it, even if a retry or another process asks.
+        If several threads or processes want the same key, one draws and the others wait for it. Exceptions of `draw`
+        propagate, nothing is stored, and a waiting caller tries next.
         """
         entry = self._blobs.get_or_make(key, lambda: to_entry(draw(), origin))
         return from_entry(entry), entry.origin
 
     def __len__(self) -> int:
-        """Return how many entries are stored, damaged ones included."""
+        """Return the number of entries, damaged ones included."""
         return len(self._blobs)
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class ImageStore(Closing):
 
 
 def to_entry(result: DrawnImage | Refusal, origin: str = "") -> Entry:
-    """Return what is stored for an image or a refusal."""
+    """Convert an image or refusal to a store entry."""
     if isinstance(result, DrawnImage):
         return Entry("image", result.media_type, result.data, origin)
     if isinstance(result, Refusal):
@@ -62,7 +62,7 @@ def to_entry(result: DrawnImage | Refusal, origin: str = "") -> Entry:
 
 
 def from_entry(entry: Entry) -> DrawnImage | Refusal:
-    """Return the image or the refusal that `to_entry` stored."""
+    """Convert a store entry back to the image or refusal."""
     if entry.kind == "refusal":
         return Refusal(entry.body.decode("utf-8", "surrogatepass"))
     return DrawnImage(entry.body, entry.media_type)

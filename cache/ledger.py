@@ -1,8 +1,8 @@
-"""The spend ledger: what was about to be paid, what was paid, and what for; kept beside the image store.
+"""The spend ledger: a durable journal of paid requests in SQLite, for resuming draws and for costs by run.
 
-SQLite rather than a file of lines: a draw asks for one key's last purchase, a report for sums by run, and threads and
-processes write at once; a transaction that returned survives a kill, and with `synchronous=FULL` a power cut. Its
-default rollback journal rather than WAL, which two processes cannot turn on at once.
+SQLite rather than a file of JSON lines: a draw looks up one key's last purchase, a report sums by run, and threads and
+processes write concurrently. A committed transaction survives a kill and, with `synchronous=FULL`, a power cut. It uses
+the default rollback journal rather than WAL, which two processes cannot enable at once.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ COLUMNS = "number, key, intended_at, prediction, outcome, reason"
 
 
 class SpendLedger(Closing):
-    """A journal of purchases in one SQLite file, shared by all runs; safe across threads and processes.
+    """Implements `Journal` in one SQLite file shared by all runs; safe across threads and processes.
 
-    `run` is written beside what is bought from here; `dollars_per_image` is what an image costs when it is settled,
-    so that a later price changes no earlier sum. Raises RunError when `path` cannot be used.
+    `run` is recorded with each purchase; `dollars_per_image` is applied when a purchase is settled, so that a later
+    price does not change earlier sums. Raises RunError when `path` cannot be used.
     """
 
     def __init__(self, path: Path, run: str = "", dollars_per_image: float = 0.0) -> None:
@@ -58,25 +58,25 @@ class SpendLedger(Closing):
             ) from None
 
     def latest(self, key: str) -> Purchase | None:
-        """Return the last purchase made for a draw."""
+        """Return the latest purchase of a draw, or None."""
         rows = self._ask(f"SELECT {COLUMNS} FROM purchases WHERE key = ? ORDER BY number DESC LIMIT 1", (key,))
         return Purchase(*rows[0]) if rows else None
 
     def intend(self, key: str) -> Purchase:
-        """Write down that a prediction is about to be created; returns when that is on disk."""
+        """Record that a prediction is about to be created; returns once that is on disk."""
         return self._write(
             f"INSERT INTO purchases (key, run, intended_at) VALUES (?, ?, ?) RETURNING {COLUMNS}",
             (key, self.run, time.time()),
         )
 
     def created(self, purchase: Purchase, prediction: str) -> Purchase:
-        """Write down the service's id."""
+        """Record the service's id of the prediction."""
         return self._write(
             f"UPDATE purchases SET prediction = ? WHERE number = ? RETURNING {COLUMNS}", (prediction, purchase.number)
         )
 
     def settle(self, purchase: Purchase, outcome: Outcome, images: int = 0, reason: str = "") -> Purchase:
-        """Write down how it ended and how many images the service billed."""
+        """Record the outcome and the number of images billed."""
         return self._write(
             "UPDATE purchases SET outcome = ?, images = ?, dollars = ?, reason = ?, settled_at = ? "
             f"WHERE number = ? RETURNING {COLUMNS}",
@@ -84,13 +84,13 @@ class SpendLedger(Closing):
         )
 
     def known(self, predictions: Collection[str]) -> set[str]:
-        """Return those ids that are written down already."""
+        """Return those of the given prediction ids that are recorded."""
         places = ", ".join("?" * len(predictions))
         rows = self._ask(f"SELECT prediction FROM purchases WHERE prediction IN ({places})", list(predictions))
         return {row[0] for row in rows}
 
     def spend(self, run: str | None = None) -> Spend:
-        """Return what a run spent, or with None all runs; a draw belongs to the run that bought it."""
+        """Return the total spend of a run, or of all runs; a draw belongs to the run that paid for it."""
         where, values = ("", []) if run is None else ("WHERE run = ?", [run])
         rows = self._ask(
             "SELECT coalesce(outcome, 'under_way'), count(*), count(prediction), total(images), total(dollars) "

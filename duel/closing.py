@@ -1,4 +1,4 @@
-"""What is open until it is closed can be used in a `with` block."""
+"""Context-manager mixin for classes with `close()`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class Closing:
-    """Gives a class that has `close()` its `with` block, at the end of which it is closed."""
+    """Calls `close()` at the end of a `with` block."""
 
     def __enter__(self) -> Self:
         return self
@@ -15,5 +15,5 @@ class Closing:
         self.close()
 
     def close(self) -> None:
-        """Let go of what is open; the object cannot be used afterwards."""
+        """Release all resources; the object cannot be used afterwards."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Which device runs a model, and torch's global random state around library code that consumes it."""
+"""Device selection, and isolation of torch's global random state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from duel.errors import SettingsError
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that a setting names; raises SettingsError when this machine has none such."""
+    """Return the torch device of a setting; `auto` is CUDA if available. Raises SettingsError if it does not exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -22,6 +22,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def own_random_state(device: torch.device | None = None) -> AbstractContextManager[None]:
-    """Return a context that leaves the global random numbers of the CPU, and of `device`, as they were."""
+def isolated_random_state(device: torch.device | None = None) -> AbstractContextManager[None]:
+    """Return a context that restores torch's global random state, of the CPU and of a CUDA `device`, on exit."""
     return torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else [])

@@ -1,8 +1,8 @@
-"""Images to unit vectors, by a DINOv2 model (Oquab et al. 2023, arXiv 2304.07193).
+"""Image embeddings by a DINOv2 model (Oquab et al. 2023, arXiv 2304.07193), and their cosine similarity.
 
-The whole image counts: it is padded to a square and resized, never cropped, because a chart's title and axis
-labels lie at its edges. Padding is white: most charts' own background, and, unlike a colour taken from the image's
-edge, it does not jump when a few pixels there change.
+Images are padded to a square and resized, never cropped, because a chart's title and axis labels lie at its edges.
+The padding is white: the background of most charts, and, unlike a colour sampled at the image's edge, independent of
+a few pixels there.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel
 from transformers.models.auto.image_processing_auto import AutoImageProcessor  # the top-level name needs torchvision
 
-from duel.devices import choose_device, own_random_state
+from duel.devices import choose_device, isolated_random_state
 from duel.errors import SettingsError
 from duel.images import decode_image
 from duel.offline.embedded import resolve
 from duel.settings import ModelSettings
 
-CHUNK = 8  # images in one pass, always: a fixed shape keeps an image's embedding free of its neighbours
+CHUNK = 8  # images per forward pass, padded: with a fixed shape, an embedding does not depend on the batch
 
 
 class Embedder:
-    """Embeds images with the network's class token."""
+    """Embeds images as the network's class token, normalised to unit length."""
 
     def __init__(self, network: Any, size: int, mean: Sequence[float], std: Sequence[float]) -> None:
         self.network = network.eval().requires_grad_(False)
@@ -37,9 +37,9 @@ class Embedder:
 
     @torch.no_grad()
     def embed(self, images: Sequence[bytes]) -> Tensor:
-        """Return one unit vector per image, (N, D) in fp32 on the CPU; each distinct image is embedded once.
+        """Return one unit vector per image, (N, D) in fp32 on the CPU; duplicate images are embedded once.
 
-        Raises DataError for bytes that are no image.
+        Raises DataError for bytes that are not an image.
         """
         index = {data: i for i, data in enumerate(dict.fromkeys(images))}
         pixels = [self._pixels(data) for data in index]
@@ -61,12 +61,12 @@ class Embedder:
 
 
 def similarity(a: Tensor, b: Tensor) -> float:
-    """Return the cosine of two unit vectors, in [-1, 1]."""
+    """Return the cosine similarity of two unit vectors, in [-1, 1]."""
     return float((a @ b).clamp(-1, 1))
 
 
 def pad_to_square(image: Image.Image) -> Image.Image:
-    """Return the image in the middle of a white square."""
+    """Return the image centred on a white square."""
     side = max(image.size)
     square = Image.new("RGB", (side, side), "white")
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
@@ -74,13 +74,13 @@ def pad_to_square(image: Image.Image) -> Image.Image:
 
 
 def load_embedder(settings: ModelSettings, hub_token: str | None = None) -> Embedder:
-    """Load the embedder; raises SettingsError when it cannot be loaded or the size does not fit its patches.
+    """Load the embedder. Raises SettingsError when it cannot be loaded or the size does not fit its patches.
 
-    `hub_token` is for models that the hub gives to some accounts only; None: the hub library's own.
+    `hub_token` is for gated models; None uses the token that `huggingface_hub` finds.
     """
     size, processor = check_embedder(settings, hub_token)
     try:
-        with own_random_state():
+        with isolated_random_state():
             network = AutoModel.from_pretrained(
                 resolve(settings.embedder, "embedder"),
                 dtype=torch.float32,
@@ -93,9 +93,9 @@ def load_embedder(settings: ModelSettings, hub_token: str | None = None) -> Embe
 
 
 def check_embedder(settings: ModelSettings, hub_token: str | None = None) -> tuple[int, Any]:
-    """Return the side of the square that is embedded, and the image processor; reads no weights.
+    """Return the input size (pixels per side) and the image processor, without loading weights.
 
-    Raises SettingsError when there is no such embedder, or the size does not fit its patches.
+    Raises SettingsError when there is no such embedder, or the size is not a multiple of its patch size.
     """
     folder = resolve(settings.embedder, "embedder")
     try:
@@ -105,22 +105,22 @@ def check_embedder(settings: ModelSettings, hub_token: str | None = None) -> tup
         raise _unusable(settings, error) from error
     patch = getattr(config, "patch_size", None)
     if not isinstance(patch, int):
-        raise _unusable(settings, f"it is a {config.model_type} model, whose input is not cut into square patches")
+        raise _unusable(settings, f"it is a {config.model_type} model, which has no patch size")
     size = settings.embedder_size or input_size(processor)
     if size % patch:
         raise SettingsError(f"models.embedder_size = {size}: expected a multiple of the model's patch size, {patch}")
     return size, processor
 
 
-def _unusable(settings: ModelSettings, why: Exception | str) -> SettingsError:
-    first_line = str(why).splitlines()[0]
+def _unusable(settings: ModelSettings, reason: Exception | str) -> SettingsError:
+    first_line = str(reason).splitlines()[0]
     return SettingsError(
         f"cannot load the embedder {settings.embedder!r}: {first_line}; expected a hub name or a DINOv2 folder"
     )
 
 
 def input_size(processor: Any) -> int:
-    """Return the side of the square that a model was made to see: that of its stock crop, here filled by the whole."""
+    """Return the input size (pixels per side) that a model was trained for: that of its stock centre crop."""
     size = dict(processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size)
     side: int = size.get("height") or size["shortest_edge"]
     return side

@@ -1,24 +1,24 @@
-"""Every exception that Duel raises on purpose.
+"""Duel's exceptions, by who can fix them.
 
     DuelError
-    ├── UserError            something the person who started the run can mend (exit code 2)
+    ├── UserError            the user can fix it (exit code 2)
     │   ├── SettingsError    a setting is unknown, out of range or contradicts another
     │   ├── DataError        a data set or an image in it is missing or broken
     │   └── RunError         a run directory cannot be opened, written or resumed
-    └── ServiceError         a service or a model failed; trying again may help (exit code 1)
-        ├── GeneratorError   the image generator gave no image
-        └── JudgeError       the judge gave no usable grade
+    └── ServiceError         a service or model failed; a retry may succeed (exit code 1)
+        ├── GeneratorError   no image was obtained from the image generator
+        └── JudgeError       no usable grade was obtained from the judge
 
-Bad model output (an empty description, an answer nobody can parse) is data, never an exception.
+Bad model output (an empty description, an unparseable answer) is data, never an exception.
 """
 
 
 class DuelError(Exception):
-    """Base of all errors below."""
+    """Base class of Duel's exceptions."""
 
 
 class UserError(DuelError):
-    """The person who started the run can mend it; the message says what, where and how."""
+    """The user can fix it; the message says what was got, what was expected, and what to do."""
 
 
 class SettingsError(UserError):
@@ -34,12 +34,12 @@ class RunError(UserError):
 
 
 class ServiceError(DuelError):
-    """A service or a model failed; trying again may help."""
+    """A service or model failed; a retry may succeed."""
 
 
 class GeneratorError(ServiceError):
-    """The image generator gave no image."""
+    """No image was obtained from the image generator."""
 
 
 class JudgeError(ServiceError):
-    """The judge gave no usable grade."""
+    """No usable grade was obtained from the judge."""

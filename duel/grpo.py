@@ -1,7 +1,7 @@
-"""GRPO: advantages within a group, and the policy-gradient loss of a batch. Pure functions.
+"""GRPO: advantages within a group, token weights, and the policy-gradient loss of a batch. Pure functions.
 
 Shao et al. 2024 (GRPO, arXiv 2402.03300), Liu et al. 2025 (Dr. GRPO, arXiv 2503.20783), Yu et al. 2025 (DAPO,
-arXiv 2503.14476). Numbers agree with TRL's `GRPOTrainer`.
+arXiv 2503.14476). Agrees numerically with TRL's `GRPOTrainer`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ STD_EPSILON = 1e-4  # as in TRL
 
 
 def advantages(rewards: Sequence[float | None], kind: Literal["standardised", "centred"]) -> list[float | None] | None:
-    """Return each completion's advantage within its group, or None where the group teaches nothing.
+    """Return each completion's advantage within its group, or None for a group without gradient.
 
-    Standardised: (r - mean) / (std + 1e-4), std with n - 1 below the fraction. Centred: r - mean. A reward of None
-    takes no part and gets None. A group with fewer than two rewards, or with all rewards equal, is skipped: None.
+    standardised: (r - mean) / (std + 1e-4), std with divisor n - 1. centred: r - mean. Completions without reward
+    (None) are left out and get None. Groups with fewer than two rewards, or with equal rewards, return None.
     """
     known = [reward for reward in rewards if reward is not None]
     if len(known) < 2 or min(known) == max(known):
@@ -35,12 +35,13 @@ def token_weights(
     normalisation: Literal["completion", "batch", "constant"],
     max_new_tokens: int,
 ) -> list[float]:
-    """Return the weight of one token of each completion in the loss, for all B completions of a round.
+    """Return the weight in the loss of each token of each completion, one number per completion of a round (B).
 
     completion: 1 / (B |o_i|), the mean over tokens, then over completions (GRPO).
     batch: 1 / sum_j |o_j|, the mean over all tokens (DAPO; TRL's `bnpo`).
     constant: 1 / (B max_new_tokens) (Dr. GRPO).
-    Completions of skipped groups and without reward stay in B and in the sum: a round that teaches less moves less.
+    Completions of skipped groups or without reward count in B and in the sum, so that a round with fewer useful
+    completions makes a smaller step.
     """
     rows, total = len(lengths), max(1, sum(lengths))
     if normalisation == "completion":
@@ -55,18 +56,18 @@ def grpo_loss(
     reference_BT: Tensor | None = None,
     kl_coef: float = 0.0,
 ) -> Tensor:
-    """Return -sum weight * ratio * (advantage - kl_coef * KL), a scalar.
+    """Return the loss, a scalar: -sum weight * ratio * (advantage - kl_coef * KL).
 
-    On policy the ratio is exp(logprob - stopped logprob): 1 in value, the policy gradient in its derivative. KL is
-    Schulman's k3 estimator, exp(d) - d - 1 with d = reference - logprob; times the ratio its gradient is that of the
-    reverse KL without bias, -d (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
+    Training is on-policy, so the ratio is exp(logprob - logprob.detach()): 1 in value, with the policy gradient as its
+    derivative. KL is Schulman's k3 estimator, exp(d) - d - 1 with d = reference - logprob; multiplied by the ratio, its
+    gradient is the unbiased gradient of the reverse KL, -d (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
 
     Args:
-        logprobs_BT: (B, T) of the sampled tokens.
-        advantages_B: (B,).
+        logprobs_BT: (B, T) log-probabilities of the sampled tokens, with gradient.
+        advantages_B: (B,) advantages.
         weights_BT: (B, T) from `token_weights`, 0 on padding.
-        reference_BT: (B, T) under the untrained model; needed where `kl_coef` is not 0.
-        kl_coef: Weight of the KL penalty.
+        reference_BT: (B, T) log-probabilities under the reference model; required if `kl_coef` is not 0.
+        kl_coef: Coefficient of the KL penalty.
     """
     ratio_BT = torch.exp(logprobs_BT - logprobs_BT.detach())
     gain_BT = advantages_B[:, None].expand_as(logprobs_BT)

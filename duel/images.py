@@ -1,4 +1,4 @@
-"""From the bytes of an image file to pixels."""
+"""Decoding of image files (bytes) to RGB pixels."""
 
 from io import BytesIO
 
@@ -8,9 +8,9 @@ from duel.errors import DataError
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """Return the image in RGB; what is transparent becomes white, as on paper.
+    """Return the image in RGB, transparency blended onto white.
 
-    Raises DataError when the bytes are not a whole image that Pillow can read.
+    Raises DataError when the bytes are not a complete image that Pillow can read.
     """
     try:
         with Image.open(BytesIO(data)) as image:

@@ -1,4 +1,7 @@
-"""What the models are asked, word for word. The embedded models are trained on these sentences."""
+"""The instructions given to the models: describe an image, write a prompt, answer a question.
+
+The embedded models were trained on these exact sentences.
+"""
 
 DESCRIBE = "Describe this image in detail: its visual elements, colours, shapes and text."
 INVENT = "Describe a plot or chart of a scientific publication, of any subject and style, in detail."

@@ -1,4 +1,4 @@
-"""Settings as people handle them: read from a TOML profile, overridden one by one, listed, compared between runs."""
+"""Reading settings from TOML profiles, overriding them by dotted name, and comparing those of two runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from duel.settings import Section, Settings
 
 
 def read_settings(values: Mapping[str, Any]) -> Settings:
-    """Return the settings of a nested mapping; raises SettingsError with one line that names every fault."""
+    """Validate nested values as Settings. Raises SettingsError with one line that names every invalid setting."""
     try:
         return Settings.model_validate(dict(values))
     except ValidationError as error:
@@ -40,7 +40,7 @@ def upgrade_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_profile(path: Path) -> dict[str, Any]:
-    """Return the nested values of a TOML profile; raises SettingsError when it is not readable TOML."""
+    """Return a TOML profile as nested values. Raises SettingsError when it cannot be read or parsed."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -48,7 +48,10 @@ def read_profile(path: Path) -> dict[str, Any]:
 
 
 def override(values: Mapping[str, Any], dotted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of nested `values` with `section.key` entries replaced."""
+    """Return a copy of nested `values` with the `section.key` entries of `dotted` replaced.
+
+    Raises SettingsError when a name's section is a value.
+    """
     merged: dict[str, Any] = copy.deepcopy(dict(values))
     for name, value in dotted.items():
         *sections, key = name.split(".")
@@ -62,7 +65,7 @@ def override(values: Mapping[str, Any], dotted: Mapping[str, Any]) -> dict[str, 
 
 
 def fields_of(section: type[Section] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Yield every setting as (dotted name, pydantic field), sections opened."""
+    """Yield every setting as (dotted name, pydantic field), recursing into sections."""
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from fields_of(field.annotation, f"{prefix}{name}.")
@@ -77,7 +80,7 @@ def is_operational(field: FieldInfo) -> bool:
 
 
 def flatten(settings: Settings) -> dict[str, Any]:
-    """Return all settings by dotted name, as JSON values."""
+    """Return all settings as JSON values by dotted name."""
     dumped = settings.model_dump(mode="json")
     flat = {}
     for name, _ in fields_of():
@@ -89,7 +92,7 @@ def flatten(settings: Settings) -> dict[str, Any]:
 
 
 def defining_differences(before: Settings, now: Settings) -> list[str]:
-    """Return one line for each setting that defines the result and differs."""
+    """Return one line per setting that differs and is not operational, i.e. that affects the run's results."""
     operational = {name for name, field in fields_of() if is_operational(field)}
     old, new = flatten(before), flatten(now)
     return [

@@ -1,4 +1,4 @@
-"""Which player trains in which round, and which images of the data set a round uses."""
+"""Round schedule: which player trains in which round, and on which images of the data set."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,12 +7,12 @@ from duel.types import Player
 
 
 def player_of(order: Sequence[Player], round: int) -> Player:
-    """Return who trains in `round`, counted from 0."""
+    """Return the player that trains in `round`, counted from 0; `order` repeats."""
     return order[round % len(order)]
 
 
 def chapters(first: int, rounds: int, length: int = 25) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of the stretches from round `first` to `rounds`; each but the first starts at a multiple."""
+    """Yield (start, stop) ranges that cover rounds `first` to `rounds`, cut at multiples of `length`."""
     while first < rounds:
         stop = min(rounds, (first // length + 1) * length)
         yield first, stop
@@ -20,7 +20,7 @@ def chapters(first: int, rounds: int, length: int = 25) -> Iterator[tuple[int, i
 
 
 def turns_before(order: Sequence[Player], round: int) -> int:
-    """Return how many rounds before `round` had the same player."""
+    """Return how many earlier rounds trained the same player as `round`."""
     return turns_of(player_of(order, round), order, round)
 
 
@@ -31,9 +31,9 @@ def turns_of(player: Player, order: Sequence[Player], rounds: int) -> int:
 
 
 def images_of_turn(seed: int, available: int, wanted: int, turn: int) -> list[int]:
-    """Return the indices of the data set's images that the base describes in its `turn`-th round.
+    """Return the indices of the images that the base describes in its `turn`-th round (from 0).
 
-    Every image comes once before any comes again; each pass has its own order.
+    An epoch-wise shuffle: every image is used once per epoch, each epoch in its own random order.
     """
     chosen = []
     for position in range(turn * wanted, (turn + 1) * wanted):

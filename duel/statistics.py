@@ -1,6 +1,7 @@
-"""How surely a number is known: intervals and a test in which the image, the prompt or the question is the unit.
+"""95 % confidence intervals of means and proportions, and a paired sign-flip test.
 
-Which interval serves for what was measured, not assumed: `benchmarks/statistics.py` compares the candidates.
+The unit of analysis is an image, a prompt or a question, never a single sample. `benchmarks/statistics.py` measures the
+coverage of these intervals against alternatives; the choices here follow from that.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta, norm, t
 
-RESAMPLES = 5000
-SIGN_FLIPS = 9999  # at random, where there are too many to try all
-ENUMERATED = 16  # differences other than 0 whose signs are all tried, 2^16 ways
-LEAST_ERROR = 0.25  # of a resample, in standard errors of the sample
-FEW = 10  # values; resamples of fewer often hold one value alone, which has no standard error
+RESAMPLES = 5000  # of the bootstrap
+SIGN_FLIPS = 9999  # random ones, where there are too many to enumerate
+EXACT_UP_TO = 16  # non-zero differences whose 2^16 sign flips are all enumerated
+MIN_RELATIVE_ERROR = 0.25  # lower bound of a resample's standard error, relative to the sample's
+MIN_BOOTSTRAP = 10  # values; resamples of fewer often repeat one value, which has no standard error
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % interval."""
+    """A mean and its 95 % confidence interval."""
 
     mean: float
     low: float
@@ -36,17 +37,17 @@ class Interval:
         return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
     def within(self, least: float, most: float) -> Interval:
-        """Return the interval cut to what is possible."""
+        """Return the interval clipped to the possible values [least, most]."""
         return Interval(self.mean, max(self.low, least), min(self.high, most))
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """Return the mean of similarities, rewards or differences with its interval.
+    """Return the mean of similarities, rewards or differences with its 95 % interval.
 
-    At each end the wider of Student's interval, right for what is symmetric, and the studentised bootstrap's (Efron
-    1981), right for what is skewed. Fewer than ten values have Student's alone, one value says nothing about the mean
-    (infinite bounds), equal values have an interval of no width. The resampling is seeded: equal values, equal
-    interval. Raises ValueError when there are none.
+    Each bound is the wider of Student's t interval, right for symmetric data, and the studentised bootstrap's (Efron
+    1981), right for skewed data. Fewer than ten values use Student's t alone, one value has infinite bounds, equal
+    values have an interval of zero width. The bootstrap is seeded, so that equal values give equal intervals.
+    Raises ValueError for no values.
     """
     sample = _sample(values)
     mean, n = float(sample.mean()), len(sample)
@@ -56,7 +57,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
         return Interval(mean, mean, mean)
     student = float(t.ppf(0.975, n - 1))
     low, high = -student, student
-    if n >= FEW:
+    if n >= MIN_BOOTSTRAP:
         found = _studentised_quantiles(sample)
         low, high = min(low, found[0]), max(high, found[1])
     error = _standard_error(sample)
@@ -64,12 +65,12 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def proportion_interval(values: Sequence[float]) -> Interval:
-    """Return the mean of values in [0, 1], such as pass@1 of each question, with its interval.
+    """Return the mean of values in [0, 1], such as pass@1 per question, with its 95 % interval.
 
-    Clopper and Pearson's exact interval at the effective number of units, n* = n m (1 - m) / variance, lowered for
-    the variance being estimated and never below n (Korn and Graubard 1998). With one sample a question this
-    is the exact binomial interval; when all values are 0, or all are 1, too. Raises ValueError for a value outside
-    [0, 1], and when there are none.
+    Clopper and Pearson's exact interval at the effective number of units, n* = n m (1 - m) / variance, reduced for
+    the variance being estimated and at least n (Korn and Graubard 1998). With one sample per question, or if all
+    values are 0 or all are 1, this is the exact binomial interval. Raises ValueError for a value outside [0, 1], and
+    for no values.
     """
     sample = _sample(values)
     if sample.min() < 0 or sample.max() > 1:
@@ -86,15 +87,15 @@ def proportion_interval(values: Sequence[float]) -> Interval:
 
 
 def paired_interval(before: Sequence[float], after: Sequence[float]) -> Interval:
-    """Return the mean of `after - before`, unit by unit, with its interval.
+    """Return the mean per-unit difference `after - before` with its 95 % interval.
 
-    Raises ValueError when the two are not the same number of units, or none.
+    Raises ValueError when the two have different numbers of units, or none.
     """
     return mean_interval(paired_differences(before, after).tolist())
 
 
 def paired_differences(before: Sequence[float], after: Sequence[float]) -> Array:
-    """Return `after - before`, unit by unit; what differs by rounding alone differs by exactly 0."""
+    """Return the per-unit differences `after - before`; those below rounding error are set to exactly 0."""
     if len(before) != len(after):
         raise ValueError(f"got {len(before)} values before and {len(after)} after, expected the same units twice")
     differences = _sample(after) - _sample(before)
@@ -103,17 +104,17 @@ def paired_differences(before: Sequence[float], after: Sequence[float]) -> Array
 
 
 def sign_flip_p(differences: Sequence[float] | Array) -> float:
-    """Return the two-sided p-value of no difference: how often random signs give a sum as far from 0.
+    """Return the two-sided p-value of a paired sign-flip test: P(|sum with random signs| >= |observed sum|).
 
-    All signs are tried where few differences are not 0; else 9,999 random ones count with the observed
-    (b + 1) / (m + 1) (Phipson and Smyth 2010), seeded. No difference at all has p = 1.
+    All sign flips are enumerated for up to 16 non-zero differences; beyond that, p is (b + 1) / (m + 1) over
+    m = 9,999 seeded random ones (Phipson and Smyth 2010). If all differences are 0, p is 1.
     """
     moved = np.asarray(differences, dtype=float)
     moved = moved[moved != 0]
     n = len(moved)
     if n == 0:
         return 1.0
-    if n <= ENUMERATED:
+    if n <= EXACT_UP_TO:
         flipped: npt.NDArray[Any] = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # (2^n, n)
         return float(_as_far(flipped, moved).mean())
     drawn = np.random.default_rng(0).integers(256, size=(SIGN_FLIPS, -(-n // 8)), dtype=np.uint8)
@@ -122,30 +123,30 @@ def sign_flip_p(differences: Sequence[float] | Array) -> float:
 
 
 def _as_far(flipped: npt.NDArray[Any], moved: Array) -> npt.NDArray[np.bool_]:
-    """Return which sign flips (ways, n) give a sum at least as far from 0 as the observed one, (ways,)."""
+    """Return which sign flips (ways, n) give a sum at least as extreme as the observed one, (ways,)."""
     total = float(moved.sum())
-    # Sums of the same numbers in another order differ by rounding; those are ties.
+    # Sums of equal numbers in another order differ by rounding; count them as ties.
     least = abs(total) - 1e-9 * float(np.abs(moved).sum())
     reached: npt.NDArray[np.bool_] = np.abs(total - 2 * (flipped.astype(float) @ moved)) >= least
     return reached
 
 
 def _studentised_quantiles(sample: Array) -> tuple[float, float]:
-    """Return the 2.5 % and 97.5 % quantiles of (mean - true mean) / standard error, over resamples."""
+    """Return the 2.5 % and 97.5 % bootstrap quantiles of (mean - true mean) / standard error."""
     n = len(sample)
     centred = sample - sample.mean()
     counts = _resample_counts(n).astype(float)  # (RESAMPLES, n)
     means = counts @ centred / n
     errors = np.sqrt(np.maximum(counts @ centred**2 / n - means**2, 0) / (n - 1))
-    # A resample without the one outlier has next to no error, and dividing by that would say that nothing is known.
-    errors = np.maximum(errors, LEAST_ERROR * _standard_error(sample))
+    # A resample without the one outlier has almost no standard error, and dividing by it would give a huge interval.
+    errors = np.maximum(errors, MIN_RELATIVE_ERROR * _standard_error(sample))
     low, high = np.quantile(means / errors, [0.025, 0.975])
     return float(low), float(high)
 
 
 @lru_cache(maxsize=16)
 def _resample_counts(n: int) -> npt.NDArray[np.uint8]:
-    """Return how often each of n units is drawn in each resample, (RESAMPLES, n)."""
+    """Return how often each of n units occurs in each resample, (RESAMPLES, n)."""
     drawn = np.random.default_rng(0).integers(n, size=(RESAMPLES, n)) + n * np.arange(RESAMPLES)[:, None]
     return np.bincount(drawn.ravel(), minlength=RESAMPLES * n).reshape(RESAMPLES, n).astype(np.uint8)
 

@@ -1,1 +1,1 @@
-"""The embedded offline world: a chart renderer, two small models and a data set, all inside the package."""
+"""The offline world, shipped with the package: a chart renderer as image generator, two small models, a data set."""

@@ -1,4 +1,4 @@
-"""Where the models that ship with the package lie; no torch, so that settings can be checked without it."""
+"""Paths of the models shipped with the package. Imports no torch, so that settings can be checked without it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ OFFLINE_WEIGHTS = Path(__file__).parent / "weights"
 
 
 def resolve(name: str, offline_folder: str) -> str:
-    """Return what `from_pretrained` takes; raises SettingsError when the embedded weights are not there."""
+    """Return the name or path for `from_pretrained`; the name "offline" becomes the shipped weights' folder.
+
+    Raises SettingsError when the shipped weights are missing.
+    """
     if name != OFFLINE:
         return name
     folder = OFFLINE_WEIGHTS / offline_folder

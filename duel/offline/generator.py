@@ -1,4 +1,4 @@
-"""The embedded world's image generator: English in, a chart out."""
+"""The offline world's ImageGenerator: parses English text and renders a chart."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from duel.types import DrawnImage, Scalar
 
 @dataclass(frozen=True)
 class ChartGenerator:
-    """Draws charts, as `duel.generators.base.ImageGenerator` asks; never refuses and needs no service.
-
-    Keeps nothing between draws, so that it may be called from several threads.
-    """
+    """ImageGenerator that renders charts with Pillow; stateless, hence thread-safe. Never refuses."""
 
     name: str = "offline-charts"
     version: str = "2"  # raise it whenever an equal request would give other pixels
@@ -23,6 +20,6 @@ class ChartGenerator:
     parameters: Mapping[str, Scalar] = field(default_factory=lambda: {"size": renderer.SIZE, "format": "png"})
 
     def draw(self, text: str, seed: int) -> DrawnImage:
-        """Draw `text`; what it leaves open, `seed` decides."""
+        """Return the chart that `text` describes, as PNG; `seed` decides what the text leaves open."""
         chart = reading.read(text, random.Random(seed))
         return DrawnImage(renderer.encode(renderer.render(chart)), "image/png")

@@ -1,4 +1,4 @@
-"""From charts to English: what a chart shows, and what an untrained adversary asks for."""
+"""Charts to English: complete or partial descriptions of a chart, and prompts of an untrained adversary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEXTURE_PHRASES = {
     "cloud": "a cloud of points",
     "sketch": "drawn by hand",
 }
-# A title without quotation marks ends before one of these.
+# An unquoted title ends before one of these words.
 CLAUSE_STARTS = frozenset(
     [
         "with",
@@ -39,10 +39,10 @@ CLAUSE_STARTS = frozenset(
 
 
 def write(chart: Chart, rng: random.Random, keep: float = 1.0) -> str:
-    """Describe the chart in one English sentence; each clause is kept with probability `keep`.
+    """Return one English sentence that describes the chart; each clause is kept with probability `keep`.
 
-    With `keep` 1 the text is complete: `read` makes the same chart of it with any generator, except for
-    what no text can pin down.
+    With `keep` 1 the description is complete: `reading.read` makes the same chart of it under any generator, except
+    for the layout of a texture, which no text can specify.
     """
 
     def kept(clause: str) -> str:
@@ -62,12 +62,12 @@ def write(chart: Chart, rng: random.Random, keep: float = 1.0) -> str:
 
 
 def kind_phrase(kind: str) -> str:
-    """Return the words for a kind of chart, to stand before `chart`."""
+    """Return the words for a kind of chart, as they stand before `chart`."""
     return "horizontal bar" if kind == "horizontal" else kind
 
 
 def title_phrase(title: str) -> str:
-    """Return the clause for a title, in quotation marks unless it is plain lower-case words."""
+    """Return the clause for a title, quoted unless it consists of plain lower-case words."""
     if not title:
         return "without title"
     words = title.split(" ")
@@ -76,7 +76,7 @@ def title_phrase(title: str) -> str:
 
 
 def values_phrase(chart: Chart) -> str:
-    """Return the clause for the data; naming the first series' values says how many series there are."""
+    """Return the clause for the data. It names all series, so a text with values also fixes their number."""
     clause = "values " + " ".join(map(str, chart.values))
     if chart.second_colour:
         clause += f", {chart.second_colour} series " + " ".join(map(str, chart.second_values))
@@ -84,7 +84,7 @@ def values_phrase(chart: Chart) -> str:
 
 
 def invent(rng: random.Random) -> str:
-    """Write a prompt as the adversary does before training: complete or vague, one in eleven unpinnable."""
+    """Return a prompt as the untrained adversary writes it: complete or vague; one in eleven asks for a texture."""
     chart = sample_chart(rng, texture_rate=0.09)
     text = write(dataclasses.replace(chart, texture=""), rng, keep=rng.uniform(0.25, 1.0))
     if not chart.texture:

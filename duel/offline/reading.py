@@ -1,4 +1,4 @@
-"""From English to charts: what a text asks for; what it leaves open, chance decides."""
+"""English to charts: a keyword parser for the attributes a text specifies; a random generator decides the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from duel.offline.charts import BACKGROUNDS, COLOURS, HIGHEST, KINDS, MOST_VALUES, Chart, sample_chart, settle
 from duel.offline.language import CLAUSE_STARTS
 
-PROMPT_LIMIT = 64  # words and marks that are read; as many as the embedded VLM's tokens, or fewer
+PROMPT_LIMIT = 64  # words and punctuation marks read; no more than the embedded VLM's tokens of the same text
 
 KIND_WORDS = {kind: kind for kind in KINDS} | {
     "bars": "bar", "column": "bar", "columns": "bar", "histogram": "bar", "lines": "line", "curve": "line",
@@ -89,9 +89,9 @@ TOKEN = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
 
 
 def read(text: str, rng: random.Random) -> Chart:
-    """Return the chart that `text` asks for; what it leaves open, `rng` decides.
+    """Return the chart that `text` describes; `rng` decides what it leaves open.
 
-    Any text is read, also an empty one or none in English: what is not understood asks for nothing.
+    Any text is accepted, including an empty or non-English one: unknown words specify nothing.
     """
     asked = asked_for(text)
     chart = dataclasses.replace(sample_chart(rng, texture_rate=0.0), texture_seed=rng.getrandbits(32))
@@ -99,10 +99,10 @@ def read(text: str, rng: random.Random) -> Chart:
 
 
 def asked_for(text: str) -> dict[str, object]:
-    """Return the attributes that a text settles, by the name of the chart's field."""
+    """Return the attributes that a text specifies, by name of the Chart field."""
     matches = list(TOKEN.finditer(text.lower()))[:PROMPT_LIMIT]
     tokens = [match.group() for match in matches]
-    # Lower-casing may lengthen a text (a dotted capital I), then the two do not align and case is given up.
+    # Lower-casing may change a text's length (dotted capital I); offsets then do not align, and case is dropped.
     raw = text if len(text) == len(text.lower()) else text.lower()
     raw = raw[: matches[-1].end()] if matches else ""
     found: dict[str, object] = {
@@ -119,13 +119,13 @@ def asked_for(text: str) -> dict[str, object]:
     }
     found = {name: value for name, value in found.items() if value is not None}
     second_colour, second_values = read_second(tokens)
-    if second_colour or "values" in found:  # naming the first series' values says how many series there are
+    if second_colour or "values" in found:  # a text with values specifies the number of series too
         found |= {"second_colour": second_colour, "second_values": second_values}
     return found
 
 
 def is_negated(tokens: list[str], index: int) -> bool:
-    """Whether a negation governs the word at `index`: only fillers and other nouns stand between."""
+    """Whether a negation applies to the word at `index`: at most six words before, with only fillers between."""
     for word in reversed(tokens[max(0, index - 6) : index]):
         if word in NEGATIONS:
             return True
@@ -135,7 +135,7 @@ def is_negated(tokens: list[str], index: int) -> bool:
 
 
 def read_switch(tokens: list[str], words: tuple[str, ...]) -> bool | None:
-    """Return whether the first mention of one of `words` wants or forbids it; None: not mentioned."""
+    """Return whether the first mention of one of `words` is affirmative; None if there is none."""
     for index, word in enumerate(tokens):
         if word in words:
             return not is_negated(tokens, index)
@@ -143,7 +143,7 @@ def read_switch(tokens: list[str], words: tuple[str, ...]) -> bool | None:
 
 
 def read_kind(tokens: list[str]) -> str | None:
-    """Return the first kind of chart named."""
+    """Return the first kind of chart named, or None."""
     if "horizontal" in tokens and {"bar", "bars", "chart"} & set(tokens):
         return "horizontal"
     for index, word in enumerate(tokens):
@@ -154,7 +154,7 @@ def read_kind(tokens: list[str]) -> str | None:
 
 
 def read_colour(tokens: list[str]) -> str | None:
-    """Return the first colour named that is neither the background's nor a further series'."""
+    """Return the first colour named, other than the background's or a second series', or None."""
     for index, word in enumerate(tokens):
         following = tokens[index + 1] if index + 1 < len(tokens) else ""
         if word in COLOUR_WORDS and following not in ("background", "backdrop", "series"):
@@ -163,7 +163,7 @@ def read_colour(tokens: list[str]) -> str | None:
 
 
 def read_second(tokens: list[str]) -> tuple[str, tuple[int, ...]]:
-    """Return colour and values of a further series: `blue series 3 5 4`, or `red and blue`; ("", ()): none."""
+    """Return colour and values of a second series (`blue series 3 5 4`, `red and blue`); ("", ()) if there is none."""
     for index, word in enumerate(tokens[:-1]):
         colour = COLOUR_WORDS.get(word, "")
         if colour and tokens[index + 1] == "series" and not is_negated(tokens, index):
@@ -175,7 +175,7 @@ def read_second(tokens: list[str]) -> tuple[str, tuple[int, ...]]:
 
 
 def numbers_from(tokens: list[str], start: int) -> tuple[int, ...]:
-    """Return the run of numbers that begins at `start`, brought into 1 to 9."""
+    """Return the consecutive numbers from `start` on, scaled and clipped to 1 … 9."""
     numbers: list[int] = []
     for word in tokens[start:]:
         if word.isascii() and word.isdigit():
@@ -186,13 +186,13 @@ def numbers_from(tokens: list[str], start: int) -> tuple[int, ...]:
             break
     numbers = numbers[:MOST_VALUES]
     largest = max(numbers, default=0)
-    if largest > HIGHEST:  # other units: keep the proportions
+    if largest > HIGHEST:  # in other units: keep the proportions
         numbers = [round(number * HIGHEST / largest) for number in numbers]
     return tuple(max(1, number) for number in numbers)
 
 
 def read_values(tokens: list[str]) -> tuple[int, ...] | None:
-    """Return the numbers after `values`, else the first run of at least two numbers that stands alone."""
+    """Return the numbers after `values`, else the first run of two or more numbers outside a `series` clause."""
     for index, word in enumerate(tokens):
         if word in ("values", "value", "data", "heights") and numbers_from(tokens, index + 1):
             return numbers_from(tokens, index + 1)
@@ -204,7 +204,7 @@ def read_values(tokens: list[str]) -> tuple[int, ...] | None:
 
 
 def read_title(raw: str, tokens: list[str]) -> str | None:
-    """Return the words after `titled`: those in quotation marks, else up to the next clause."""
+    """Return the title: quoted after `titled`, else up to the next clause; "" if negated; None if not mentioned."""
     quoted = re.search(r"\b(?:titled?|entitled|headed|called)\b[\s:]*[\"“”'‘«]([^\"“”'’»]{1,80})", raw, re.IGNORECASE)
     if quoted:
         return " ".join("".join(c if c.isprintable() else " " for c in quoted.group(1)).split())
@@ -227,7 +227,7 @@ def read_title(raw: str, tokens: list[str]) -> str | None:
 
 
 def read_label(tokens: list[str], axis: str) -> str | None:
-    """Return the word after `x axis` (or `y axis`); "" where the label is declined."""
+    """Return the word after `x axis` (or `y axis`); "" if the label is negated; None if it is not mentioned."""
     for index, word in enumerate(tokens):
         place = index + 2 if tokens[index + 1 : index + 2] == ["-"] else index + 1
         if word != axis or tokens[place : place + 1] != ["axis"]:
@@ -243,7 +243,7 @@ def read_label(tokens: list[str], axis: str) -> str | None:
 
 
 def read_background(tokens: list[str]) -> str | None:
-    """Return the background whose name stands before `background`, or after `background is`."""
+    """Return the background named just before or after the word `background`, or None."""
     for index, word in enumerate(tokens):
         if word in ("background", "backdrop", "paper"):
             for candidate in [*reversed(tokens[max(0, index - 2) : index]), *tokens[index + 1 : index + 3]]:
@@ -253,7 +253,7 @@ def read_background(tokens: list[str]) -> str | None:
 
 
 def read_texture(tokens: list[str]) -> str | None:
-    """Return the unpinnable content asked for, one of TEXTURES; None: none is asked for."""
+    """Return the texture asked for, one of TEXTURES, or None."""
     for index, word in enumerate(tokens):
         if word in TEXTURE_WORDS and not is_negated(tokens, index):
             return TEXTURE_WORDS[word]

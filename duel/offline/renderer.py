@@ -1,8 +1,8 @@
-"""Draws a chart with Pillow alone.
+"""Renders a Chart to pixels with Pillow only.
 
-224 x 224 pixels: the side that vision transformers are used to, a multiple of both models' inputs, large
-enough for a title of 17 pixels, and small enough to be drawn and compressed in a few milliseconds. Shapes are
-drawn at twice the size and averaged down; text is drawn at the final size, where FreeType smooths it.
+Images are 224 x 224 pixels: a common input size of vision transformers, a multiple of both models' patch size, large
+enough for a title of 17 pixels, small enough to render and compress in a few milliseconds. Shapes are drawn at twice
+the size and averaged down; text is drawn at the final size, antialiased by FreeType.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from duel.offline.textures import bend, paint_behind, paint_cloud
 
 SIZE = 224
 SCALE = 2  # oversampling of shapes
-LEFT, TOP, RIGHT, BOTTOM = 44, 48, 214, 180  # the plotting area
+LEFT, TOP, RIGHT, BOTTOM = 44, 48, 214, 180  # the plotting area, in pixels
 AXIS_END = 10
 PIE_CENTRE, PIE_RADIUS = (112, 119), 72
 PIE_KEY_LEFT = 12
@@ -39,7 +39,7 @@ PAPER: dict[str, Pixel] = {
 
 
 def render(chart: Chart) -> Image.Image:
-    """Return the chart's picture, RGB, SIZE x SIZE; equal charts give equal pixels."""
+    """Return the chart as an RGB image, SIZE x SIZE; equal charts give equal pixels."""
     paper = PAPER[chart.background]
     ink: Pixel = (245, 245, 245) if chart.background == "dark" else (30, 30, 36)
     canvas = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE), paper)
@@ -62,25 +62,25 @@ def render(chart: Chart) -> Image.Image:
 
 
 def encode(image: Image.Image) -> bytes:
-    """Return the picture as PNG."""
+    """Return the image as PNG bytes."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
 def mix(one: Pixel, other: Pixel, share: float) -> Pixel:
-    """Return the colour with `share` of `other` in it."""
+    """Return a blend of two colours with `share` of `other`."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue
 
 
 def scaled(*points: Point) -> list[Point]:
-    """Return points of the final picture in pixels of the canvas."""
+    """Convert points from final pixels to canvas pixels."""
     return [(x * SCALE, y * SCALE) for x, y in points]
 
 
 def draw_axes(draw: ImageDraw.ImageDraw, chart: Chart, faint: Pixel, ink: Pixel) -> None:
-    """Draw the grid, if any, the two axes and their ticks."""
+    """Draw the grid (if any), the two axes and their ticks."""
     flat = chart.kind == "horizontal"
     for tick in range(0, AXIS_END + 1, 2):
         share = tick / AXIS_END
@@ -94,14 +94,14 @@ def draw_axes(draw: ImageDraw.ImageDraw, chart: Chart, faint: Pixel, ink: Pixel)
 
 
 def slot(chart: Chart, index: int) -> tuple[float, float]:
-    """Return where the slot of the value at `index` begins and how wide it is, in pixels along its axis."""
+    """Return start and width, in pixels along the category axis, of the slot of the value at `index`."""
     length = BOTTOM - TOP if chart.kind == "horizontal" else RIGHT - LEFT
     width = length / len(chart.values)
     return index * width, width
 
 
 def draw_series(draw: ImageDraw.ImageDraw, chart: Chart, values: tuple[int, ...], colour: Pixel, number: int) -> None:
-    """Draw one series, `number` 0 or 1, in the manner of the chart's kind."""
+    """Draw one series (`number` 0 or 1) in the style of the chart's kind."""
     if chart.kind in ("bar", "horizontal"):
         draw_bars(draw, chart, values, colour, number)
         return
@@ -130,7 +130,7 @@ def draw_series(draw: ImageDraw.ImageDraw, chart: Chart, values: tuple[int, ...]
 
 
 def draw_bars(draw: ImageDraw.ImageDraw, chart: Chart, values: tuple[int, ...], colour: Pixel, number: int) -> None:
-    """Draw upright or lying bars; two series share each slot."""
+    """Draw vertical or horizontal bars; two series share each slot."""
     series = 2 if chart.second_colour else 1
     for index, value in enumerate(values):
         begin, width = slot(chart, index)
@@ -146,7 +146,7 @@ def draw_bars(draw: ImageDraw.ImageDraw, chart: Chart, values: tuple[int, ...], 
 
 
 def pie_angles(chart: Chart) -> list[float]:
-    """Return the angles in degrees at which the slices begin, clockwise from the top, and the last one's end."""
+    """Return the start angles of the slices in degrees, clockwise from the top, and the end of the last."""
     angles = [-90.0]
     for value in chart.values:
         angles.append(angles[-1] + 360 * value / sum(chart.values))
@@ -154,17 +154,17 @@ def pie_angles(chart: Chart) -> list[float]:
 
 
 def slice_shade(chart: Chart, index: int) -> Pixel:
-    """Return the shade of a slice, from the series' colour to a pale one."""
+    """Return a slice's colour, from the series' colour to a pale one."""
     return mix(PALETTE[chart.colour], (255, 255, 255), 0.6 * index / len(chart.values))
 
 
 def pie_key_step(chart: Chart) -> int:
-    """Return the distance in pixels between two entries of the pie's key."""
+    """Return the distance in pixels between entries of the pie's legend."""
     return min(34, (SIZE - PIE_KEY_LEFT) // len(chart.values))
 
 
 def draw_pie(draw: ImageDraw.ImageDraw, chart: Chart, paper: Pixel) -> None:
-    """Draw the slices and the coloured marks of their key."""
+    """Draw the slices and the coloured squares of their legend."""
     (x, y), radius = PIE_CENTRE, PIE_RADIUS
     box = scaled((x - radius, y - radius), (x + radius, y + radius))
     angles = pie_angles(chart)
@@ -185,7 +185,7 @@ def draw_legend_marks(draw: ImageDraw.ImageDraw, chart: Chart) -> None:
 
 
 def draw_text(image: Image.Image, chart: Chart, ink: Pixel) -> None:
-    """Write title, legend, axis labels and tick labels."""
+    """Draw title, legend, axis labels and tick labels."""
     size = next((size for size in (19, 15, 12) if text_width(chart.title, size) <= SIZE - 8), 10)
     write_centred(image, chart.title, size, (SIZE // 2, 15), ink)
     if chart.legend:
@@ -209,7 +209,7 @@ def draw_text(image: Image.Image, chart: Chart, ink: Pixel) -> None:
 
 
 def write_pie_key(image: Image.Image, chart: Chart, ink: Pixel) -> None:
-    """Write each slice's value beside its shade, below the pie."""
+    """Draw each slice's value beside its colour, below the pie."""
     for index, value in enumerate(chart.values):
         left = PIE_KEY_LEFT + index * pie_key_step(chart)
         write_centred(image, str(value), 17, (left + 14, 208), ink)
@@ -217,20 +217,20 @@ def write_pie_key(image: Image.Image, chart: Chart, ink: Pixel) -> None:
 
 @lru_cache(maxsize=8)
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """Return Pillow's own embedded font."""
+    """Return Pillow's embedded font."""
     loaded = ImageFont.load_default(size)
     assert isinstance(loaded, ImageFont.FreeTypeFont)
     return loaded
 
 
 def text_width(text: str, size: int) -> int:
-    """Return the width of a text in pixels."""
+    """Return a text's width in pixels."""
     return round(font(size).getlength(text))
 
 
 @lru_cache(maxsize=1024)
 def text_mask(text: str, size: int, upright: bool) -> Image.Image:
-    """Return the text's coverage, 8 bits a pixel, as high as the font's line; what is too long is cut."""
+    """Return the text as an 8-bit coverage mask of the font's line height, cut at the image's width."""
     mask = Image.new("L", (max(1, min(text_width(text, size), SIZE - 6)), size + 4))
     ImageDraw.Draw(mask).text((0, 0), text, font=font(size), fill=255)
     return mask.transpose(Image.Transpose.ROTATE_90) if upright else mask
@@ -239,6 +239,6 @@ def text_mask(text: str, size: int, upright: bool) -> Image.Image:
 def write_centred(
     image: Image.Image, text: str, size: int, centre: tuple[int, int], ink: Pixel, upright: bool = False
 ) -> None:
-    """Write a text with its middle at `centre`; `upright` reads from bottom to top."""
+    """Draw a text centred at `centre`; `upright` reads from bottom to top."""
     mask = text_mask(text, size, upright)
     image.paste(ink, (centre[0] - mask.width // 2, centre[1] - mask.height // 2), mask)

@@ -1,4 +1,4 @@
-"""Content that no text can pin down: where it lies is decided by the chart's texture seed alone."""
+"""Textures whose layout no text can specify (leaves, speckles, clouds, hand drawing): the texture seed decides it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from PIL import Image, ImageDraw
 
 from duel.offline.charts import Chart
 
-CELLS = 8  # the picture is divided into CELLS x CELLS cells, each with its own share of the texture
-NODES = 5  # a hand-drawn picture is bent at NODES x NODES points
+CELLS = 8  # the image is divided into CELLS x CELLS cells, each with its own amount of texture
+NODES = 5  # a hand-drawn image is warped at NODES x NODES points
 LEAF_GREENS = ((58, 120, 62), (88, 150, 70), (120, 168, 88), (70, 132, 96), (142, 176, 96))
 Pixel = tuple[int, int, int]
 Mesh = list[tuple[tuple[int, int, int, int], tuple[float, ...]]]
 
 
 def texture_field(chart: Chart) -> tuple[float, ...]:
-    """Return what the texture seed decides, CELLS * CELLS numbers of about unit variance.
+    """Return the texture's layout as CELLS * CELLS numbers of about unit variance, determined by the texture seed.
 
-    Leaves, speckles and clouds: how much lies in each cell, row by row. A hand-drawn picture: the shifts
-    of the NODES x NODES points, then zeros.
+    Leaves, speckles and clouds: the amount in each cell, row by row. Hand drawing: the displacements of the
+    NODES x NODES points, then zeros.
     """
     rng = random.Random(chart.texture_seed)
     if chart.texture == "sketch":
@@ -30,7 +30,7 @@ def texture_field(chart: Chart) -> tuple[float, ...]:
 
 
 def paint_behind(draw: ImageDraw.ImageDraw, chart: Chart, size: int) -> None:
-    """Paint leaves or speckles on an empty canvas of `size` x `size` pixels."""
+    """Paint leaves or speckles onto an empty canvas of `size` x `size` pixels; nothing for other textures."""
     if chart.texture not in ("leaves", "speckles"):
         return
     rng = random.Random(chart.texture_seed + 1)
@@ -75,7 +75,7 @@ def paint_cloud(draw: ImageDraw.ImageDraw, chart: Chart, box: tuple[int, int, in
 
 
 def bend(image: Image.Image, chart: Chart, background: Pixel) -> Image.Image:
-    """Return the picture bent as if drawn by hand: each node of a grid is shifted, what lies between follows."""
+    """Return the image warped as if drawn by hand: grid nodes are displaced, pixels between are interpolated."""
     field = texture_field(chart)
     size = image.width
     step = size // (NODES - 1)

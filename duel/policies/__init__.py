@@ -1,1 +1,1 @@
-"""A player's language model: loading, sampling, log-probabilities, GRPO updates, saving."""
+"""A player's language model: loading, LoRA or full tuning, sampling, log-probabilities, GRPO updates, saving."""

@@ -1,7 +1,8 @@
-"""The decode loop for CUDA: one step over static buffers, captured in a CUDA graph and replayed.
+"""CUDA-graph decoding: one decode step over static buffers, captured once and replayed per token.
 
-Launching a step's kernels one by one takes several times as long as running them. A captured step needs no compiler and
-serves every later batch of the same shape; trained weights change in place, so it stays right after an update.
+Launching a step's kernels one by one takes several times as long as running them. Capture needs no compiler, and the
+graph serves every later batch of the same shape; the optimizer updates weights in place, so the graph stays valid after
+an update.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from duel.policies.models import Model
 from duel.policies.prefix import Prefix
 from duel.policies.sampling import SampledRows, choose_tokens
 
-ROUND_LENGTH_TO = 64  # prompts of about one length share a captured step; attention kernels like multiples of 8
-LOOK_EVERY = 16  # steps between looks at whether all rows have ended; each look waits for the device
+ROUND_LENGTH_TO = 64  # so that prompts of similar length share a graph; attention kernels prefer multiples of 8
+LOOK_EVERY = 16  # steps between checks whether all rows have ended; each check synchronises with the device
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a captured step is good for."""
+    """The shape of a batch that a captured graph can decode."""
 
     rows: int
-    longest: int  # tokens of a completion
-    length: int  # of the cache: prompt and completion
-    axes: int
+    longest: int  # completion tokens
+    length: int  # of the KV cache: prompt and completion tokens
+    axes: int  # of the position ids
 
 
 class StaticDecoder:
-    """One decode step of one policy, and the buffers it works on. On the CPU it runs uncaptured."""
+    """A decode step for one policy, and its static buffers. On the CPU it runs without capture."""
 
     def __init__(self, model: Model, shape: Shape, prefix: Prefix) -> None:
         self.model = model
@@ -41,7 +42,7 @@ class StaticDecoder:
         rows, longest, device = shape.rows, shape.longest, model.device
         self.mask = torch.zeros(rows, 1, 1, shape.length, dtype=torch.bool, device=device)  # (B, 1, 1, length)
         self.position_B = torch.zeros(rows, dtype=torch.long, device=device)
-        self.slot = torch.zeros(1, dtype=torch.long, device=device)  # where in the cache the next token goes
+        self.slot = torch.zeros(1, dtype=torch.long, device=device)  # KV cache index of the next token
         pairs = zip(prefix.keys, prefix.values, strict=True)
         self.layers = [StaticLayer(keys, values, shape.length, self.slot) for keys, values in pairs]
         self.step = torch.zeros(1, dtype=torch.long, device=device)
@@ -56,7 +57,7 @@ class StaticDecoder:
 
     @torch.no_grad()
     def sample(self, prefix: Prefix, uniforms_BT: Tensor, temperature: float) -> SampledRows:
-        """Sample one completion per row of an expanded prefix."""
+        """Sample one completion per row of an expanded prefix; at most `uniforms_BT.shape[1]` tokens each."""
         self._load(prefix, uniforms_BT, temperature)
         if self.graph is None and self.model.device.type == "cuda":
             self._capture()
@@ -73,10 +74,10 @@ class StaticDecoder:
         )
 
     def _load(self, prefix: Prefix, uniforms_BT: Tensor, temperature: float) -> None:
-        """Put a batch into the buffers."""
+        """Copy a batch into the static buffers."""
         prompt = prefix.attention_mask_IP.shape[1]
         for layer, keys, values in zip(self.layers, prefix.keys, prefix.values, strict=True):
-            layer.keys[:, :, :prompt] = keys  # what lies behind is masked until it is written anew
+            layer.keys[:, :, :prompt] = keys  # old entries beyond the prompt stay masked until they are overwritten
             layer.values[:, :, :prompt] = values
         self.mask.zero_()
         self.mask[:, 0, 0, :prompt] = prefix.attention_mask_IP.bool()
@@ -89,7 +90,7 @@ class StaticDecoder:
             buffer.zero_()
 
     def _step(self) -> None:
-        """Choose every row's next token, then read it. Works in place: a graph replays the same addresses."""
+        """Sample every row's next token and run it through the network, in place: a graph replays fixed addresses."""
         logprobs_BV = log_distribution(self.logits_BV, self.model.forbidden_V, self.temperature)
         chosen_B = choose_tokens(logprobs_BV, self.uniforms_BT.index_select(1, self.step).squeeze(1))
         chosen_B1 = chosen_B[:, None]
@@ -102,7 +103,7 @@ class StaticDecoder:
 
         self.mask.index_fill_(-1, self.slot, True)
         position_ids = self.position_B[:, None]  # (B, 1)
-        # Weights that autocast casts must be cast in every step: kept copies would miss later updates.
+        # No autocast cache: the graph would capture its cast copies of the weights and miss later updates.
         with self.model.autocast(cache_enabled=False):
             output = self.model.network(
                 input_ids=chosen_B1,
@@ -117,21 +118,21 @@ class StaticDecoder:
             counter.add_(1)
 
     def _capture(self) -> None:
-        """Record one step. The first runs set up what may not be set up while recording."""
+        """Capture one step, after three warm-up runs for lazy initialisation that is not allowed during capture."""
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
                 self._step()
-                self.step.zero_()  # stay within buffers of any length
+                self.step.zero_()  # keep the step within the buffers, however short they are
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
             self._step()
 
 
-def sees_everything(model: Model) -> bool:
-    """Tell whether every layer attends to all tokens before: the static step has one mask for all layers."""
+def has_full_attention(model: Model) -> bool:
+    """Whether every layer attends to all earlier tokens (no sliding window): the static step has one mask for all."""
     text = model.network.config.get_text_config()
     kinds = getattr(text, "layer_types", None)
     if kinds is None:
@@ -142,9 +143,9 @@ def sees_everything(model: Model) -> bool:
 def sample_rows_static(
     decoder: StaticDecoder | None, model: Model, prefix: Prefix, uniforms_BT: Tensor, temperature: float
 ) -> tuple[SampledRows, StaticDecoder]:
-    """Sample with `decoder` if it fits, else with a new one; return the rows and the decoder, to be kept."""
+    """Sample with `decoder` if its shape fits, else with a new one. Returns the rows, and the decoder for reuse."""
     rows, longest = uniforms_BT.shape
-    length = prefix.attention_mask_IP.shape[1] + max(longest, 4)  # 4: the steps around capturing
+    length = prefix.attention_mask_IP.shape[1] + max(longest, 4)  # 4: three warm-up steps and the captured one
     shape = Shape(rows, longest, -(-length // ROUND_LENGTH_TO) * ROUND_LENGTH_TO, prefix.axes)
     if decoder is None or decoder.shape != shape:
         decoder = StaticDecoder(model, shape, prefix)

@@ -1,4 +1,4 @@
-"""From model inputs to tensors, by the model's own chat template, processor and position ids."""
+"""Tokenised model inputs: chat template, image processor and position ids."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from duel.types import ModelInput
 
 @dataclass(frozen=True)
 class Prompts:
-    """A batch of distinct prompts, left-padded to P tokens."""
+    """A batch of I distinct prompts, left-padded to P tokens."""
 
     input_ids_IP: Tensor  # (I, P)
-    attention_mask_IP: Tensor  # (I, P) 0 on padding
-    position_ids: Tensor  # (I, P), or (3, I, P) where the model places image tokens in a grid
-    images: Mapping[str, Tensor]  # what the processor made of the images, by the model's argument names
+    attention_mask_IP: Tensor  # (I, P), 0 on padding
+    position_ids: Tensor  # (I, P), or (3, I, P) for models with multimodal RoPE
+    images: Mapping[str, Tensor]  # the processor's image tensors, by the model's argument names
 
     @property
     def next_position_I(self) -> Tensor:
-        """The position of each prompt's first completion token, (I,)."""
+        """The position id of each prompt's first completion token, (I,)."""
         last = self.position_ids.amax(-1)
         return (last if last.ndim == 1 else last.amax(0)) + 1
 
 
 def distinct(inputs: Sequence[ModelInput]) -> tuple[list[ModelInput], list[int]]:
-    """Return the distinct inputs in order of appearance, and which of them each input is."""
+    """Return the distinct inputs in order of appearance, and each input's index among them."""
     index: dict[ModelInput, int] = {}
     places = [index.setdefault(given, len(index)) for given in inputs]
     return list(index), places
 
 
 def build_prompts(model: Model, inputs: Sequence[ModelInput]) -> Prompts:
-    """Encode inputs as a batch.
+    """Tokenise inputs as a left-padded batch on the model's device.
 
-    Raises DataError for bytes that are no image, SettingsError for an image given to a text-only model.
+    Raises DataError for bytes that are not an image, SettingsError for an image given to a text-only model.
     """
     encoded = _tokenize_with_images(model, inputs) if model.processor is not None else _tokenize(model, inputs)
     tensors = {name: tensor.to(model.device) for name, tensor in encoded.items()}
@@ -62,7 +62,7 @@ def _tokenize_with_images(model: Model, inputs: Sequence[ModelInput]) -> dict[st
     assert model.processor is not None
     chats = [[{"role": "user", "content": _content(given)}] for given in inputs]
     texts = model.processor.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
-    images = [[] if given.image is None else [decode_image(given.image)] for given in inputs]  # each prompt's own
+    images = [[] if given.image is None else [decode_image(given.image)] for given in inputs]  # grouped by prompt
     if not any(images):
         return _encode(model.tokenizer, texts)
     encoded: dict[str, Tensor] = dict(
@@ -80,13 +80,13 @@ def _content(given: ModelInput) -> list[dict[str, str]]:
 
 def _encode(tokenizer: Any, texts: list[str]) -> dict[str, Tensor]:
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # what is padded is masked, so any token will do
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token will do
     encoded = tokenizer(texts, padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt")
     return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
 
 def _positions(model: Model, input_ids: Tensor, attention_mask: Tensor, images: Mapping[str, Tensor]) -> Tensor:
-    # Given to every forward pass: left to itself, Qwen2.5-VL falls back on the offsets of an earlier batch.
+    # Passed explicitly, because Qwen2.5-VL otherwise reuses the RoPE offsets of an earlier batch.
     place = getattr(model.network.base_model, "get_rope_index", None)
     if place is not None and images:
         grids = {name: images[name] for name in ("mm_token_type_ids", "image_grid_thw") if name in images}
@@ -96,7 +96,7 @@ def _positions(model: Model, input_ids: Tensor, attention_mask: Tensor, images: 
 
 
 def repeat_positions(next_position_B: Tensor, length: int, axes: int) -> Tensor:
-    """Return the positions of `length` completion tokens, (B, length), or (axes, B, length) for several axes."""
+    """Return the position ids of `length` completion tokens, (B, length), or (axes, B, length) for multimodal RoPE."""
     steps = torch.arange(length, device=next_position_B.device)
     positions = next_position_B[:, None] + steps  # (B, length)
     return positions if axes == 1 else positions.expand(axes, -1, -1)

@@ -1,6 +1,7 @@
-"""The key-value cache layers: what each attention layer stores and returns in prefill, scoring and decoding.
+"""KV cache layers: what each attention layer stores and returns in prefill, scoring and decoding.
 
-None of them changes state under gradient checkpointing, where a layer's forward pass runs twice.
+PromptLayer and ContinuationLayer do not change state when called again, so they work under gradient checkpointing,
+which runs a layer's forward pass twice.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from transformers.cache_utils import DynamicLayer
 
 
 class PromptLayer(DynamicLayer):
-    """Notes a prompt's keys and values as they pass."""
+    """Prefill: stores the prompt's keys and values."""
 
     keys: Tensor
     values: Tensor
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Note them; there is nothing earlier to attend to."""
+        """Store and return them."""
         self.keys, self.values, self.is_initialized = key_states, value_states, True
         return key_states, value_states
 
 
 class ContinuationLayer(DynamicLayer):
-    """Lets completions attend to their prompts and keeps nothing."""
+    """Scoring: attends to the prompt's keys and values, and stores none of the completion's."""
 
     keys: Tensor
     values: Tensor
@@ -35,12 +36,12 @@ class ContinuationLayer(DynamicLayer):
         self.keys, self.values, self.is_initialized = keys, values, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Return prompt and completion in a row."""
+        """Return the prompt's keys and values followed by the completion's."""
         return torch.cat([self.keys, key_states], -2), torch.cat([self.values, value_states], -2)
 
 
 class BufferLayer(DynamicLayer):
-    """Keys and values of prompt and completion in buffers that are written in place."""
+    """Decoding: preallocated buffers for prompt and completion, written in place at the current length."""
 
     keys: Tensor
     values: Tensor
@@ -54,19 +55,22 @@ class BufferLayer(DynamicLayer):
         self.values = torch.nn.functional.pad(values, padding)
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Add one token; return all so far."""
+        """Append one token; return the filled part."""
         self.keys[:, :, self.length : self.length + 1] = key_states
         self.values[:, :, self.length : self.length + 1] = value_states
         self.length += 1
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
     def get_seq_length(self) -> int:
-        """Tokens held."""
+        """Return the number of tokens stored."""
         return self.length
 
 
 class StaticLayer(DynamicLayer):
-    """Keys and values at fixed addresses, written at `slot`. Transformers' own wants both in one dtype."""
+    """Decoding in a CUDA graph: buffers at fixed addresses, written at index `slot`.
+
+    Transformers' `StaticLayer` requires keys and values of one dtype.
+    """
 
     keys: Tensor
     values: Tensor
@@ -79,7 +83,7 @@ class StaticLayer(DynamicLayer):
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write one token; return all the room there is, of which the mask shows what is filled."""
+        """Write one token; return the whole buffers, of which the attention mask covers the filled part."""
         self.keys.index_copy_(2, self.slot, key_states)
         self.values.index_copy_(2, self.slot, value_states)
         return self.keys, self.values

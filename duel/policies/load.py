@@ -1,4 +1,4 @@
-"""Both players of a run, as its settings describe them."""
+"""Loads the policies of a run (base and adversary) from its settings."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from duel.types import Player
 def load_players(
     settings: Settings, players: Sequence[Player] | None = None, hub_token: str | None = None
 ) -> Mapping[Player, Policy]:
-    """Load the players that a run needs: the base, and the adversary where it writes the originals.
+    """Load the policies that a run needs: the base, and the adversary if it writes the prompts.
 
-    With LoRA, players of one checkpoint share one frozen backbone.
+    With LoRA, players with the same checkpoint share one frozen backbone.
 
     Args:
-        settings: Of the run.
-        players: Only these; None: all that the run needs.
-        hub_token: For models that the hub gives to some accounts only; None: the hub library's own.
+        settings: The run's settings.
+        players: Load only these; None loads all that the run needs.
+        hub_token: For gated models; None uses the token that `huggingface_hub` finds.
 
     Raises:
-        SettingsError: A model cannot be loaded, or the device is not there.
+        SettingsError: A model cannot be loaded, or the device does not exist.
     """
     needed: tuple[Player, ...] = ("base", "adversary") if settings.originals == "adversary" else ("base",)
     names: dict[Player, str] = {
@@ -46,7 +46,7 @@ def load_players(
 
 
 def assemble_policy(player: Player, tuning: Tuning, settings: Settings) -> LocalPolicy:
-    """Give a player's weights an optimizer."""
+    """Return a LocalPolicy with the player's weights, optimizer and learning settings."""
     how = settings.player(player)
     optimizer = PlayerOptimizer(tuning.parameters, how.optimizer, how.grpo.accumulation)
     learning = LearningSettings(
@@ -60,7 +60,7 @@ def assemble_policy(player: Player, tuning: Tuning, settings: Settings) -> Local
 
 
 def add_lora(models: Mapping[Player, Model], settings: Settings) -> dict[Player, Tuning]:
-    """Put an adapter for each player on its model; players whose model is the same object share the backbone."""
+    """Add a LoRA adapter per player; players that map to the same Model object share its backbone."""
     backbones: dict[int, PeftModel] = {}
     for player, model in models.items():
         model.network.requires_grad_(False)
@@ -102,7 +102,7 @@ def _load(settings: Settings, name: str, weights_dtype: torch.dtype, hub_token: 
 
 
 def compute_dtype(settings: Settings) -> torch.dtype:
-    """Return what matrix products run in: as set, or bfloat16 on CUDA and float32 elsewhere."""
+    """Return the dtype of matrix products: as set; `auto` is bfloat16 on CUDA and float32 elsewhere."""
     if settings.models.dtype == "auto":
         return torch.bfloat16 if choose_device(settings.models.device).type == "cuda" else torch.float32
     return torch.bfloat16 if settings.models.dtype == "bfloat16" else torch.float32

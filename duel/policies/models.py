@@ -1,4 +1,4 @@
-"""A network, its tokenizer and processor, and which tokens it may write, loaded from a folder or the hub."""
+"""Loads a causal or vision-language model with tokenizer, processor and the mask of tokens it may not generate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-from duel.devices import own_random_state
+from duel.devices import isolated_random_state
 from duel.errors import SettingsError
 from duel.offline.embedded import resolve
 from duel.policies.attention import GROUPED_SDPA
@@ -29,22 +29,22 @@ from duel.policies.attention import GROUPED_SDPA
 
 @dataclass(frozen=True)
 class Model:
-    """A network and what is needed to talk to it. The network is always in eval mode: no dropout."""
+    """A network with its tokenizer and processor. The network is always in eval mode (no dropout)."""
 
     network: PreTrainedModel
     tokenizer: Any
-    processor: Any | None  # None: the model reads text only
+    processor: Any | None  # None for a text-only model
     compute_dtype: torch.dtype  # of matrix products
-    end_tokens: Tensor  # (E,) any of them ends a completion
-    forbidden_V: Tensor = field(repr=False)  # (V,) bool: tokens that are never written
+    end_tokens: Tensor  # (E,) token ids that end a completion
+    forbidden_V: Tensor = field(repr=False)  # (V,) bool: tokens with probability 0 in sampling and scoring
 
     @property
     def device(self) -> torch.device:
-        """Where the network lies."""
+        """The network's device."""
         return self.network.device
 
     def autocast(self, cache_enabled: bool = True) -> AbstractContextManager[Any]:
-        """Run matrix products in the compute dtype; does nothing in float32."""
+        """Return a context in which matrix products run in the compute dtype; a no-op for float32."""
         mixed = self.compute_dtype is not torch.float32
         return torch.autocast(self.device.type, self.compute_dtype, enabled=mixed, cache_enabled=cache_enabled)
 
@@ -62,14 +62,14 @@ def load_model(
 
     Args:
         name: A hub name, a local folder, or "offline" for the embedded model.
-        device: Where the network goes.
-        weights_dtype: How the weights are held.
-        compute_dtype: What matrix products run in.
-        max_pixels: The largest image the model sees; None: the processor's own limit.
-        hub_token: For models that the hub gives to some accounts only; None: the hub library's own.
+        device: The network's device.
+        weights_dtype: Dtype of the weights.
+        compute_dtype: Dtype of matrix products.
+        max_pixels: Larger images are scaled down to this area; None uses the processor's own limit.
+        hub_token: For gated models; None uses the token that `huggingface_hub` finds.
 
     Raises:
-        SettingsError: The model cannot be loaded, has no chat template, or its processor knows no `max_pixels`.
+        SettingsError: The model cannot be loaded, has no chat template, or its processor does not support `max_pixels`.
     """
     folder = resolve(name, "vlm")
     try:
@@ -78,7 +78,7 @@ def load_model(
         network_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
         processor = load_processor(folder, type(config), hub_token) if sees else None
         tokenizer = AutoTokenizer.from_pretrained(folder, token=hub_token) if processor is None else processor.tokenizer
-        with own_random_state():
+        with isolated_random_state():
             network = network_class.from_pretrained(
                 folder, dtype=weights_dtype, attn_implementation=GROUPED_SDPA, token=hub_token
             )
@@ -95,7 +95,7 @@ def load_model(
 
 
 def check_model(name: str, hub_token: str | None = None) -> None:
-    """Raise SettingsError when there is no such model; reads its config alone."""
+    """Raise SettingsError when the model does not exist; loads its config only."""
     try:
         AutoConfig.from_pretrained(resolve(name, "vlm"), token=hub_token)
     except (OSError, ValueError) as error:
@@ -106,7 +106,7 @@ def check_model(name: str, hub_token: str | None = None) -> None:
 
 
 def assemble(network: PreTrainedModel, tokenizer: Any, processor: Any | None, compute_dtype: torch.dtype) -> Model:
-    """Put a loaded network and its tokenizer together."""
+    """Return the Model of a loaded network, with its end and forbidden tokens."""
     end = end_tokens(network, tokenizer)
     forbidden_V = forbidden_tokens(network, tokenizer, end)
     end_tensor = torch.tensor(end, device=network.device)
@@ -114,9 +114,9 @@ def assemble(network: PreTrainedModel, tokenizer: Any, processor: Any | None, co
 
 
 def load_processor(folder: str, config_class: type, hub_token: str | None = None) -> Any:
-    """Return the model's processor; without torchvision, one that reads images and no videos.
+    """Return the model's processor; without torchvision, one that processes images but no videos.
 
-    Video processors need torchvision even to be created, and `AutoProcessor` insists on one.
+    Video processors, which `AutoProcessor` always creates, need torchvision.
     """
     if find_spec("torchvision") is not None:
         return AutoProcessor.from_pretrained(folder, token=hub_token)
@@ -132,14 +132,14 @@ def load_processor(folder: str, config_class: type, hub_token: str | None = None
             arguments, rest = super().get_processor_dict(*where, **options)
             return {name: value for name, value in arguments.items() if name != "video_processor"}, rest
 
-    ImageOnly.__name__ = processor_class.__name__  # it is written into what is saved
+    ImageOnly.__name__ = processor_class.__name__  # `save_pretrained` writes it
     return ImageOnly.from_pretrained(folder, token=hub_token)
 
 
 def limit_pixels(processor: Any, max_pixels: int, name: str) -> None:
-    """Let the processor shrink images to at most `max_pixels`; raises SettingsError when it has no such limit."""
+    """Make the processor scale images down to at most `max_pixels`. Raises SettingsError if it has no such limit."""
     size = dict(processor.image_processor.size)
-    # Families that take an area keep it under the names of edges, those that take edges too.
+    # Processors limited by area store it under the same keys as those limited by edge length.
     takes_areas = "max_pixels" in getattr(processor.image_processor.valid_kwargs, "__annotations__", {})
     if not takes_areas or "longest_edge" not in size or "shortest_edge" not in size:
         raise SettingsError(
@@ -152,7 +152,10 @@ def limit_pixels(processor: Any, max_pixels: int, name: str) -> None:
 
 
 def end_tokens(network: PreTrainedModel, tokenizer: Any) -> list[int]:
-    """Return the tokens that end a turn: what the model's generation config names, else the tokenizer's."""
+    """Return the ids of end-of-turn tokens: the generation config's, else the tokenizer's.
+
+    Raises SettingsError when neither names one.
+    """
     declared = network.generation_config.eos_token_id if network.generation_config is not None else None
     if declared is None:
         declared = tokenizer.eos_token_id
@@ -162,9 +165,9 @@ def end_tokens(network: PreTrainedModel, tokenizer: Any) -> list[int]:
 
 
 def forbidden_tokens(network: PreTrainedModel, tokenizer: Any, allowed: list[int]) -> Tensor:
-    """Return which tokens are never written, (V,) bool: all special ones but `allowed`, and ids without a token.
+    """Return the tokens never generated, (V,) bool: special tokens except `allowed`, and ids beyond the vocabulary.
 
-    A sampled image placeholder would crash the next forward pass, and chat tokens would forge another turn.
+    A sampled image placeholder would crash the next forward pass, and chat-template tokens would start another turn.
     """
     vocabulary = network.get_output_embeddings().weight.shape[0]
     special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
@@ -175,15 +178,15 @@ def forbidden_tokens(network: PreTrainedModel, tokenizer: Any, allowed: list[int
                 special.update(index for index in (value if isinstance(value, list) else [value]) if index is not None)
     forbidden_V = torch.zeros(vocabulary, dtype=torch.bool)
     forbidden_V[[index for index in special if index < vocabulary]] = True
-    forbidden_V[len(tokenizer) :] = True  # rows that only round the embedding up
+    forbidden_V[len(tokenizer) :] = True  # padding of the embedding matrix
     forbidden_V[allowed] = False
     return forbidden_V
 
 
 def language_linears(network: PreTrainedModel) -> str:
-    """Return a regular expression for the linear layers of the language model alone.
+    """Return a regular expression that matches the language model's linear layers, for LoRA's `target_modules`.
 
-    PEFT's "all-linear" would adapt the vision tower too. Raises SettingsError for a family that has none, as GPT-2.
+    PEFT's "all-linear" would adapt the vision tower too. Raises SettingsError for a family without any, such as GPT-2.
     """
     decoder = network.get_decoder()
     prefix = next(name for name, module in network.named_modules() if module is decoder)

@@ -1,4 +1,4 @@
-"""AdamW on one player's fp32 weights, with its own count of rounds: gradients gather, then make one step."""
+"""AdamW over one player's fp32 weights, with gradient accumulation counted in that player's own rounds."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class PlayerOptimizer:
-    """One optimizer step for every `accumulation` rounds that this player learned from.
+    """Takes one optimizer step per `accumulation` rounds of this player.
 
-    The count is the player's own: counted over all rounds of alternating players, an even accumulation would never
+    Rounds are counted per player: counted over all rounds of alternating players, an even accumulation would never
     let the first player step.
     """
 
@@ -45,10 +45,10 @@ class PlayerOptimizer:
         )
 
     def end_round(self) -> float | None:
-        """Count a round; at the end of a window clip the gradients and step.
+        """Count a round; if it completes an accumulation window, clip the gradients and step.
 
-        Returns the gradient norm before clipping, or None when no step was taken: the window is not over, or nothing
-        in it gave a gradient.
+        Returns the gradient norm before clipping, or None when no step was taken, because the window is not complete
+        or no round in it had a gradient. Raises RuntimeError for a gradient norm that is not finite.
         """
         self.rounds_learned += 1
         if self.rounds_learned % self.accumulation:
@@ -63,7 +63,7 @@ class PlayerOptimizer:
         return float(norm)
 
     def save(self, directory: Path) -> None:
-        """Write weights, moments, gathered gradients and counters into a directory."""
+        """Write weights, moments, accumulated gradients and counters into a directory."""
         directory.mkdir(parents=True, exist_ok=True)
         tensors: dict[str, Tensor] = {}
         for name, parameter in self.parameters.items():
@@ -78,7 +78,7 @@ class PlayerOptimizer:
 
     @torch.no_grad()
     def load(self, directory: Path) -> None:
-        """Take all of it back, bit for bit; raises RunError when the directory does not fit these weights."""
+        """Restore all of it bit for bit. Raises RunError when the directory does not fit these weights."""
         try:
             tensors = load_file(directory / TENSORS)
             counters = json.loads((directory / COUNTERS).read_text(encoding="utf-8"))
@@ -94,7 +94,7 @@ class PlayerOptimizer:
             gradient = tensors.get(f"gradient/{name}")
             parameter.grad = None if gradient is None else gradient.to(parameter.device)
             moments = {moment: tensors[f"{moment}/{name}"] for moment in MOMENTS if f"{moment}/{name}" in tensors}
-            # AdamW keeps its step count on the CPU, the moments beside the weights.
+            # AdamW keeps its step count on the CPU and the moments on the weights' device.
             self.adamw.state[parameter] = {
                 moment: value if moment == "step" else value.to(parameter.device) for moment, value in moments.items()
             }

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 
 from duel.errors import RunError
-from duel.policies.cuda_graph import StaticDecoder, sample_rows_static, sees_everything
+from duel.policies.cuda_graph import StaticDecoder, has_full_attention, sample_rows_static
 from duel.policies.inputs import build_prompts, distinct
 from duel.policies.logprobs import completion_logprobs, pack_rows
 from duel.policies.models import Model
@@ -137,10 +137,10 @@ class LocalPolicy:
         if not prompt_of_row:
             return None
         uniforms_BT = draw_uniforms([seed for group in seeds for seed in group], max_new_tokens)
-        with self.tuning.writing():
+        with self.tuning.sampling():
             prefix = encode_prompts(self.model, build_prompts(self.model, asked))
             expanded = prefix.expand(torch.tensor(prompt_of_row, device=self.model.device))
-            if self.model.device.type != "cuda" or not sees_everything(self.model):
+            if self.model.device.type != "cuda" or not has_full_attention(self.model):
                 return sample_rows(self.model, expanded, uniforms_BT, temperature)
             sampled, self.decoder = sample_rows_static(self.decoder, self.model, expanded, uniforms_BT, temperature)
             return sampled

@@ -1,11 +1,8 @@
-"""Prompts are computed once: their keys and values serve every completion, in sampling and in scoring.
+"""Prefill shared by a group: each prompt's KV cache is computed once for sampling or scoring all its completions.
 
-A prompt and its image go through the network once per stage; the G completions of a group attend to the
-same keys and values. In scoring these carry gradients, so that what many completions send back to a prompt
-is summed there and passes through the prompt, and through the vision tower, once (`Prefix.backward`).
-
-The cache layers below hold what a layer attends to. None of them changes under gradient checkpointing, where
-a layer runs twice.
+The G completions of a group attend to the same keys and values of prompt and image. In scoring these carry gradients:
+what the completions send back to a prompt is summed there and passes through the prompt, and the vision tower, once
+(`Prefix.backward`).
 """
 
 from __future__ import annotations
@@ -30,22 +27,22 @@ from duel.policies.models import Model
 
 @dataclass(frozen=True)
 class Prefix:
-    """What completions need to know of their prompts, one row per prompt (or per completion, once expanded)."""
+    """The result of prefill that completions continue from: a row per prompt, or per completion once expanded."""
 
-    keys: Sequence[Tensor]  # one (I, heads, P, d) a layer
-    values: Sequence[Tensor]  # the same
-    logits_IV: Tensor  # (I, V) at the last prompt token
+    keys: Sequence[Tensor]  # per layer (I, KV heads, P, d)
+    values: Sequence[Tensor]  # per layer (I, KV heads, P, d)
+    logits_IV: Tensor  # (I, V) after the last prompt token
     attention_mask_IP: Tensor  # (I, P)
     next_position_I: Tensor  # (I,)
-    axes: int  # of a position: 3 where the model places image tokens in a grid
+    axes: int  # of a position id: 3 with multimodal RoPE, else 1
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All that carries gradients."""
+        """All tensors that carry gradients."""
         return [*self.keys, *self.values, self.logits_IV]
 
     def expand(self, prompt_of_row: Tensor) -> Prefix:
-        """Return a row for each completion: row b continues prompt `prompt_of_row[b]`."""
+        """Return one row per completion: row b continues prompt `prompt_of_row[b]`."""
         return replace(
             self,
             keys=[keys[prompt_of_row] for keys in self.keys],
@@ -56,13 +53,13 @@ class Prefix:
         )
 
     def detached(self) -> Prefix:
-        """Return a copy in which gradients gather, for `backward`."""
+        """Return a copy cut off from the graph, whose leaves accumulate gradients for `backward`."""
         count = len(self.keys)
         leaves = [tensor.detach().requires_grad_() for tensor in self.tensors]
         return replace(self, keys=leaves[:count], values=leaves[count : 2 * count], logits_IV=leaves[-1])
 
     def backward(self, detached: Prefix) -> None:
-        """Send what gathered in the detached copy through the prompts, once."""
+        """Backpropagate the gradients accumulated in the detached copy through the prompts, once."""
         pairs = [(mine, leaf.grad) for mine, leaf in zip(self.tensors, detached.tensors, strict=True)]
         reached = [(mine, gradient) for mine, gradient in pairs if gradient is not None and mine.requires_grad]
         if reached:
@@ -70,7 +67,7 @@ class Prefix:
 
 
 def encode_prompts(model: Model, prompts: Prompts) -> Prefix:
-    """Run distinct prompts, and their images, through the network."""
+    """Prefill: run I distinct prompts and their images through the network."""
     cache = Cache(layer_class_to_replicate=PromptLayer)
     with model.autocast():
         output = model.network(
@@ -96,7 +93,7 @@ def encode_prompts(model: Model, prompts: Prompts) -> Prefix:
 def continue_prompts(model: Model, prefix: Prefix, tokens_BT: Tensor) -> Tensor:
     """Return the logits of every completion token, (B, T, V), for an expanded prefix.
 
-    The first token's logits are the prompt's last; token t's come from reading tokens before t.
+    The first token's logits are those after the prompt; token t's come from a forward pass over the tokens before t.
     """
     read_BT = tokens_BT[:, :-1]
     if read_BT.shape[1] == 0:
@@ -116,9 +113,9 @@ def continue_prompts(model: Model, prefix: Prefix, tokens_BT: Tensor) -> Tensor:
 
 @contextmanager
 def recomputing(network: PreTrainedModel, enabled: bool) -> Iterator[None]:
-    """Recompute every layer's activations in the backward pass instead of keeping them.
+    """Gradient checkpointing of every layer, if enabled.
 
-    Transformers' own switch drops the cache and works in train mode only, hence this one.
+    Transformers' own switch disables the KV cache and works in train mode only.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, GradientCheckpointingLayer)] if enabled else []
     for layer in layers:

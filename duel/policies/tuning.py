@@ -1,4 +1,4 @@
-"""What of a player is trained: a LoRA adapter over a shared frozen backbone, or all weights."""
+"""Which weights of a player are trained: a LoRA adapter on a shared frozen backbone, or all weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from duel.devices import own_random_state
+from duel.devices import isolated_random_state
 from duel.errors import RunError
 from duel.policies.models import Model, language_linears
 from duel.types import Player
@@ -24,34 +24,34 @@ ADAPTER = "adapter_model.safetensors"
 
 
 class Tuning(Protocol):
-    """How a player's weights are put in place, kept and loaded."""
+    """A player's trainable weights: activating, saving and loading them."""
 
     @property
     def model(self) -> Model:
-        """The model whose forward pass the weights change."""
+        """The model that the weights belong to."""
 
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """The fp32 weights that are trained, by name."""
+        """The trainable fp32 weights, by name."""
 
     def active(self) -> Any:
-        """Return a context in which the model is this player."""
+        """Return a context in which the model has this player's weights."""
 
-    def writing(self) -> Any:
-        """Return such a context for sampling only, without gradients; it may take a shorter way to the same numbers."""
+    def sampling(self) -> Any:
+        """Return such a context for sampling without gradients, possibly with a faster but equivalent forward pass."""
 
-    def untrained(self) -> Any:
-        """Return a context that yields the model as it was before training, the KL reference."""
+    def reference(self) -> Any:
+        """Return a context that yields the model before training, the KL reference."""
 
     def save(self, directory: Path) -> None:
         """Write the weights for evaluation."""
 
     def load(self, directory: Path) -> None:
-        """Take the weights from `directory`; raises RunError when they do not fit."""
+        """Load the weights. Raises RunError when they do not fit the model."""
 
 
 class LoraTuning:
-    """An fp32 adapter, chosen by name (Hu et al. 2021, arXiv 2106.09685)."""
+    """An fp32 LoRA adapter, one of several on a backbone, selected by name (Hu et al. 2021, arXiv 2106.09685)."""
 
     def __init__(self, model: Model, backbone: PeftModel, player: Player) -> None:
         self.model = model
@@ -61,19 +61,19 @@ class LoraTuning:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Choose this player's adapter.
+        """Activate this player's adapter.
 
-        PEFT lets only the chosen adapter require gradients; those that the other player gathered stay with it.
+        PEFT lets only the active adapter require gradients; the other player's accumulated gradients are kept.
         """
         self.backbone.set_adapter(self.player)
         yield
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Choose this player's adapter, on the CPU folded into copies of the weights: a third of the matrix products.
+    def sampling(self) -> Iterator[None]:
+        """Activate this player's adapter; on the CPU in fp32, merged into copies of the weights.
 
-        Not in bf16, where the sum would round small changes away; not under a captured CUDA graph, which would go on
-        reading the copies of its own day.
+        Merging saves two thirds of the matrix products. It is not done in bf16, where the sum would round small changes
+        away, nor under CUDA graphs: a captured graph keeps using the weights merged at capture time.
         """
         model = self.model
         fold = model.device.type == "cpu" and model.compute_dtype is torch.float32
@@ -90,20 +90,20 @@ class LoraTuning:
                     del layer.forward
 
     @contextmanager
-    def untrained(self) -> Iterator[Model]:
-        """Yield the backbone without adapters."""
+    def reference(self) -> Iterator[Model]:
+        """Yield the backbone with adapters disabled."""
         with self.backbone.disable_adapter():
             yield self.model
 
     def save(self, directory: Path) -> None:
-        """Write a PEFT adapter folder, which `PeftModel.from_pretrained(base, directory)` loads."""
+        """Write a PEFT adapter folder; `PeftModel.from_pretrained(base, directory)` loads it."""
         directory.mkdir(parents=True, exist_ok=True)
         weights = get_peft_model_state_dict(self.backbone, adapter_name=self.player, save_embedding_layers=False)
         save_file({name: weight.contiguous() for name, weight in weights.items()}, directory / ADAPTER)
         self.backbone.peft_config[self.player].save_pretrained(str(directory))
 
     def load(self, directory: Path) -> None:
-        """Take the adapter's weights from a PEFT adapter folder."""
+        """Load the adapter's weights from a PEFT adapter folder. Raises RunError when they do not fit."""
         weights = read_weights(directory / ADAPTER)
         mine = get_peft_model_state_dict(self.backbone, adapter_name=self.player, save_embedding_layers=False)
         check_fit(directory, {name: tuple(weight.shape) for name, weight in mine.items()}, weights)
@@ -111,26 +111,26 @@ class LoraTuning:
 
 
 class FullTuning:
-    """All weights, in fp32; the products are in the compute dtype."""
+    """All weights, kept in fp32; matrix products run in the compute dtype."""
 
     def __init__(self, model: Model, reference: Model | None) -> None:
         self.model = model
-        self.reference = reference
+        self.reference_model = reference
         model.network.requires_grad_(True)
         self.parameters = dict(model.network.named_parameters())
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Nothing to do: the model is this player's own."""
+        """A no-op: the model is used by this player only."""
         yield
 
-    writing = active
+    sampling = active
 
     @contextmanager
-    def untrained(self) -> Iterator[Model]:
-        """Yield the frozen copy."""
-        assert self.reference is not None, "the KL reference is loaded where kl_coef is not 0"
-        yield self.reference
+    def reference(self) -> Iterator[Model]:
+        """Yield the frozen copy of the untrained model, loaded if kl_coef is not 0."""
+        assert self.reference_model is not None, "the KL reference is loaded where kl_coef is not 0"
+        yield self.reference_model
 
     def save(self, directory: Path) -> None:
         """Write a `save_pretrained` folder in the compute dtype, with tokenizer or processor.
@@ -138,16 +138,16 @@ class FullTuning:
         The fp32 weights are part of the training state.
         """
         network = self.model.network
-        kept = self.parameters.keys() | dict(network.named_buffers()).keys()  # tied weights once
+        kept = self.parameters.keys() | dict(network.named_buffers()).keys()  # leaves out duplicates of tied weights
         weights = {k: v.to(self.model.compute_dtype) for k, v in network.state_dict().items() if k in kept}
         network.save_pretrained(directory, state_dict=weights)
         (self.model.processor or self.model.tokenizer).save_pretrained(directory)
 
     @torch.no_grad()
     def load(self, directory: Path) -> None:
-        """Take the weights from a `save_pretrained` folder."""
+        """Load the weights from a `save_pretrained` folder. Raises RunError when they do not fit."""
         try:
-            with own_random_state():
+            with isolated_random_state():
                 saved = type(self.model.network).from_pretrained(directory, dtype=torch.float32)
         except (OSError, ValueError, RuntimeError) as error:
             raise RunError(f"cannot read weights from {directory}: {error}") from error
@@ -160,15 +160,18 @@ class FullTuning:
 def add_adapter(
     backbone: PeftModel | None, model: Model, player: Player, rank: int, alpha: float, seed: int
 ) -> PeftModel:
-    """Add a fresh adapter on all linear layers of the language model; it changes nothing until it is trained."""
+    """Add a new adapter on all linear layers of the language model; until trained it does not change the output.
+
+    Returns `backbone`, or the model wrapped as a new one. `seed` determines the initial weights.
+    """
     first: Any = None if backbone is None else next(iter(backbone.peft_config.values()))
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,  # type: ignore[arg-type]  # a scale; fractions are fine
+        lora_alpha=alpha,  # type: ignore[arg-type]  # a scale; fractions are valid
         lora_dropout=0.0,
         target_modules=language_linears(model.network) if first is None else first.target_modules,
     )
-    with own_random_state(model.device):  # PEFT initialises from the global random state
+    with isolated_random_state(model.device):  # PEFT initialises from the global random state
         torch.manual_seed(seed)
         if backbone is None:
             return get_peft_model(model.network, config, adapter_name=player)
@@ -177,7 +180,7 @@ def add_adapter(
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a safetensors file; raises RunError when it cannot be read."""
+    """Return the tensors of a safetensors file. Raises RunError when it cannot be read."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
@@ -185,7 +188,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def check_fit(directory: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, torch.Tensor]) -> None:
-    """Raise RunError unless every expected tensor is there in its shape."""
+    """Raise RunError unless every expected tensor is present with its shape."""
     for name, shape in expected.items():
         if name not in found or tuple(found[name].shape) != shape:
             got = tuple(found[name].shape) if name in found else "nothing"

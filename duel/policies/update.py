@@ -143,7 +143,7 @@ def _encode(model: Model, batch: Batch, prompts: list[int]) -> Prefix:
 
 @torch.no_grad()
 def _encode_untrained(tuning: Tuning, batch: Batch, prompts: list[int]) -> Prefix:
-    with tuning.untrained() as model:
+    with tuning.reference() as model:
         return _encode(model, batch, prompts)
 
 
@@ -167,7 +167,7 @@ def _rows_loss(
     logprobs_BT = completion_logprobs(tuning.model, prefix.expand(place), tokens_BT, settings.temperature)
     reference_BT = None
     if reference is not None:
-        with torch.no_grad(), tuning.untrained() as model:
+        with torch.no_grad(), tuning.reference() as model:
             reference_BT = completion_logprobs(model, reference.expand(place), tokens_BT, settings.temperature)
     loss = grpo_loss(logprobs_BT, advantages_B, weights_BT, reference_BT, settings.grpo.kl_coef)
     return loss, logprobs_BT.detach()

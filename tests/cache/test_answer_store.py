@@ -51,8 +51,8 @@ def test_half_a_surrogate_pair_is_kept_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("entry", [DrawnImage(b"\x89PNG", "image/png"), Refusal("no")])
-def test_an_image_is_no_answer(tmp_path, entry):
+def test_an_image_store_is_not_an_answer_store(tmp_path, entry):
     with ImageStore(tmp_path) as images:
         images.put(KEY, entry)
-    with AnswerStore(tmp_path) as store, pytest.raises(DataError, match="is no answer; is it an image store"):
+    with AnswerStore(tmp_path) as store, pytest.raises(DataError, match="is not a judge.s reply; is it an image store"):
         store.answer_once(KEY, never)

@@ -113,7 +113,9 @@ def test_nothing_asked_is_nothing_drawn(cached: CachedGenerator) -> None:
     assert (batch.drawings, batch.asked, batch.made) == ([], 0, 0)
 
 
-def test_a_lost_or_damaged_image_is_drawn_again_and_said(cached: CachedGenerator, painter: Painter, caplog) -> None:
+def test_a_lost_or_damaged_image_is_drawn_again_with_a_warning(
+    cached: CachedGenerator, painter: Painter, caplog
+) -> None:
     drawing, other = cached.draw(["a", "b"], [1, 1], "run/round-0000/draw").drawings
     for path in cached.store.directory.rglob("*.val"):
         path.write_bytes(b"damaged")
@@ -123,7 +125,7 @@ def test_a_lost_or_damaged_image_is_drawn_again_and_said(cached: CachedGenerator
     database.close()
     assert [cached.image(drawing), cached.image(other), cached.image(drawing)] == [b"a 1", b"b 1", b"a 1"]
     assert sorted(painter.calls) == ["a", "a", "b", "b"]
-    assert [record.getMessage().count("it is drawn again") for record in caplog.records] == [1, 1]
+    assert [record.getMessage().count("drawing it again") for record in caplog.records] == [1, 1]
 
 
 def test_a_lost_image_that_this_generator_did_not_draw_is_named(cached: CachedGenerator, painter: Painter) -> None:

@@ -88,5 +88,5 @@ def test_a_missing_embedder_is_a_settings_error(tmp_path):
 def test_a_model_that_sees_no_patches_is_no_embedder(tmp_path):
     folder = tiny.save_lm(tmp_path)
     BitImageProcessorPil().save_pretrained(folder)
-    with pytest.raises(SettingsError, match="a qwen2 model, whose input is not cut into square patches"):
+    with pytest.raises(SettingsError, match="a qwen2 model, which has no patch size"):
         check_embedder(ModelSettings(embedder=folder, device="cpu"))

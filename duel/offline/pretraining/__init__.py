@@ -1,1 +1,1 @@
-"""Trains and measures the models that ship with the offline world."""
+"""Pre-training and measurement of the two small models shipped with the offline world."""

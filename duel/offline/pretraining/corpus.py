@@ -1,4 +1,4 @@
-"""Charts drawn in advance for training, by all cores, into memory that they share."""
+"""Renders a training corpus of charts in parallel, into shared memory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Sampler = Callable[[random.Random], Chart]
 
 
 def corpus_chart(seed: int, index: int, sampler: Sampler) -> Chart:
-    """Return the chart at `index` of the corpus of `seed`."""
+    """Return the chart at `index` of the corpus with `seed`."""
     return sampler(stream(seed, "corpus", index))
 
 
 def draw_corpus(seed: int, count: int, side: int, sampler: Sampler, workers: int) -> NDArray[np.uint8]:
-    """Draw `count` charts, each resized to `side` x `side` as both image processors do it.
+    """Render `count` charts and resize each to `side` x `side`, as both image processors do (bicubic, on 8 bits).
 
-    Returns `(count, side, side, 3)`. The resizing is Pillow's bicubic, on 8 bits.
+    Returns uint8 pixels, `(count, side, side, 3)`. Raises RuntimeError when a worker process fails.
     """
     shape = (count, side, side, 3)
     memory = mmap.mmap(-1, int(np.prod(shape)))  # anonymous and shared: forked workers write into it

@@ -1,7 +1,7 @@
-"""Trains the embedded world's DINOv2 model: `python -m duel.offline.pretraining.embedder --out FOLDER`.
+"""Pre-trains the small DINOv2 embedder: `python -m duel.offline.pretraining.embedder --out FOLDER`.
 
-The pooled output learns to point where the chart's target (targets.py) points, so that the cosine of two
-images falls with every attribute in which the charts differ.
+The pooled output is regressed on a target vector computed from the chart's attributes (targets.py), so that the cosine
+similarity of two images falls with every attribute in which the charts differ.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transformers import Dinov2Model
 
 from duel.offline.charts import Chart, sample_chart
 from duel.offline.pretraining.corpus import corpus_chart, draw_corpus
-from duel.offline.pretraining.loop import Descent
+from duel.offline.pretraining.loop import TrainingLoop
 from duel.offline.pretraining.models import (
     EMBEDDER_FOLDER,
     EMBEDDER_SIDE,
@@ -36,7 +36,7 @@ from duel.offline.pretraining.targets import Vector, target
 
 
 def sample_for_embedder(rng: random.Random) -> Chart:
-    """Draw a chart for training: textures are frequent, some titles are made-up words."""
+    """Sample a training chart: textures are frequent, and some titles are random letters."""
     chart = sample_chart(rng, texture_rate=0.3)
     if rng.random() < 0.08:
         letters = "abcdefghijklmnopqrstuvwxyz"
@@ -46,14 +46,14 @@ def sample_for_embedder(rng: random.Random) -> Chart:
 
 
 def target_at(seed: int, index: int) -> Vector:
-    """Return the target of the corpus's chart at `index`."""
+    """Return the target vector of the corpus chart at `index`."""
     return target(corpus_chart(seed, index, sample_for_embedder))
 
 
 def principal_axes(targets: Tensor, width: int) -> Tensor:
-    """Return the `width` directions that hold most of the targets' inner products, `(D, width)`.
+    """Return the first `width` principal axes of the targets' inner products, `(D, width)`.
 
-    Their order is shuffled by a rotation, as the pooled output's normalisation has no favourite direction.
+    They are mixed by a random rotation, because the pooled output's normalisation prefers no direction.
     """
     _, axes = torch.linalg.eigh(targets.T @ targets)
     rotation, _ = torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(0)))
@@ -62,16 +62,16 @@ def principal_axes(targets: Tensor, width: int) -> Tensor:
 
 
 def embedder_input(pixels: Tensor) -> Tensor:
-    """Return what the image processor makes of resized images, `(B, side, side, 3)` uint8, as `(B, 3, side, side)`."""
+    """Normalise resized images, `(B, side, side, 3)` uint8, as the image processor does: `(B, 3, side, side)` float."""
     mean, deviation = pixel_statistics(pixels.device)
     return ((pixels.float() / 255 - mean) / deviation).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()
-def turn_towards(model: Any, pixels: Tensor, targets: Tensor) -> Tensor:
-    """Return the rotation that brings the targets nearest to where a trained model already points.
+def align_targets(model: Any, pixels: Tensor, targets: Tensor) -> Tensor:
+    """Return the rotation of the targets that brings them closest to a trained model's outputs, `(D, D)`.
 
-    Orthogonal Procrustes problem (Schoenemann 1966): U V^T of the singular value decomposition.
+    Orthogonal Procrustes problem (Schönemann 1966): U V^T of the singular value decomposition.
     """
     outputs = torch.cat([model(embedder_input(part)).pooler_output for part in torch.split(pixels, 512)])
     left, _, right = torch.linalg.svd(targets.T @ F.normalize(outputs.float(), dim=1))
@@ -80,14 +80,14 @@ def turn_towards(model: Any, pixels: Tensor, targets: Tensor) -> Tensor:
 
 
 def loss_of(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return one minus the mean cosine to the targets, plus the error of the batch's cosine matrix."""
+    """Return 1 minus the mean cosine to the targets, plus 4 times the squared error of the batch's cosine matrix."""
     embeddings = F.normalize(outputs.float(), dim=1)
     kernel = (embeddings @ embeddings.T - targets @ targets.T).square().mean()
     return 1 - (embeddings * targets).sum(1).mean() + 4 * kernel
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Draw the corpus, train until the steps or the minutes are used up, save."""
+    """Render the corpus, train for the given steps or minutes, and save the model."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     started = time.monotonic()
     pixels = draw_corpus(arguments.seed, arguments.charts, EMBEDDER_SIDE, sample_for_embedder, arguments.workers)
@@ -103,45 +103,45 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.init is not None:
         model = Dinov2Model.from_pretrained(arguments.init, dtype=torch.float32)
         model.to(device).train()
-        targets = targets @ turn_towards(model, images[:4096], targets[:4096])
-    descent = Descent(model, arguments, warmup=300)
-    for step in descent.steps():
+        targets = targets @ align_targets(model, images[:4096], targets[:4096])
+    loop = TrainingLoop(model, arguments, warmup=300)
+    for step in loop.steps():
         rows = torch.randint(len(images), (arguments.batch,), device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             outputs = model(embedder_input(images[rows])).pooler_output  # (B, 192)
         loss = loss_of(outputs, targets[rows])
-        descent.step(loss)
-        if descent.reports(step):
+        loop.step(loss)
+        if loop.report_due(step):
             cosine = (F.normalize(outputs.float(), dim=1) * targets[rows]).sum(1).mean()
             print(
-                f"embedder step {step} loss {loss:.4f} cosine {cosine:.4f} {descent.seconds:.0f} s",
+                f"embedder step {step} loss {loss:.4f} cosine {cosine:.4f} {loop.seconds:.0f} s",
                 flush=True,
             )
-        if descent.saves(step):
+        if loop.save_due(step):
             save(model, arguments.out)
     save(model, arguments.out)
 
 
 def save(model: Any, folder: Path) -> None:
-    """Write the model with its image processor."""
+    """Save the model with its image processor."""
     save_half(model, folder)
     embedder_image_processor().save_pretrained(folder)
 
 
 def main() -> None:
-    """Read the command line and train."""
+    """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m duel.offline.pretraining.embedder", description=__doc__)
     parser.add_argument(
         "--out", type=Path, default=EMBEDDER_FOLDER, help="folder for the model (default: the package's)"
     )
-    parser.add_argument("--init", type=Path, help="folder of a model to go on from (default: random weights)")
-    parser.add_argument("--charts", type=int, default=120_000, help="charts to draw and train on")
-    parser.add_argument("--steps", type=int, default=30_000, help="optimizer steps at most")
-    parser.add_argument("--minutes", type=float, default=60.0, help="minutes of training at most")
-    parser.add_argument("--batch", type=int, default=768, help="images a step")
+    parser.add_argument("--init", type=Path, help="folder of a model to continue from (default: random weights)")
+    parser.add_argument("--charts", type=int, default=120_000, help="charts to render and train on")
+    parser.add_argument("--steps", type=int, default=30_000, help="maximum number of optimizer steps")
+    parser.add_argument("--minutes", type=float, default=60.0, help="maximum minutes of training")
+    parser.add_argument("--batch", type=int, default=768, help="images per step")
     parser.add_argument("--learning-rate", type=float, default=8e-4, help="peak learning rate of AdamW")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
-    parser.add_argument("--report", type=int, default=100, help="steps between two lines of progress")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="rendering processes")
+    parser.add_argument("--report", type=int, default=100, help="steps between progress lines")
     parser.add_argument("--seed", type=int, default=0, help="seed of charts, weights and batches")
     train(parser.parse_args())
 

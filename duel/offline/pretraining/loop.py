@@ -1,4 +1,4 @@
-"""The loop that both embedded models are trained in."""
+"""Optimizer loop for pre-training: AdamW, warm-up and cosine decay, bounded by steps and by wall-clock time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 
-class Descent:
-    """AdamW until the steps or the minutes of the command line are used up.
+class TrainingLoop:
+    """AdamW with gradient clipping, for at most `arguments.steps` steps and `arguments.minutes` minutes.
 
-    The learning rate rises over `warmup` steps and falls as a half cosine to 0 over what there is to use up.
+    The learning rate rises linearly over `warmup` steps and decays to 0 as a half cosine of the progress: the used
+    share of steps or of time, whichever is larger.
     """
 
     def __init__(self, model: Any, arguments: argparse.Namespace, warmup: int) -> None:
@@ -29,11 +30,11 @@ class Descent:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the loop was created."""
         return time.monotonic() - self.started
 
     def steps(self) -> Iterator[int]:
-        """Yield the numbers of the steps, with the learning rate set for each."""
+        """Yield step numbers, with the learning rate set for each, until steps or time are used up."""
         for step in range(self.arguments.steps):
             progress = max(step / self.arguments.steps, self.seconds / (60 * self.arguments.minutes))
             if progress >= 1:
@@ -43,16 +44,16 @@ class Descent:
             yield step
 
     def step(self, loss: Tensor) -> None:
-        """Take one step down the gradient of `loss`, clipped to norm 1."""
+        """Backpropagate `loss`, clip the gradient norm to 1, and take one optimizer step."""
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
 
-    def reports(self, step: int) -> bool:
-        """Tell whether a line of progress is due."""
+    def report_due(self, step: int) -> bool:
+        """Whether a progress line is due."""
         return bool(step % self.arguments.report == 0)
 
-    def saves(self, step: int) -> bool:
-        """Tell whether the model should be saved on the way."""
+    def save_due(self, step: int) -> bool:
+        """Whether an intermediate save is due."""
         return bool(step and step % (20 * self.arguments.report) == 0)

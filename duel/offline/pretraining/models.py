@@ -1,4 +1,4 @@
-"""Where the embedded models lie, and how small they are."""
+"""Configurations, image processors and folders of the two small models shipped with the package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-# The statistics that CLIP, and after it Qwen2.5-VL, normalises pixels with (Radford et al. 2021).
+# Pixel normalisation of CLIP (Radford et al. 2021), which Qwen2.5-VL uses too.
 PIXEL_MEAN = [0.48145466, 0.4578275, 0.40821073]
 PIXEL_DEVIATION = [0.26862954, 0.26130258, 0.27577711]
 
@@ -33,7 +33,7 @@ EMBEDDER_SIDE = 112  # pixels: 8 x 8 patches
 
 
 def vlm_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
-    """Return the small VLM's shape: Qwen2.5-VL's, all vision layers with full attention."""
+    """Return the small VLM's config: Qwen2.5-VL's architecture, with full attention in all vision layers."""
     token: Any = tokenizer.convert_tokens_to_ids
     special: Any = {
         "pad_token_id": token("<|endoftext|>"),
@@ -74,14 +74,14 @@ def vlm_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
 
 
 def vlm_image_processor() -> Qwen2VLImageProcessorPil:
-    """Return the VLM's image processor: any square image becomes VLM_SIDE x VLM_SIDE."""
+    """Return the VLM's image processor; it resizes square images to VLM_SIDE x VLM_SIDE."""
     return Qwen2VLImageProcessorPil(
         min_pixels=VLM_SIDE**2, max_pixels=VLM_SIDE**2, image_mean=PIXEL_MEAN, image_std=PIXEL_DEVIATION
     )
 
 
 def embedder_config() -> Dinov2Config:
-    """Return the small embedder's shape."""
+    """Return the small embedder's config: DINOv2's architecture."""
     return Dinov2Config(
         hidden_size=192,
         num_hidden_layers=6,
@@ -93,7 +93,7 @@ def embedder_config() -> Dinov2Config:
 
 
 def embedder_image_processor() -> BitImageProcessorPil:
-    """Return the embedder's image processor: the whole image, no crop. Pad to a square before it."""
+    """Return the embedder's image processor, without cropping; images must be padded to squares first."""
     return BitImageProcessorPil(
         do_resize=True,
         size={"height": EMBEDDER_SIDE, "width": EMBEDDER_SIDE},
@@ -105,12 +105,12 @@ def embedder_image_processor() -> BitImageProcessorPil:
 
 @lru_cache(maxsize=2)
 def pixel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return both processors' mean and standard deviation of the three channels, `(3,)` each."""
+    """Return both processors' channel means and standard deviations, `(3,)` each."""
     return torch.tensor(PIXEL_MEAN, device=device), torch.tensor(PIXEL_DEVIATION, device=device)
 
 
 def save_half(model: Any, folder: Path) -> None:
-    """Save a model's weights in fp16; its config says float32, in which it is to be loaded and run."""
+    """Save a model's weights in fp16; the config says float32, the dtype to load and run it in."""
     copy.deepcopy(model).half().cpu().save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
     for section in (config, config.get("text_config", {}), config.get("vision_config", {})):

@@ -1,8 +1,8 @@
-"""What the embedder is taught: a vector for each chart whose cosines say how alike two charts are.
+"""Training targets of the embedder: a vector per chart whose cosine similarities reflect how alike two charts are.
 
-Every attribute has a block of its own; the squared length of a block is the attribute's weight. What a
-texture's seed decides has a block too, so that two draws of one unpinnable text lie apart. Most blocks are
-centred, so that charts with nothing in common lie near the constant block's share, far below 1.
+Each attribute has its own block of components; the squared length of a block is the attribute's weight. The layout of a
+texture has a block too, so that two draws of the same text with texture differ. Most blocks are centred: charts that
+have nothing in common have about the constant block's share as cosine, far below 1.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ WEIGHTS = {
     "constant": 2.0, "kind": 1.4, "colour": 1.3, "heights": 1.3, "count": 0.5, "title": 1.2, "x_label": 0.8,
     "y_label": 0.8, "grid": 0.9, "legend": 0.9, "background": 1.1, "second": 0.9, "texture": 0.6, "content": 5.0,
 }  # fmt: skip
-HEIGHTS = 12  # places at which a series' outline is read
+HEIGHTS = 12  # points at which a series is sampled
 
 
 def target(chart: Chart) -> Vector:
-    """Return the chart's vector, `(D,)`, of unit length."""
+    """Return the chart's target vector, `(D,)`, of unit length."""
     blocks = {
         "constant": np.ones(1),
         "kind": one_hot(KINDS.index(chart.kind), len(KINDS)),
@@ -58,13 +58,13 @@ def one_hot(place: int, length: int) -> Direction:
 
 
 def normalised(vector: Direction) -> Direction:
-    """Return the vector at unit length."""
+    """Return the vector scaled to unit length."""
     unit: Direction = vector / np.linalg.norm(vector)
     return unit
 
 
 def outline(values: tuple[int, ...]) -> Direction:
-    """Return the series' height at HEIGHTS places, centred, of about unit length for random values."""
+    """Return the series sampled at HEIGHTS points, centred, of about unit length for random values."""
     places = np.linspace(0, len(values) - 1, HEIGHTS)
     heights: Direction = np.interp(places, np.arange(len(values)), values)
     centred: Direction = (heights - 5.0) / (2.3 * np.sqrt(HEIGHTS))
@@ -72,7 +72,7 @@ def outline(values: tuple[int, ...]) -> Direction:
 
 
 def second_series(chart: Chart) -> Direction:
-    """Return whether there is a second series, its colour and its outline."""
+    """Return presence, colour and sampled values of a second series; zeros if there is none."""
     if not chart.second_colour:
         return np.zeros(1 + len(COLOURS) + HEIGHTS)
     colour = 0.6 * one_hot(COLOURS.index(chart.second_colour), len(COLOURS))
@@ -80,7 +80,7 @@ def second_series(chart: Chart) -> Direction:
 
 
 def words_vector(text: str, length: int) -> Direction:
-    """Return the unit sum of the words' own random directions; a text of any words has one."""
+    """Return the normalised sum of the words' random directions; any text has one."""
     vector = sum((word_direction(word, length) for word in text.split()), np.zeros(length))
     if not text:
         vector = word_direction("", length)
@@ -89,13 +89,13 @@ def words_vector(text: str, length: int) -> Direction:
 
 @lru_cache(maxsize=4096)
 def word_direction(word: str, length: int) -> Direction:
-    """Return a word's direction: mostly its own, partly its letters', so that similar spellings are near."""
+    """Return a word's direction: mostly its own, partly its letters', so that similar spellings are close."""
     own = gaussian(stream(0, "word", word), length)
     letters = sum((gaussian(stream(0, "letter", letter), length) for letter in word), np.zeros(length))
     return own + 0.3 * letters / max(1.0, float(np.linalg.norm(letters)))
 
 
 def gaussian(rng: random.Random, length: int) -> Direction:
-    """Return a random direction."""
+    """Return a random direction of unit length."""
     vector = np.array([rng.gauss(0, 1) for _ in range(length)])
     return normalised(vector)

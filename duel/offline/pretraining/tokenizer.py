@@ -1,6 +1,6 @@
-"""The small VLM's tokenizer: byte-level BPE over the world's own texts, special tokens as in Qwen2.5-VL.
+"""The small VLM's tokenizer: byte-level BPE trained on the offline world's texts, special tokens as in Qwen2.5-VL.
 
-Any text encodes without unknown tokens; every word of the world is one token.
+Any text encodes without unknown tokens; every word of a chart's attributes is one token.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from duel.offline.language import invent, write
 from duel.offline.pretraining.models import IMAGE_TOKENS
 from duel.offline.questions import QUESTIONS
 
-VOCABULARY = 1200  # at most; the texts hold fewer different pairs
+VOCABULARY = 1200  # upper bound; the texts have fewer distinct pairs
 IMAGE_PAD = "<|image_pad|>"
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
@@ -34,14 +34,14 @@ CHAT_TEMPLATE = (
 
 
 def world_words() -> list[str]:
-    """Return every word that a chart's attributes are made of."""
+    """Return all words that occur in chart attributes and answers, sorted."""
     numbers = [str(number) for number in range(charts.MOST_VALUES + 1)]
     words = [*charts.KINDS, *charts.COLOURS, *charts.BACKGROUNDS, *charts.TITLES, *charts.X_LABELS]
     return sorted({*words, *charts.Y_LABELS, *numbers, "yes", "no"})
 
 
 def training_texts(seed: int = 0) -> Iterator[str]:
-    """Yield the texts that the merges are learned from."""
+    """Yield the texts to train the merges on."""
     rng = random.Random(seed)
     frame = f"user\n{instructions.DESCRIBE}\n{instructions.INVENT}\nassistant\n"
     for _ in range(6000):
@@ -57,7 +57,7 @@ def training_texts(seed: int = 0) -> Iterator[str]:
 
 
 def train_tokenizer() -> PreTrainedTokenizerFast:
-    """Learn the merges (a few seconds) and return the tokenizer."""
+    """Train and return the tokenizer (a few seconds)."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -82,7 +82,7 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def chat(tokenizer: PreTrainedTokenizerBase, instruction: str, with_image: bool) -> str:
-    """Return the conversation up to the answer, one image token for each merged patch."""
+    """Return the chat-formatted prompt up to the answer, with one image token per merged patch."""
     parts = [{"type": "image"}] if with_image else []
     messages: Any = [{"role": "user", "content": [*parts, {"type": "text", "text": instruction}]}]
     text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGenera
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
 from duel.offline.pretraining.lessons import prepare_lesson
-from duel.offline.pretraining.loop import Descent
+from duel.offline.pretraining.loop import TrainingLoop
 from duel.offline.pretraining.models import (
     IMAGE_TOKENS,
     PATCH,
@@ -128,8 +128,8 @@ def train(arguments: argparse.Namespace) -> None:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.init, dtype=torch.float32)
     model = model.to(device).train()
     layout = Layout.of(model, tokenizer, lesson.described.tokens[0])
-    descent = Descent(model, arguments, warmup=400)
-    for step in descent.steps():
+    loop = TrainingLoop(model, arguments, warmup=400)
+    for step in loop.steps():
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             if step % 5 == 4:
                 rows = torch.randint(len(lesson.invented.tokens), (arguments.batch,), device=device)
@@ -137,10 +137,10 @@ def train(arguments: argparse.Namespace) -> None:
             else:
                 pixels, tokens, answered = lesson.batch(arguments.batch)
                 loss = answer_loss(model, tokens, answered, layout, pixels)
-        descent.step(loss)
-        if descent.reports(step):
-            print(f"vlm step {step} loss {loss:.4f} {descent.seconds:.0f} s", flush=True)
-        if descent.saves(step):
+        loop.step(loss)
+        if loop.report_due(step):
+            print(f"vlm step {step} loss {loss:.4f} {loop.seconds:.0f} s", flush=True)
+        if loop.save_due(step):
             save(model, tokenizer, arguments.out)
     save(model, tokenizer, arguments.out)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from duel.errors import SettingsError
-from duel.policies.cuda_graph import sample_rows_static, sees_everything
+from duel.policies.cuda_graph import has_full_attention, sample_rows_static
 from duel.policies.inputs import build_prompts
 from duel.policies.load import load_players
 from duel.policies.models import limit_pixels
@@ -70,7 +70,7 @@ def test_logprobs_at_sampling_are_those_of_scoring(vlm):
 def test_static_buffers_serve_models_without_a_window(tmp_path):
     saved = (tiny.save_vlm, families.save_llava, families.save_gemma3)
     qwen, llava, gemma = (tiny.load(save(tmp_path / save.__name__)) for save in saved)
-    assert [sees_everything(model) for model in (qwen, llava, gemma)] == [True, True, False]
+    assert [has_full_attention(model) for model in (qwen, llava, gemma)] == [True, True, False]
     prefix = encode_prompts(llava, build_prompts(llava, INPUTS)).expand(torch.tensor([0, 0, 1]))
     uniforms = draw_uniforms([1, 2, 3], 12)
     static, _ = sample_rows_static(None, llava, prefix, uniforms, 0.9)

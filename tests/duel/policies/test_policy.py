@@ -169,7 +169,7 @@ def test_the_kl_penalty_is_taken_against_the_untrained_model(vlm, tuning):
 
 
 def test_full_tuning_keeps_a_reference_only_for_a_kl_penalty(vlm):
-    assert players(vlm, models={"tuning": "full"})["base"].tuning.reference is None
+    assert players(vlm, models={"tuning": "full"})["base"].tuning.reference_model is None
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
