@@ -1,1 +1,1 @@
-"""What a run leaves behind: its directory, checkpoints, records, PDFs, plots and report."""
+"""A run's files: directory layout, checkpoints, records, evaluation results, PDFs, plots and the HTML report."""

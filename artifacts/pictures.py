@@ -1,4 +1,4 @@
-"""Image files made smaller for pages and reports."""
+"""Scaling and re-encoding of images for PDFs and reports."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ ENCODING: dict[str, dict[str, Any]] = {"JPEG": {"subsampling": 0}, "WEBP": {"met
 
 
 def shrink(path: Path, side: int) -> Image.Image:
-    """Return an image file in RGB, no larger than `side` pixels either way; what is transparent is white.
+    """Read an image file as RGB, scaled down to at most `side` pixels per side, transparency blended onto white.
 
-    Raises OSError when the bytes are no image.
+    Raises OSError when the file is not an image.
     """
     with Image.open(path) as image:
         image.draft("RGB", (side, side))
@@ -27,7 +27,7 @@ def shrink(path: Path, side: int) -> Image.Image:
 
 
 def encode(image: Image.Image, kind: Literal["JPEG", "WEBP"], quality: int) -> bytes:
-    """Return the bytes of an image file; equal images are equal bytes."""
+    """Encode an image; equal images give equal bytes."""
     encoded = io.BytesIO()
     image.save(encoded, kind, quality=quality, **ENCODING[kind])
     return encoded.getvalue()

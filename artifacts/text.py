@@ -1,4 +1,4 @@
-"""Text that models wrote, made fit to be set in a line of print: nothing in it is markup, all of it is data."""
+"""Sanitising and line-breaking of untrusted (model-written) text for plots, PDFs and web pages."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from arabic_reshaper import ArabicReshaper
 from bidi.algorithm import get_display
 
 ELLIPSIS = "…"
-UNKNOWN = "□"
+UNKNOWN = "□"  # in place of a character that cannot be shown
 RIGHT_TO_LEFT = frozenset({"R", "AL"})
 DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 SKIN_TONES = range(0x1F3FB, 0x1F400)
-VARIATIONS = range(0xFE00, 0xFE10)  # of the character before: as text, as emoji
+VARIATIONS = range(0xFE00, 0xFE10)  # selectors of the text or emoji form of the preceding character
 ARABIC = ArabicReshaper({"delete_harakat": False, "support_ligatures": True})
 
 
 def decimals(value: float | None, digits: int = 3) -> str:
-    """Return a number for a caption, without a negative zero; a dash where there is none."""
+    """Format a number for a caption, never as negative zero; a dash for None."""
     return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def printable(text: str, glyphs: Container[int] | None = None) -> str:
     """Return `text` on one line, without control and format characters.
 
-    `glyphs` are the code points that the font can show (all, when None). A symbol that it cannot show becomes its
-    Unicode name in brackets, `[christmas tree]`; anything else becomes a box.
+    `glyphs` are the code points that the font has (None: all). A symbol that it lacks is replaced by its Unicode
+    name in brackets, `[christmas tree]`; any other character by a box.
     """
     kept = []
     for character in text:
@@ -45,8 +45,8 @@ def printable(text: str, glyphs: Container[int] | None = None) -> str:
 
 
 def legible(text: str) -> str:
-    """Return `text` for a page that knows every script: line breaks stay, what could break or turn the page goes."""
-    if text.replace("\n", "").isprintable():  # nearly every text
+    """Return `text` for a web page: keeps line breaks, drops control characters and direction overrides."""
+    if text.replace("\n", "").isprintable():  # the common case
         return text.strip()
     kept = []
     for character in text.replace("\r\n", "\n"):
@@ -59,14 +59,14 @@ def legible(text: str) -> str:
 
 
 def shorten(text: str, characters: int) -> str:
-    """Return `text`, cut with an ellipsis when it is longer than `characters`."""
+    """Return `text`, truncated with an ellipsis if it is longer than `characters`."""
     return text if len(text) <= characters else text[: characters - 1] + ELLIPSIS
 
 
 def wrap(text: str, width: float, lines: int, measure: Callable[[str], float]) -> list[str]:
     """Break printable `text` into at most `lines` lines no wider than `width`, in the unit of `measure`.
 
-    Breaks at spaces, and inside a word that is wider than a line; what is left over becomes an ellipsis.
+    Breaks at spaces, or inside a word wider than a line; text beyond the last line becomes an ellipsis.
     """
     broken: list[str] = []
     rest = text
@@ -83,12 +83,12 @@ def wrap(text: str, width: float, lines: int, measure: Callable[[str], float]) -
 
 
 def joined(text: str) -> str:
-    """Return printable `text` with Arabic letters in the forms they have beside their neighbours."""
+    """Return `text` with Arabic letters in their contextual (joined) forms."""
     return str(ARABIC.reshape(text)) if any(unicodedata.bidirectional(letter) == "AL" for letter in text) else text
 
 
 def visual_order(line: str) -> str:
-    """Return one line in the order in which a printer that goes from left to right sets it (Unicode's UAX 9)."""
+    """Return a line's characters in visual order, left to right (Unicode Bidirectional Algorithm, UAX 9)."""
     if not any(unicodedata.bidirectional(letter) in RIGHT_TO_LEFT for letter in line):
         return line
     return str(get_display(line))
@@ -103,8 +103,8 @@ def _stand_in(character: str, category: str) -> str:
 
 
 def _fitting(text: str, width: float, measure: Callable[[str], float]) -> str:
-    """Return the longest beginning of `text` that is no wider than `width`, ended at a space if there is one."""
-    low, high = 1, 1  # at least one character, else no line would ever get further
+    """Return the longest prefix of `text` no wider than `width`, cut at a space if it contains one."""
+    low, high = 1, 1  # at least one character, so that the caller always advances
     while high < len(text) and measure(text[:high]) <= width:
         low, high = high, min(2 * high, len(text))
     if measure(text[:high]) <= width:

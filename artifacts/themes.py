@@ -1,6 +1,6 @@
-"""How plots look: two themes, readable in black and white and by people who see no red or green.
+"""Plot themes: colours, line styles and decoration, legible in black and white and with red-green colour blindness.
 
-Nothing is downloaded: the fir garland, its baubles and the snow are drawn from lines and circles, in the margins only.
+The Christmas decoration (garland, baubles, snow) is drawn from lines and circles, in the margins only; no assets.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from matplotlib.patches import Circle, Polygon, Rectangle
 
 @dataclass(frozen=True)
 class Line:
-    """How a line is drawn apart from its colour."""
+    """A line style apart from its colour."""
 
     dashes: str
     marker: str
-    hatch: str  # of the band around it
+    hatch: str  # of the confidence band
 
 
-LINES = (Line("-", "o", "////"), Line("--", "s", "...."))  # so that two lines differ without their colours
+LINES = (Line("-", "o", "////"), Line("--", "s", "...."))  # distinguishable without colour
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a plot and of the report around it."""
+    """Colours of plots and of the report page (CSS hex)."""
 
     name: str
-    paper: str  # behind everything
-    panel: str  # behind the data
+    paper: str  # page background
+    panel: str  # plot background
     ink: str
     faint: str
     grid: str
-    colours: tuple[str, str]  # of the base and of the adversary; one much lighter than the other
-    on_colour: str  # of words on these
+    colours: tuple[str, str]  # of base and adversary; they differ in lightness
+    on_colour: str  # text on these colours
     festive: bool
 
 
@@ -65,7 +65,7 @@ PLAIN = Theme(
     festive=False,
 )
 THEMES = {theme.name: theme for theme in (CHRISTMAS, PLAIN)}
-DARK = {  # the page's colours on a screen that is set to dark
+DARK = {  # the page's colours under `prefers-color-scheme: dark`
     "christmas": replace(
         CHRISTMAS, paper="#0e1712", panel="#16211b", ink="#e8efe9", faint="#a3b3a8", grid="#2d3b33",
         colours=("#5fc08a", "#ff9a9a"), on_colour="#0e1712",
@@ -81,9 +81,9 @@ BAUBLES = ("#b3202c", "#c9982f", "#d6323f", "#e0bd62")
 
 
 def decorate(figure: Figure, seed: int) -> None:
-    """Hang a fir garland along the top edge and let a little snow lie along the bottom one.
+    """Draw a fir garland along the top edge of a figure and snow along the bottom edge, both determined by `seed`.
 
-    It lies behind the plot, and keeps to the 0.42 inches at the top and the 0.2 inches at the bottom.
+    They are behind the plot and use only the top 0.42 inches and the bottom 0.2 inches.
     """
     width, height = figure.get_size_inches()
     axes = figure.add_axes((0, 0, 1, 1), zorder=-1)
@@ -99,7 +99,7 @@ def _hang_garland(axes: Axes, width: float, height: float, chance: random.Random
     swags = max(2, round(width / 2))
     span = width / swags
 
-    def bough(x: float) -> float:  # a chain of sagging arcs
+    def bough(x: float) -> float:  # height of the garland: a row of sagging arcs
         return height - 0.07 - 0.2 * (1 - (2 * ((x / span) % 1) - 1) ** 2)
 
     needles, colours = [], []

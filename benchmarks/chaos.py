@@ -1,11 +1,11 @@
-"""Kill a training at every kind of moment, run the same command again, and compare with a run never killed.
+"""Fault-injection test: kill trainings at every kind of moment, resume them, and compare with an uninterrupted run.
 
-One long-lived Prefect server; every run has a state directory and a Replicate of its own on this machine, which counts
-what it served. A child process is forked from one that has everything imported, puts a kill where it is told, and
-calls the train flow. Equal are: weights, optimizer states, metrics.jsonl, evaluations; and no draw is paid for twice.
+All runs share one Prefect server; each has its own state directory and its own fake Replicate, which counts what it
+served. A child process is forked from a preloaded one, installs a kill, and calls the train flow. Weights, optimizer
+states, metrics.jsonl and evaluations must be equal, and no draw may be paid for twice.
 
     python -m benchmarks.chaos                 all scenarios
-    python -m benchmarks.chaos --only 8        every n-th, so that 8 remain, as the tests do
+    python -m benchmarks.chaos --only 8        8 of them, evenly spread over the list, as in the tests
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.kills import AFTER_SECONDS, IMPORT, PLACES, Kill, die, most_of, put
+from benchmarks.kills import AFTER_SECONDS, IMPORT, PLACES, Kill, die, highest_n, install
 from benchmarks.prefect_site import PrefectServer
 from duel.offline.dataset import write_dataset
 from duel.offline.generator import ChartGenerator
@@ -43,20 +43,20 @@ ROUNDS = 12
 
 
 def scenarios() -> list[list[Kill]]:
-    """Return what each run has to bear, one process after the other; more than 40 runs."""
-    chance = random.Random(20261125)
-    single = [[Kill(place, chance.randint(1, most_of(place)))] for place in PLACES]
-    clocks = [[Kill(AFTER_SECONDS, round(chance.uniform(1.0, 9.0), 2))] for _ in range(5)]
+    """Return the sequence of kills of each run, one per process; more than 40 runs."""
+    rng = random.Random(20261125)
+    single = [[Kill(place, rng.randint(1, highest_n(place)))] for place in PLACES]
+    clocks = [[Kill(AFTER_SECONDS, round(rng.uniform(1.0, 9.0), 2))] for _ in range(5)]
     early = [[Kill(IMPORT, seconds)] for seconds in (0.3, 1.5)]
     several = [
-        [Kill(place, chance.randint(1, min(3, most_of(place)))) for place in chance.sample(sorted(PLACES), 3)]
+        [Kill(place, rng.randint(1, min(3, highest_n(place)))) for place in rng.sample(sorted(PLACES), 3)]
         for _ in range(6)
     ]
     return [*single, *clocks, *early, *several]
 
 
 def settings_of(data: Path) -> Settings:
-    """Return the short profile: a checkpoint every three rounds, which is inside a player's accumulation."""
+    """Return the settings of the runs: short, with checkpoints inside a player's accumulation window."""
     return read_settings(
         {
             "rounds": ROUNDS,
@@ -72,33 +72,33 @@ def settings_of(data: Path) -> Settings:
     )
 
 
-def play(settings: Settings, state: Path, kill: Kill | None, replicate: dict[str, str], said: Path) -> None:
-    """Train in this process, which dies where `kill` says; what it prints goes to `said`."""
-    with said.open("ab") as file:
+def play(settings: Settings, state: Path, kill: Kill | None, replicate: dict[str, str], output: Path) -> None:
+    """Train in this process, which dies at `kill`; stdout and stderr go to the file `output`."""
+    with output.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ.update(replicate)
     if kill is not None and kill.place == AFTER_SECONDS:
         threading.Timer(kill.nth, die).start()
     elif kill is not None:
-        put(kill)
+        install(kill)
     from flows.train import train
 
     train(settings, "run", state)
 
 
-def bear(folder: Path, data: Path, kills: Sequence[Kill]) -> dict[str, Any]:
-    """Play one run through its kills and to its end; return what it left, and what was served."""
+def run_through_kills(folder: Path, data: Path, kills: Sequence[Kill]) -> dict[str, Any]:
+    """Run one training through its kills to the end; return a fingerprint of its results and the request counts."""
     folder.mkdir()
     context = multiprocessing.get_context("forkserver")
     settings = settings_of(data)
     with ReplicateServer(ChartGenerator()) as replicate:
         left = [*kills, None]
-        hit = []
+        killed_each = []
         while left:
             kill = left.pop(0)
-            said = folder / f"said-{len(hit)}.txt"
-            arguments = (settings, folder / "state", kill, replicate.environment, said)
+            output = folder / f"output-{len(killed_each)}.txt"
+            arguments = (settings, folder / "state", kill, replicate.environment, output)
             if kill is not None and kill.place == IMPORT:
                 code = killed_while_importing(kill.nth, folder / "state", data, replicate.environment)
             else:
@@ -107,16 +107,16 @@ def bear(folder: Path, data: Path, kills: Sequence[Kill]) -> dict[str, Any]:
                 process.join()
                 code = process.exitcode
             if code not in (0, -signal.SIGKILL):
-                raise RuntimeError(f"{kill}: exit code {code}; {said.read_text()[-3000:]}")
-            hit.append(code != 0)
-            if code == 0 and kill is not None:  # the place was reached less often than that in what was left to do
+                raise RuntimeError(f"{kill}: exit code {code}; {output.read_text()[-3000:]}")
+            killed_each.append(code != 0)
+            if code == 0 and kill is not None:  # the resumed part was too short to reach the kill
                 left = []
         counts = replicate.counts()
-    return {"kills": sum(hit), "counts": counts, "found": fingerprint(folder / "state")}
+    return {"kills": sum(killed_each), "counts": counts, "found": fingerprint(folder / "state")}
 
 
 def killed_while_importing(seconds: float, state: Path, data: Path, replicate: dict[str, str]) -> int:
-    """Start the command line itself, and kill it after some seconds."""
+    """Start the command line and kill it after `seconds`; return its exit code."""
     command = [
         sys.executable,
         "-m",
@@ -136,7 +136,7 @@ def killed_while_importing(seconds: float, state: Path, data: Path, replicate: d
 
 
 def fingerprint(state: Path, name: str = "run") -> dict[str, str]:
-    """Return the hash of everything of a run that must not differ."""
+    """Return hashes of all results of a run that must not depend on interruptions."""
     run = state / "runs" / name
     paths = [run / "training_logs" / "metrics.jsonl", *sorted(run.glob("ckpts/**/*.safetensors"))]
     paths += sorted(run.glob("ckpts/**/training_state.json")) + sorted(run.glob("eval_logs/*.json"))
@@ -146,26 +146,26 @@ def fingerprint(state: Path, name: str = "run") -> dict[str, str]:
     return found
 
 
-def verdict(whole: dict[str, Any], borne: dict[str, Any]) -> list[str]:
-    """Return in what a killed run differs from the whole one; nothing is right."""
+def differences(uninterrupted: dict[str, Any], interrupted: dict[str, Any]) -> list[str]:
+    """Return how an interrupted run differs from the uninterrupted one; an empty list means not at all."""
     wrong = [
         name
-        for name in sorted(whole["found"].keys() | borne["found"].keys())
-        if whole["found"].get(name) != borne["found"].get(name)
+        for name in sorted(uninterrupted["found"].keys() | interrupted["found"].keys())
+        if uninterrupted["found"].get(name) != interrupted["found"].get(name)
     ]
-    if borne["counts"]["created"] != whole["counts"]["created"]:
-        wrong.append(f"{borne['counts']['created']} images paid for, {whole['counts']['created']} needed")
+    if interrupted["counts"]["created"] != uninterrupted["counts"]["created"]:
+        wrong.append(f"{interrupted['counts']['created']} images paid for, {uninterrupted['counts']['created']} needed")
     return wrong
 
 
-def flow_runs_that_never_end(url: str) -> int:
-    """Count the flow runs of the server that are in no terminal state."""
+def count_non_terminal_flow_runs(url: str) -> int:
+    """Return the number of flow runs on the server that are in no terminal state."""
     query = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "SCHEDULED"]}}}}
     return int(httpx.post(f"{url}/flow_runs/count", json=query).json())
 
 
 def main() -> int:
-    """Run the scenarios, two at a time, and print what became of each."""
+    """Run the scenarios, `--at-once` in parallel, and print each one's outcome; exit code 1 if any differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=int, help="this many scenarios, spread over the list")
     parser.add_argument("--at-once", type=int, default=2)
@@ -176,13 +176,13 @@ def main() -> int:
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores; {len(chosen)} runs of {ROUNDS} rounds", flush=True)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
-        wrong = storm(Path(name), chosen, options.at_once)
+        wrong = run_scenarios(Path(name), chosen, options.at_once)
     print(f"{len(chosen)} runs, {wrong} wrong, {(time.monotonic() - started) / 60:.1f} minutes")
     return min(wrong, 1)
 
 
-def storm(folder: Path, chosen: Sequence[Sequence[Kill]], at_once: int) -> int:
-    """Play the whole run and all others; print one line for each; return how many went wrong."""
+def run_scenarios(folder: Path, chosen: Sequence[Sequence[Kill]], at_once: int) -> int:
+    """Run the uninterrupted run and all scenarios, print one line each, and return the number of failures."""
     write_dataset(folder / "data", 0)
     wrong = 0
     with PrefectServer(folder) as server:
@@ -191,22 +191,26 @@ def storm(folder: Path, chosen: Sequence[Sequence[Kill]], at_once: int) -> int:
         context.set_forkserver_preload(
             ["flows.train", "duel.policies.load", "duel.embedder", "duel.generators.replicate.generator"]
         )
-        whole = bear(folder / "whole", folder / "data", [])
-        print(f"never killed: {whole['counts']['created']} images, {len(whole['found'])} things to compare", flush=True)
+        uninterrupted = run_through_kills(folder / "whole", folder / "data", [])
+        created, compared = uninterrupted["counts"]["created"], len(uninterrupted["found"])
+        print(f"never killed: {created} images, {compared} results to compare", flush=True)
         with ThreadPoolExecutor(at_once) as pool:
-            played = [pool.submit(bear, folder / str(i), folder / "data", kills) for i, kills in enumerate(chosen)]
+            played = [
+                pool.submit(run_through_kills, folder / str(i), folder / "data", kills)
+                for i, kills in enumerate(chosen)
+            ]
             for kills, future in zip(chosen, played, strict=True):
                 try:
-                    borne = future.result()
-                    faults = verdict(whole, borne)
-                    killed = borne["kills"]
+                    interrupted = future.result()
+                    faults = differences(uninterrupted, interrupted)
+                    killed = interrupted["kills"]
                 except RuntimeError:
                     faults, killed = [traceback.format_exc(limit=0)], 0
                 if not killed:
                     faults.append("was never killed")
                 wrong += bool(faults)
                 print(f"{'; '.join(map(str, kills))}: {faults or 'equal'}", flush=True)
-        left = flow_runs_that_never_end(server.url)
+        left = count_non_terminal_flow_runs(server.url)
         print(f"flow runs left in no terminal state: {left}")
     return wrong + bool(left)
 

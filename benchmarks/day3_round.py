@@ -1,10 +1,10 @@
-"""One base round and one adversary round of the `day3` profile on models of its shapes with random weights.
+"""Time and memory of one base and one adversary round of `day3`, on models of its shapes with random weights.
 
-    python -m benchmarks.day3_round                    LoRA and full, at 224 px and at the profile's own resolution
+    python -m benchmarks.day3_round                    LoRA and full, at 224 px and at the profile's resolution
     python -m benchmarks.day3_round --tuning lora --sides 224
 
-Prints seconds per stage and peak memory. Drawing is left out: it happens elsewhere, so plain noise stands for
-the images. On the CPU the shapes are tiny and only show that it runs.
+Prints seconds per stage and peak memory. Image generation is left out (it happens elsewhere); noise images stand in.
+On the CPU the models are tiny and only show that it runs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PLAYERS: tuple[Player, Player] = ("base", "adversary")
 
 
 def main() -> None:
-    """Read the command line and measure."""
+    """Parse the command line and measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.day3_round", description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tuning", nargs="+", choices=["lora", "full"], default=["lora", "full"])
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def build_players(device: torch.device, tuning: str) -> dict[Player, LocalPolicy]:
-    """Make both players: two adapters over one backbone, or two fp32 models."""
+    """Return both players: two adapters on one backbone, or two fp32 models."""
     settings: Settings = read_settings(
         {
             "models": {"tuning": tuning, "lora_rank": 32, "gradient_checkpointing": True, "rows_per_forward": 8},
@@ -69,26 +69,26 @@ def build_players(device: torch.device, tuning: str) -> dict[Player, LocalPolicy
         }
     )
     if tuning == "lora":
-        model = prepared(build_model(device))
+        model = with_grouped_attention(build_model(device))
         tunings: dict[Player, Any] = dict(add_lora(dict.fromkeys(PLAYERS, model), settings))
     else:
-        tunings = {player: FullTuning(in_fp32(prepared(build_model(device))), None) for player in PLAYERS}
+        tunings = {player: FullTuning(in_fp32(with_grouped_attention(build_model(device))), None) for player in PLAYERS}
     return {player: assemble_policy(player, tunings[player], settings) for player in PLAYERS}
 
 
-def prepared(model: Model) -> Model:
-    """Choose the attention that Duel decodes with."""
+def with_grouped_attention(model: Model) -> Model:
+    """Set the attention implementation that Duel decodes with."""
     model.network.set_attn_implementation(GROUPED_SDPA)
     return model
 
 
 def in_fp32(model: Model) -> Model:
-    """Hold the weights in fp32 and compute in the dtype they had."""
+    """Convert the weights to fp32; computes in the original dtype."""
     return dataclasses.replace(model, network=model.network.float(), compute_dtype=model.compute_dtype)
 
 
 def build_embedder(device: torch.device) -> Embedder:
-    """Make DINOv2-large with random weights."""
+    """Return DINOv2-large (tiny on the CPU) with random weights."""
     large = device.type == "cuda"
     config = Dinov2Config(
         hidden_size=1024 if large else 64,
@@ -100,7 +100,7 @@ def build_embedder(device: torch.device) -> Embedder:
 
 
 def play(players: dict[Player, LocalPolicy], embedder: Embedder, side: int, tokens: int, watch: Stopwatch) -> None:
-    """Run the stages of a base round, then those of an adversary round; each round twice, the second is reported."""
+    """Run the stages of a base round and an adversary round, twice; the second pass is reported."""
     invent, drawings = ModelInput("Describe a plot."), [noise(side, i) for i in range(2 * GROUP)]
     describe = [ModelInput("Describe this image.", drawing) for drawing in drawings]
     base, adversary = players["base"], players["adversary"]
@@ -119,7 +119,7 @@ def play(players: dict[Player, LocalPolicy], embedder: Embedder, side: int, toke
 
 
 def kept(measure: Any, label: str, policy: LocalPolicy, inputs: list[ModelInput], count: int, tokens: int) -> Any:
-    """Measure sampling and return what was sampled."""
+    """Measure sampling and return the completions."""
     found: list[Any] = []
     measure(label, lambda: found.extend(sample(policy, inputs, count, tokens)))
     return found
@@ -132,7 +132,7 @@ def sample(policy: LocalPolicy, inputs: list[ModelInput], count: int, tokens: in
 
 
 def rewarded(completions: list[list[Completion]]) -> list[Group]:
-    """Give every completion of a group another reward."""
+    """Return groups in which every completion has a different reward."""
     return [tiny.group(group, [0.1 * place for place in range(len(group))]) for group in completions]
 
 

@@ -1,4 +1,7 @@
-"""Is the offline embedder meaningful? `python benchmarks/embedder.py` prints the three numbers that say so."""
+"""Validity of the offline embedder: does the cosine fall with changed attributes?
+
+Run: python benchmarks/embedder.py
+"""
 
 from __future__ import annotations
 
@@ -24,37 +27,37 @@ ATTRIBUTES = ("kind", "colour", "values", "title", "x_label", "y_label", "grid",
 
 
 def changed(chart: Chart, count: int, rng: random.Random) -> Chart:
-    """Return the chart with `count` of its attributes replaced by another chart's."""
+    """Return the chart with `count` attributes replaced by another chart's."""
     other = sample_chart(rng, texture_rate=0)
     chosen = rng.sample(ATTRIBUTES, count)
     return settle(dataclasses.replace(chart, **{name: getattr(other, name) for name in chosen}))
 
 
 def ranks(values: Sequence[float]) -> torch.Tensor:
-    """Return ranks, equal values sharing their mean rank."""
+    """Return ranks; ties share their mean rank."""
     tensor = torch.tensor(values, dtype=torch.float64)
     below = (tensor[:, None] > tensor[None]).sum(1)
     return below + ((tensor[:, None] == tensor[None]).sum(1) - 1) / 2
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return Spearman's rank correlation."""
+    """Return Spearman's rank correlation coefficient."""
     return float(torch.corrcoef(torch.stack([ranks(one), ranks(other)]))[0, 1])
 
 
 def similarities(embedder: Embedder, pairs: Sequence[tuple[Chart, Chart]]) -> torch.Tensor:
-    """Return the cosine of each pair."""
+    """Return the cosine similarity of each pair, (pairs,)."""
     one = embedder.embed([render(first) for first, _ in pairs])
     return (one * embedder.embed([render(second) for _, second in pairs])).sum(1).cpu()
 
 
 def twice(text: str, seed: int) -> tuple[Chart, Chart]:
-    """Return two draws of one text with different seeds."""
+    """Return two charts parsed from one text with different seeds."""
     return read(text, random.Random(2 * seed)), read(text, random.Random(2 * seed + 1))
 
 
 def line(name: str, values: torch.Tensor) -> str:
-    """Return mean, spread and range as one line."""
+    """Format mean, standard deviation and range as one line."""
     return (
         f"{name:<46} mean {values.mean():.3f}  std {values.std():.3f}  min {values.min():.3f}  max {values.max():.3f}"
     )
@@ -64,7 +67,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--embedder", type=Path, default=EMBEDDER_FOLDER, help="folder of the model")
-    parser.add_argument("--pairs", type=int, default=300, help="pairs of charts for each number")
+    parser.add_argument("--pairs", type=int, default=300, help="pairs of charts per number")
     arguments = parser.parse_args()
     embedder = Embedder.load(arguments.embedder, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 

@@ -1,8 +1,8 @@
-"""Is the adversary worth its draws? The duel against the base alone on the data set's charts, at equal draws.
+"""Duel against base-only training at an equal number of generated images: is the adversary worth its draws?
 
-Trains the duel, then the arm without adversary for as many rounds as ask for as many images, or a few more. Puts the
-questions to both, and prints what the duel has that the arm has not: held-out similarity by image, pass@1 by question,
-for each seed and in the mean over seeds. What is there is resumed, not repeated.
+Trains the duel, then the arm without adversary until it has requested as many images (or a few more). Evaluates the
+questions on both and prints the difference duel minus base-only: held-out similarity by image and pass@1 by question,
+per seed and averaged over seeds. Existing runs are resumed, not repeated.
 Run: python -m benchmarks.equal_draws --seeds 0 1 2
 """
 
@@ -57,7 +57,7 @@ def settings(arm: str, seed: int, rounds: int) -> Settings:
 
 
 def train_to_draws(seed: int, draws: int, state: Path) -> RunDirectory:
-    """Train the arm without adversary until it has asked for `draws` images, or a few more.
+    """Train the arm without adversary until it has requested `draws` images, or a few more.
 
     A round asks for fewer images as descriptions become alike, so that the number of rounds is found on the way: each
     step is as many rounds as would do if all asked for as much as the most of the last ten.
@@ -75,18 +75,18 @@ def train_to_draws(seed: int, draws: int, state: Path) -> RunDirectory:
 
 
 def draws_asked(run: RunDirectory) -> int:
-    """Return how many images the rounds of a run asked for, evaluations not counted."""
+    """Return the number of images requested in a run's rounds, evaluations not counted."""
     return sum(draws_by_round(run))
 
 
 def draws_by_round(run: RunDirectory) -> list[int]:
-    """Return how many images each round of a run asked for."""
+    """Return the number of images requested in each round of a run."""
     metrics = read_metrics(run)
     return [] if metrics.empty else [int(asked) for asked in metrics["draws_asked"]]
 
 
 def ask(run: RunDirectory, state: Path) -> None:
-    """Put the questions to every checkpoint that has not answered them."""
+    """Evaluate the questions on every checkpoint that lacks them."""
     from flows.evaluate import evaluate
 
     evaluate(run.settings, run.name, state)
@@ -105,7 +105,7 @@ def describe(run: RunDirectory) -> str:
 
 
 def print_comparison(what: str, *comparisons: Comparison | None) -> None:
-    """Print what the duel has that the arm has not."""
+    """Print the differences duel minus base-only for one seed."""
     for found in comparisons:
         assert found is not None, what
         change = f"{found.difference}, p = {found.p_value:.4f}"
@@ -113,7 +113,7 @@ def print_comparison(what: str, *comparisons: Comparison | None) -> None:
 
 
 def print_pooled(pairs: Sequence[tuple[RunDirectory, RunDirectory]]) -> None:
-    """Print the same of each image's and each question's mean over seeds; seeds are not drawn, units are."""
+    """Print the differences of unit means over seeds; intervals are over units (images, questions), not over seeds."""
     duels, arms = zip(*pairs, strict=True)
     similarity = compare_units("held-out similarity", "alone", held_out(arms), "duel", held_out(duels))
     answers = compare_units("pass@1", "alone", pass_at_1(arms), "duel", pass_at_1(duels))
@@ -121,12 +121,12 @@ def print_pooled(pairs: Sequence[tuple[RunDirectory, RunDirectory]]) -> None:
 
 
 def held_out(runs: Sequence[RunDirectory]) -> dict[Unit, float]:
-    """Return each held-out image's similarity at the end, in the mean over runs."""
+    """Return each held-out image's final similarity, averaged over runs."""
     return mean_by_unit([read_proxies(run)[-1].similarity_of for run in runs])
 
 
 def pass_at_1(runs: Sequence[RunDirectory]) -> dict[Unit, float]:
-    """Return each question's pass@1 at the reported checkpoint, in the mean over runs."""
+    """Return each question's pass@1 at the reported checkpoint, averaged over runs."""
     found = []
     for run in runs:
         reported = reported_checkpoint(read_evaluations(run))
@@ -136,7 +136,7 @@ def pass_at_1(runs: Sequence[RunDirectory]) -> dict[Unit, float]:
 
 
 def mean_by_unit(found: Sequence[Mapping[Unit, float]]) -> dict[Unit, float]:
-    """Return the mean of each unit that all have."""
+    """Return the mean over runs of each unit that all runs have."""
     common = [unit for unit in found[0] if all(unit in one for one in found)]
     return {unit: fmean(one[unit] for one in found) for unit in common}
 

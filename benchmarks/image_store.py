@@ -1,8 +1,8 @@
-"""What the image store costs a draw: put, get, and draw_once from many threads, beside plain diskcache.
+"""Latency of the image store (put, get, and draw_once from many threads) compared with plain diskcache.
 
     python -m benchmarks.image_store [--images 500] [--bytes 100000] [--threads 8]
 
-Plain diskcache is what a user would take instead: no check of the bytes, no lock, its default settings.
+Plain diskcache is the alternative: no checksums, no lock per key, default settings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from duel.types import DrawnImage
 
 
 def main() -> None:
-    """Print milliseconds an image for each way to store and to read it."""
+    """Print milliseconds per image for each way to store and read it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--bytes", type=int, default=100_000)
@@ -49,7 +49,7 @@ def measure_store(directory: Path, keys: list[str], image: DrawnImage, threads: 
 
 
 def measure_diskcache(directory: Path, keys: list[str], data: bytes, threads: int) -> None:
-    """Time diskcache by itself."""
+    """Time plain diskcache."""
     with diskcache.Cache(str(directory)) as cache:
         report("diskcache, set, one thread", keys, lambda key: cache.set(key, data), 1)
         report("diskcache, get, one thread", keys, cache.get, 1)
@@ -57,7 +57,7 @@ def measure_diskcache(directory: Path, keys: list[str], data: bytes, threads: in
 
 
 def report(what: str, keys: list[str], act: Callable[[str], object], threads: int) -> None:
-    """Do `act` for every key and print the mean milliseconds."""
+    """Call `act` for every key and print the mean milliseconds."""
     began = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(act, keys))
@@ -65,7 +65,7 @@ def report(what: str, keys: list[str], act: Callable[[str], object], threads: in
 
 
 def fail() -> DrawnImage:
-    """Stand for a draw that must not happen."""
+    """Fail: everything must be in the store already."""
     raise AssertionError("drawn although it is stored")
 
 

@@ -1,4 +1,4 @@
-"""Kills by name: where in a training the process can be made to die, and how that is put there."""
+"""Named points in a training at which the process can be killed, and the wrapping that kills it there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STAGES = (
 IMPORT = "import"
 AFTER_SECONDS = "after seconds"
 
-# Where a kill can be put, as (module or class that holds the function, its name, before | after | torn).
+# Kill points: (module or class that holds the function, its name, before | after | torn).
 PLACES: dict[str, tuple[str, str, str]] = {
     **{f"before {name}": ("flows.train", name, "before") for name in STAGES},
     **{f"after {name}": ("flows.train", name, "after") for name in STAGES},
@@ -44,7 +44,7 @@ PLACES: dict[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class Kill:
-    """The n-th time that `place` is reached; `import` and `after seconds` count seconds from the start."""
+    """A kill at the n-th time that `place` is reached; for `import` and `after seconds`, n is in seconds."""
 
     place: str
     nth: float
@@ -53,24 +53,24 @@ class Kill:
         return f"{self.place} ({self.nth:g})"
 
 
-def most_of(place: str) -> int:
-    """Return up to which occurrence a kill is put: every place is reached so often in twelve rounds."""
+def highest_n(place: str) -> int:
+    """Return the highest n of a kill at `place`: it is reached at least that often in twelve rounds."""
     if "publish_run" in place or "session" in place:
         return 1
     return {"checkpoint": 4, "evaluate_players": 4, "save_checkpoint": 4, "removed": 2}.get(place.split()[-1], 8)
 
 
-def put(kill: Kill) -> None:
-    """Wrap the function at the kill's place."""
+def install(kill: Kill) -> None:
+    """Wrap the function at the kill point so that it kills the process."""
     holder, name, when = PLACES[kill.place]
     module, _, owner = holder.partition(":")
     target: Any = importlib.import_module(module)
     target = getattr(target, owner) if owner else target
-    setattr(target, name, deadly(getattr(target, name), when, int(kill.nth)))
+    setattr(target, name, kill_on_call(getattr(target, name), when, int(kill.nth)))
 
 
-def deadly(function: Callable[..., Any], when: str, nth: int) -> Callable[..., Any]:
-    """Return `function`, whose n-th call kills the process before it, after it, or half way through a write."""
+def kill_on_call(function: Callable[..., Any], when: str, nth: int) -> Callable[..., Any]:
+    """Wrap `function`: its n-th call kills the process before it, after it, or halfway through a write (`torn`)."""
     calls = [0]
     lock = threading.Lock()
 
@@ -81,7 +81,7 @@ def deadly(function: Callable[..., Any], when: str, nth: int) -> Callable[..., A
         if now and when == "before":
             die()
         if now and when == "torn":
-            tear(*arguments, **options)
+            write_half_then_die(*arguments, **options)
         result = function(*arguments, **options)
         if now:
             die()
@@ -90,8 +90,8 @@ def deadly(function: Callable[..., Any], when: str, nth: int) -> Callable[..., A
     return call
 
 
-def tear(*arguments: Any, **options: Any) -> None:
-    """Write half of what the call would have written, then die."""
+def write_half_then_die(*arguments: Any, **options: Any) -> None:
+    """Write half of what the call would have written, then kill the process."""
     if isinstance(arguments[-1], bytes) or "content" in options:  # LocalFileSystem.write_path(path, content)
         path, content = options.get("path", arguments[1] if len(arguments) > 1 else None), options.get("content")
         content = arguments[-1] if content is None else content
@@ -104,5 +104,5 @@ def tear(*arguments: Any, **options: Any) -> None:
 
 
 def die() -> None:
-    """Kill this process as the kernel would."""
+    """Kill this process with SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)

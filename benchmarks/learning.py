@@ -1,7 +1,7 @@
-"""Does it learn? The duel, the base alone and the adversary alone in the offline world, over several seeds.
+"""Learning curves in the offline world over several seeds: the duel, the base alone, the adversary alone.
 
-Prints, for each seed, similarity on the held-out images at the start and at the end with the paired 95 %
-interval, and the adversary's reward likewise with the base frozen. Run: python -m benchmarks.learning --seeds 0 1 2
+Prints, per seed, held-out similarity at the start and the end with the paired 95 % interval of the change, and the
+adversary's reward likewise with the base frozen. Run: python -m benchmarks.learning --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ARMS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Train every arm with every seed and print what was learned."""
+    """Train every arm with every seed and print the changes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def train_arm(arm: str, seed: int, options: argparse.Namespace) -> RunDirectory:
-    """Train one arm, or go on with it; return its run."""
+    """Train or resume one arm; return its run."""
     rounds = options.rounds if arm == "duel" else options.rounds // 2
     chosen = {name: json.loads(value) for name, value in options.set}
     settings = settings_of({**ARMS[arm], "seed": seed, "rounds": rounds, **chosen})
@@ -55,7 +55,7 @@ def train_arm(arm: str, seed: int, options: argparse.Namespace) -> RunDirectory:
 
 
 def train_run(run: str, settings: Settings, state: Path) -> RunDirectory:
-    """Train a run, or go on with it, its data set prepared before; return it."""
+    """Train or resume a run, preparing its data set first; return it."""
     os.environ.update({name: value for name, value in PREFECT_DEFAULTS.items() if name not in os.environ})
     from flows.prepare import prepare
     from flows.train import train
@@ -66,12 +66,12 @@ def train_run(run: str, settings: Settings, state: Path) -> RunDirectory:
 
 
 def settings_of(dotted: dict[str, Any]) -> Settings:
-    """Return the offline profile with overrides."""
+    """Return the offline profile's settings with overrides by dotted name."""
     return read_settings(override(read_profile(profile_path("offline")), dotted))
 
 
 def report(arm: str, seed: int, run: RunDirectory) -> None:
-    """Print what each player of a run learned."""
+    """Print how each player's metric changed over a run."""
     first, *_, last = read_proxies(run)
     for what, before, after in (
         ("held-out similarity", first.similarities, last.similarities),
@@ -88,7 +88,7 @@ def _print(arm: str, seed: int, what: str, before: list[float], after: list[floa
 
 
 def machine() -> str:
-    """Return what this ran on."""
+    """Return a line describing this machine."""
     from importlib.metadata import version
 
     return f"machine: {platform.machine()}, {os.cpu_count()} cores, torch {version('torch')}"

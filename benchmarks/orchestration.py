@@ -1,9 +1,9 @@
-"""What Prefect costs a round: the same rounds with it and without, on an ephemeral and on a real server.
+"""Overhead of Prefect per round: the same rounds without it, with its ephemeral server, and with a separate server.
 
-Each run is a process of its own: `none` calls every stage as a plain function, `ephemeral` lets Prefect start its own
-server, `server` talks to one that was started before. `stub` models answer at once, so that 1000 rounds take minutes;
-drawing and recording are real. Prints seconds to the first round and of all rounds, milliseconds a round above `none`
-(publishing included), those of them that are spent outside the stages' own functions, in Prefect, memory and database.
+Each run is its own process: `none` calls every stage as a plain function, `ephemeral` lets Prefect start its server,
+`server` uses one started before. `stub` models respond at once, so that 1000 rounds take minutes; drawing and recording
+are real. Prints seconds to the first round and of all rounds, milliseconds per round above `none` (publishing
+included) and how many of those are outside the stages' own functions, and the growth of memory and database.
 
     python -m benchmarks.orchestration --models stub --rounds 1000
     python -m benchmarks.orchestration --models offline --rounds 60
@@ -40,7 +40,7 @@ WORDS = "a red bar line pie chart with four seven blue bars titled rain grid leg
 
 
 class StubPolicy:
-    """A player that says some words, learns nothing, and counts."""
+    """A policy that writes random words and learns nothing, but counts rounds."""
 
     def __init__(self, player: Player) -> None:
         self.player = player
@@ -48,7 +48,7 @@ class StubPolicy:
         self.optimizer_steps = 0
 
     def sample(self, _inputs: Sequence[ModelInput], seeds: Sequence[Sequence[int]], **_: Any) -> list[list[Completion]]:
-        """Say eight words for every seed."""
+        """Return eight random words per seed."""
         return [[self._completion(seed) for seed in row] for row in seeds]
 
     def learn(self, _inputs: Sequence[ModelInput], groups: Sequence[Group]) -> UpdateReport:
@@ -58,13 +58,13 @@ class StubPolicy:
         return self.last_update
 
     def save(self, directory: Path) -> None:
-        """Write a file."""
+        """Write a placeholder file."""
         (directory / "weights.safetensors").write_bytes(b"0" * 1000)
 
     save_training_state = save
 
     def load(self, _directory: Path) -> None:
-        """Nothing was learned."""
+        """Do nothing."""
 
     load_training_state = load
 
@@ -73,7 +73,7 @@ class StubPolicy:
 
 
 class StubEmbedder:
-    """Equal vectors for all images."""
+    """Embeds every image as the same vector."""
 
     def embed(self, images: Sequence[bytes]) -> np.ndarray:
         """Return unit vectors, (images, 1)."""
@@ -81,13 +81,13 @@ class StubEmbedder:
 
 
 class PlainTask:
-    """What a stage is without Prefect: its function."""
+    """A stage without Prefect: calls its function."""
 
     def __init__(self, function: Any, **_: Any) -> None:
         self.function = function
 
     def with_options(self, **_: Any) -> PlainTask:
-        """Return the same."""
+        """Return self."""
         return self
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
@@ -96,7 +96,7 @@ class PlainTask:
 
 
 def timed(task: Any, bodies: list[float]) -> Any:
-    """Return a task class whose functions add the seconds they take to `bodies`."""
+    """Return a task class whose functions append their duration in seconds to `bodies`."""
 
     def build(function: Any, **options: Any) -> Any:
         @functools.wraps(function)
@@ -113,21 +113,21 @@ def timed(task: Any, bodies: list[float]) -> Any:
 
 
 def stub_policies(*_: Any, **__: Any) -> dict[Player, StubPolicy]:
-    """Return two players that answer at once."""
+    """Return two stub policies."""
     return {player: StubPolicy(player) for player in ("base", "adversary")}
 
 
 def stub_embedder(*_: Any, **__: Any) -> StubEmbedder:
-    """Return an embedder that answers at once."""
+    """Return a stub embedder."""
     return StubEmbedder()
 
 
 def nothing(*_: Any, **__: Any) -> None:
-    """Publish nothing."""
+    """Do nothing, in place of publishing artifacts."""
 
 
 def settings_of(models: str, rounds: int, images: int, group: int, data: Path) -> Settings:
-    """Return the offline profile with these rounds, which stub models make small."""
+    """Return the offline profile with this many rounds, smaller for stub models."""
     chosen: dict[str, Any] = {"rounds": rounds, "data.path": str(data)}
     if models == "stub":
         chosen |= {"images_per_round": images, "sampling.group_size": group, "evaluation.every": 25}
@@ -136,7 +136,7 @@ def settings_of(models: str, rounds: int, images: int, group: int, data: Path) -
 
 
 def play(kind: str, options: argparse.Namespace) -> None:
-    """Train in this process and print what it took, as JSON."""
+    """Train in this process and print its timings as JSON."""
     models, folder = options.models, options.folder
     settings = settings_of(models, options.rounds, options.images, options.group, folder / "data")
     import tasks.stages
@@ -167,7 +167,7 @@ def play(kind: str, options: argparse.Namespace) -> None:
 
 
 def measure(kind: str, options: argparse.Namespace, folder: Path, variables: Mapping[str, str]) -> dict[str, float]:
-    """Run one kind in a process of its own; add what its database took."""
+    """Run one kind in a subprocess; return its timings and the size of its database."""
     home = Path(variables["PREFECT_HOME"])
     before = database_mib(home)
     command = [sys.executable, "-m", "benchmarks.orchestration", "--play", kind, "--folder", str(folder)]
@@ -181,7 +181,7 @@ def measure(kind: str, options: argparse.Namespace, folder: Path, variables: Map
 
 
 def database_mib(home: Path) -> float:
-    """Return the size of Prefect's database."""
+    """Return the size of Prefect's database in MiB."""
     return sum(path.stat().st_size for path in home.glob("prefect.db*")) / 2**20
 
 
@@ -190,8 +190,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", choices=("stub", "offline"), default="stub")
     parser.add_argument("--rounds", type=int, default=1000)
-    parser.add_argument("--images", type=int, default=1, help="groups in a round of stub models")
-    parser.add_argument("--group", type=int, default=2, help="completions in a group of stub models")
+    parser.add_argument("--images", type=int, default=1, help="groups per round with stub models")
+    parser.add_argument("--group", type=int, default=2, help="completions per group with stub models")
     parser.add_argument("--play", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -220,7 +220,7 @@ def memory_of(server: psutil.Process) -> float:
 
 
 def show(kind: str, found: dict[str, float], bare: dict[str, float], rounds: int, server_mib: float) -> None:
-    """Print one line."""
+    """Print one line of the table."""
     cost, outside = (1000 * (found[name] - bare[name]) / rounds for name in ("rounds", "outside"))
     print(
         f"{kind:10} start {found['start']:5.1f} s  rounds {found['rounds']:7.1f} s"

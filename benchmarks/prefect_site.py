@@ -1,4 +1,4 @@
-"""A Prefect server of one's own, for trials: its folder, its port, the variables that point a process at it."""
+"""A temporary Prefect server with its own folder and port, for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import httpx
 
 
 class PrefectServer:
-    """Runs from the start of a `with` block to its end; may be stopped and started again in between.
+    """Context manager that runs a Prefect server; it can be stopped and restarted in between.
 
-    Raises RuntimeError when the server ends at once, or is silent for two minutes.
+    Raises RuntimeError when the server exits at once or does not respond within two minutes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +36,7 @@ class PrefectServer:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it responds."""
         with self.log.open("ab") as said:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "prefect", "server", "start", "--port", self.port],
@@ -54,7 +54,7 @@ class PrefectServer:
         raise RuntimeError(f"no Prefect server at {self.url}: {self.log.read_text()[-2000:]}")
 
     def stop(self) -> None:
-        """End it by SIGTERM."""
+        """Stop the server with SIGTERM."""
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
             self.process.wait()

@@ -1,4 +1,4 @@
-"""How long one draw takes: `python benchmarks/renderer.py` prints it, text to PNG, on one core."""
+"""Rendering time per chart, text to PNG, on one core: `python benchmarks/renderer.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from duel.randomness import stream
 
 
 def draw_time(texts: list[str]) -> tuple[float, float]:
-    """Return the median and the 99th percentile of a draw's time, in milliseconds, and check that PNGs came."""
+    """Return median and 99th percentile of the time per draw in milliseconds; checks that the output is PNG."""
     generator = ChartGenerator()
     generator.draw(texts[0], 0)  # loads the font
     times = []
@@ -28,7 +28,7 @@ def draw_time(texts: list[str]) -> tuple[float, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draws", type=int, default=500, help="draws for each line")
+    parser.add_argument("--draws", type=int, default=500, help="draws per line")
     arguments = parser.parse_args()
     indices = range(arguments.draws)
     complete = [write(sample_chart(stream(0, index)), stream(1, index)) for index in indices]

@@ -1,6 +1,6 @@
-"""How long a report takes: to write, to write again, and to be painted by a browser.
+"""Time to write an HTML report, to rewrite it, and to load it in a browser.
 
-The run is made up: every round recorded, texts of some 700 characters, images of 160 pixels that all differ.
+The run is synthetic: every round is recorded, with texts of some 700 characters and distinct images of 160 pixels.
 Run: python -m benchmarks.report --rounds 60 1000
 """
 
@@ -25,10 +25,10 @@ LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
 
 
 def main() -> None:
-    """Print a table."""
+    """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, nargs="+", default=[60, 1000])
-    parser.add_argument("--groups", type=int, default=1, help="groups of 8 in a round")
+    parser.add_argument("--groups", type=int, default=1, help="groups of 8 per round")
     options = parser.parse_args()
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores")
     print(
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def measure(run: RunDirectory, groups: int) -> None:
-    """Print the row of one run; paint and load are the median and the slowest of some openings of a fresh browser."""
+    """Print one run's row; paint and load times are median and maximum over several fresh browsers."""
     seconds = []
     for _ in range(2):
         began = time.perf_counter()
@@ -65,7 +65,7 @@ def measure(run: RunDirectory, groups: int) -> None:
 
 
 def opening(html: Path) -> tuple[float, float]:
-    """Return after how many milliseconds a fresh browser paints something of the page, and has loaded it."""
+    """Return the milliseconds to first contentful paint and to the load event in a fresh browser."""
     with open_page() as opened:
         opened.page.goto(html.as_uri())
         opened.wait_until("performance.getEntriesByName('first-contentful-paint').length === 1")

@@ -1,9 +1,9 @@
-"""What sampling and one update cost, beside what a script would do that calls `generate` for each image.
+"""Time and memory of sampling and of one update, compared with calling `generate` once per image.
 
     python -m benchmarks.sampling                     CUDA: Qwen2.5-VL-3B's shape; CPU: a tiny one; random weights
     python -m benchmarks.sampling --rows 8 64 --tokens 256
 
-Every completion has exactly --tokens tokens. `generate` runs with its dynamic cache, once for each image.
+Every completion has exactly --tokens tokens. `generate` uses its dynamic cache, one call per image.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COLOURS = ("red", "green", "blue", "orange", "purple", "black", "cyan", "pink")
 
 
 def shape(tokenizer: Any, large: bool) -> Qwen2_5_VLConfig:
-    """Return Qwen2.5-VL-3B's shape, or a tiny one of the same kind."""
+    """Return Qwen2.5-VL-3B's config, or that of a tiny model of the same family."""
     token = tokenizer.convert_tokens_to_ids
     text = {
         "hidden_size": 2048 if large else 192,
@@ -84,7 +84,7 @@ def shape(tokenizer: Any, large: bool) -> Qwen2_5_VLConfig:
 
 
 def build_model(device: torch.device) -> Model:
-    """Make the model with random weights; none of its completions ever ends."""
+    """Return the model with random weights and without end token, so that all completions have full length."""
     large = device.type == "cuda"
     dtype = torch.bfloat16 if large else torch.float32
     tokenizer = tiny.tokenizer()
@@ -102,12 +102,12 @@ def build_model(device: torch.device) -> Model:
         processor = load_processor(folder, Qwen2_5_VLConfig, tokenizer)
     model = assemble(network.eval(), tokenizer, processor, dtype)
     model.forbidden_V[tokenizer.eos_token_id] = True
-    model.forbidden_V[len(tokenizer) :] = False  # as many choices as the real tokenizer gives
+    model.forbidden_V[len(tokenizer) :] = False  # allow the whole vocabulary, as large as the real tokenizer's
     return model
 
 
 class Stopwatch:
-    """Wall time and peak memory on the device."""
+    """Measures and prints wall-clock time and peak device memory."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
@@ -134,7 +134,7 @@ class Stopwatch:
 
 
 def generate(model: Model, given: ModelInput, tokens: int, images: int = 1) -> None:
-    """Sample as a script does that knows nothing of what groups share."""
+    """Sample with `generate`, each image prefilled once per completion."""
     prompts = build_prompts(model, [given] * images)
     config = GenerationConfig(
         max_new_tokens=tokens,
@@ -158,31 +158,31 @@ def generate(model: Model, given: ModelInput, tokens: int, images: int = 1) -> N
 
 
 def sample(policy: LocalPolicy, inputs: list[ModelInput], tokens: int) -> Any:
-    """Sample as Duel does: all images in one batch."""
+    """Sample as Duel does: all images in one batch, each prefilled once."""
     seeds = [[GROUP * i + g for g in range(GROUP)] for i in range(len(inputs))]
     return policy.sample(inputs, seeds, temperature=0.9, max_new_tokens=tokens)
 
 
 def measure_update(policy: LocalPolicy, inputs: list[ModelInput], completions: Any, watch: Stopwatch) -> None:
-    """Time one round of learning, with and without recomputing activations."""
+    """Time one update, with and without gradient checkpointing."""
     groups = [tiny.group(group, [0.1 * k for k in range(GROUP)]) for group in completions]
     rows = GROUP * len(inputs)
     for checkpointing in (False, True):
         policy.settings = dataclasses.replace(policy.settings, gradient_checkpointing=checkpointing)
         label = f"update, {rows} rows" + (", gradient checkpointing" if checkpointing else "")
-        policy.learn(inputs[:1], groups[:1])  # warm
+        policy.learn(inputs[:1], groups[:1])  # warm-up
         watch(label, lambda: policy.learn(inputs, groups))
 
 
 def main() -> None:
-    """Read the command line and measure."""
+    """Parse the command line and measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sampling", description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument("--rows", type=int, nargs="+", default=[8, 64], help="completions in a batch, multiples of 8")
-    parser.add_argument("--tokens", type=int, default=256, help="tokens of every completion (default: 256)")
+    parser.add_argument("--rows", type=int, nargs="+", default=[8, 64], help="completions per batch, multiples of 8")
+    parser.add_argument("--tokens", type=int, default=256, help="tokens per completion (default: 256)")
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels (default: 224)")
-    parser.add_argument("--rows-per-forward", type=int, default=8, help="completions in one pass of the update")
-    parser.add_argument("--no-generate", action="store_true", help="leave out what is compared with")
+    parser.add_argument("--rows-per-forward", type=int, default=8, help="completions per forward pass of the update")
+    parser.add_argument("--no-generate", action="store_true", help="leave out the comparison with generate")
     arguments = parser.parse_args()
     if any(rows % GROUP or rows < GROUP for rows in arguments.rows):
         parser.error(f"--rows: got {arguments.rows}, expected multiples of {GROUP}")
@@ -198,7 +198,7 @@ def main() -> None:
 
     if not arguments.no_generate:
         model.network.set_attn_implementation("sdpa")
-        generate(model, pictures[0], 4)  # warm
+        generate(model, pictures[0], 4)  # warm-up
         images = max(arguments.rows) // GROUP
         label = "generate, dynamic cache, 8 rows: one call for one image"
         watch(label, lambda: generate(model, pictures[0], arguments.tokens), arguments.tokens, times=images)
@@ -223,7 +223,7 @@ def main() -> None:
 
 
 def lora_policy(model: Model, rows_per_forward: int) -> LocalPolicy:
-    """Give the model an adapter that is trained."""
+    """Return a policy with a LoRA adapter on the model."""
     settings: Settings = read_settings({"models": {"rows_per_forward": rows_per_forward}})
     return assemble_policy("base", add_lora({"base": model}, settings)["base"], settings)
 

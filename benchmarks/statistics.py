@@ -1,7 +1,7 @@
-"""Do the intervals cover, does the test keep its level? Simulated evaluations, for every candidate and for Duel's own.
+"""Coverage of confidence intervals and level of the test, on simulated evaluations: alternatives and Duel's choices.
 
-A question's difficulty comes from a Beta distribution, U-shaped or skewed as those of real benchmarks are; a checkpoint
-answers it some times. Run: python -m benchmarks.statistics
+A question's difficulty is drawn from a Beta distribution, U-shaped or skewed as in real benchmarks; each checkpoint
+answers it several times. Run: python -m benchmarks.statistics
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Array = npt.NDArray[np.float64]
 BETAS = [(0.3, 0.7), (0.2, 0.8), (0.15, 0.85)]
 HARDER = [(8.0, 0.4, 10, 25), (0.05, 0.95, 10, 25), (0.3, 0.7, 1, 25), (0.3, 0.7, 10, 10), (3.0, 3.0, 10, 25)]
 RESAMPLES = 2000
-SPREAD = 1.0  # of the change of questions, on the logit scale, in units of the mean change
+SPREAD = 1.0  # of the per-question change on the logit scale, relative to the mean change
 
 
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--evaluations", type=int, default=2000, help="simulated evaluations in each cell")
+    parser.add_argument("--evaluations", type=int, default=2000, help="simulated evaluations per cell")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     start = time.perf_counter()
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def print_single(rng: np.random.Generator, evaluations: int) -> None:
-    """One evaluation: coverage of the 95 % interval of pass@1, in per cent, and its mean width."""
+    """Print, for pass@1 of one evaluation, each 95 % interval's coverage in per cent and mean width."""
     print("pass@1 of one evaluation: coverage of the 95 % interval in per cent / mean width")
     names = ["percentile", "BCa", "studentised", "Student"]
     print("Beta, answers, questions".ljust(32) + "".join(name.ljust(14) for name in [*names, "Duel's own"]))
@@ -60,7 +60,7 @@ def print_single(rng: np.random.Generator, evaluations: int) -> None:
 
 
 def print_similarities(rng: np.random.Generator, evaluations: int) -> None:
-    """Held-out similarity: one less a skewed Beta variable."""
+    """Print the same for held-out similarity, simulated as 1 minus a skewed Beta variable."""
     print("mean similarity, 1 - Beta: coverage in per cent / mean width")
     names = ["percentile", "BCa", "studentised", "Student"]
     print("Beta, images".ljust(32) + "".join(name.ljust(14) for name in [*names, "Duel's own"]))
@@ -73,7 +73,7 @@ def print_similarities(rng: np.random.Generator, evaluations: int) -> None:
 
 
 def print_paired(rng: np.random.Generator, evaluations: int, difference: float) -> None:
-    """Two evaluations of the same questions: coverage, and how often the test finds a difference."""
+    """Print coverage and the test's rejection rate for two evaluations of the same questions."""
     what = f"a true difference of {difference}" if difference else "no difference"
     print(f"two evaluations of the same questions, {what}: coverage / mean width; p <= 0.05 in per cent of evaluations")
     names = ["percentile", "BCa", "studentised", "Student"]
@@ -93,7 +93,7 @@ def print_paired(rng: np.random.Generator, evaluations: int, difference: float) 
 
 
 def print_power(rng: np.random.Generator, evaluations: int) -> None:
-    """As many questions as `units_needed` says: how often is the difference found?"""
+    """Print how often a difference is found with the number of questions that `units_needed` returns."""
     print("as many questions as Duel says: p <= 0.05 in per cent of evaluations, 80 wanted")
     for a, b in BETAS:
         for difference in (0.05, 0.1):
@@ -109,14 +109,14 @@ def print_power(rng: np.random.Generator, evaluations: int) -> None:
 def pairs(
     rng: np.random.Generator, a: float, b: float, shift: float, shape: tuple[int, int], answers: int = 10
 ) -> tuple[Array, Array]:
-    """Return two evaluations (evaluations, questions) of the same questions; each question changes in its own way."""
+    """Return two evaluations, (evaluations, questions) each, of the same questions with per-question changes."""
     difficulty = rng.beta(a, b, shape)
     changed = shifted(difficulty, shift, rng.normal(size=shape))
     return rng.binomial(answers, difficulty) / answers, rng.binomial(answers, changed) / answers
 
 
 def shifted(difficulty: Array, shift: float, noise: Array) -> Array:
-    """Return the difficulties moved on the logit scale, by `shift` on average."""
+    """Return the difficulties shifted on the logit scale, by `shift` on average."""
     if shift == 0:
         return difficulty
     odds = np.log(np.clip(difficulty, 1e-12, 1)) - np.log(np.clip(1 - difficulty, 1e-12, 1))
@@ -124,7 +124,7 @@ def shifted(difficulty: Array, shift: float, noise: Array) -> Array:
 
 
 def logit_shift(a: float, b: float, difference: float, questions: int = 1_000_000) -> float:
-    """Return the shift that makes pass@1 rise by `difference` on average, by bisection over so many questions."""
+    """Return the logit shift that raises pass@1 by `difference` on average, by bisection over `questions` questions."""
     if difference == 0:
         return 0.0
     rng = np.random.default_rng(1)
@@ -138,9 +138,9 @@ def logit_shift(a: float, b: float, difference: float, questions: int = 1_000_00
 
 
 def candidates(values: Array, rng: np.random.Generator) -> list[tuple[Array, Array]]:
-    """Return (low, high) of percentile, BCa, studentised bootstrap and Student's interval, (evaluations,) each.
+    """Return (low, high), (evaluations,) each, of percentile, BCa, studentised bootstrap and Student's t interval.
 
-    All evaluations share their resamples, by which the bootstraps of thousands of evaluations are a few products.
+    All evaluations share their resamples, so that thousands of bootstraps are a few matrix products.
     """
     n = values.shape[1]
     mean, error = values.mean(axis=1), values.std(axis=1, ddof=1) / np.sqrt(n)
@@ -158,7 +158,7 @@ def candidates(values: Array, rng: np.random.Generator) -> list[tuple[Array, Arr
 
 
 def bca(values: Array, means: Array) -> tuple[Array, Array]:
-    """Return Efron's bias-corrected accelerated interval."""
+    """Return Efron's bias-corrected and accelerated (BCa) interval."""
     mean = values.mean(axis=1)
     below = (means < mean[:, None] - 1e-12).mean(axis=1)
     ties = (np.abs(means - mean[:, None]) <= 1e-12).mean(axis=1)
@@ -175,7 +175,7 @@ def bca(values: Array, means: Array) -> tuple[Array, Array]:
 
 
 def studentised(mean: Array, error: Array, means: Array, errors: Array) -> tuple[Array, Array]:
-    """Return the studentised bootstrap interval; a resample of one value alone is infinitely far off."""
+    """Return the studentised bootstrap interval; a resample without variance counts as infinitely far off."""
     away = means - mean[:, None]
     far = np.where(np.abs(away) < 1e-12, 0.0, np.sign(away) * 1e6)
     ratios = np.where(errors > 1e-9, away / np.maximum(errors, 1e-9), far)
@@ -184,19 +184,19 @@ def studentised(mean: Array, error: Array, means: Array, errors: Array) -> tuple
 
 
 def own(values: Array, interval: Callable[[Sequence[float]], Interval]) -> tuple[Array, Array]:
-    """Return what Duel says about each evaluation."""
+    """Return Duel's interval of each evaluation, as (low, high)."""
     found = [interval(row.tolist()) for row in values]
     return np.array([i.low for i in found]), np.array([i.high for i in found])
 
 
 def own_pairs(before: Array, after: Array) -> tuple[Array, Array]:
-    """Return what Duel says about each pair of evaluations."""
+    """Return Duel's interval of each pair of evaluations, as (low, high)."""
     found = [paired_interval(*rows) for rows in zip(before.tolist(), after.tolist(), strict=True)]
     return np.array([i.low for i in found]), np.array([i.high for i in found])
 
 
 def cover(found: Sequence[tuple[Array, Array]], truth: float) -> str:
-    """Return the coverage and mean width of each candidate."""
+    """Format each interval's coverage and mean width."""
     cells = [
         f"{100 * np.mean((low <= truth + 1e-12) & (truth <= high + 1e-12)):.1f} / {np.mean(high - low):.3f}"
         for low, high in found

@@ -1,1 +1,1 @@
-"""PDF pages, and the PDF of a recorded round."""
+"""PDF drawing with reportlab, and the PDF of a recorded round."""

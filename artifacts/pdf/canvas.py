@@ -1,7 +1,7 @@
-"""What every PDF page here needs: fonts that lie on this machine, text in boxes, images in boxes.
+"""PDF primitives on a reportlab canvas: fonts, text in boxes, images in boxes.
 
-DejaVu Sans, which comes with matplotlib, has the Latin, Greek, Cyrillic, Hebrew and Arabic letters and many symbols. An
-emoji that it lacks is set as its name in brackets, a letter that it lacks as a box; the HTML report shows them all.
+The font is DejaVu Sans from matplotlib: Latin, Greek, Cyrillic, Hebrew and Arabic letters and many symbols. An emoji
+that it lacks is set as its name in brackets, any other character as a box; the HTML report shows them all.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ REGULAR, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 INK, FAINT, RULE, PAPER = HexColor("#1b1f1d"), HexColor("#66706b"), HexColor("#d5dbd7"), HexColor("#f3f5f3")
 GREEN, RED = HexColor("#14532d"), HexColor("#a61b29")
 PLAYER_COLOURS = {"base": GREEN, "adversary": RED}
-DOTS_PER_POINT = 250 / 72  # embedded images have 250 dots to the inch
+DOTS_PER_POINT = 250 / 72  # embedded images have 250 dpi
 JPEG_QUALITY = 88
 
 
 @lru_cache(maxsize=2)  # REGULAR and BOLD
 def glyphs(font: str) -> frozenset[int]:
-    """Register a font of matplotlib's own and return the code points it can show."""
+    """Register one of matplotlib's fonts with reportlab and return the code points it has."""
     face = TTFont(font, str(Path(mpl.get_data_path(), "fonts", "ttf", f"{font}.ttf")))
     pdfmetrics.registerFont(face)
     return frozenset(face.face.charToGlyph)
 
 
 def open_canvas(path: Path, size: tuple[float, float], title: str) -> Canvas:
-    """Return a canvas whose bytes depend on nothing but what is drawn on it."""
+    """Return a canvas whose file depends only on what is drawn on it (no timestamps)."""
     glyphs(REGULAR), glyphs(BOLD)
     canvas = Canvas(str(path), pagesize=size, pageCompression=1, invariant=1)
     canvas.setTitle(title)
@@ -47,8 +47,8 @@ def open_canvas(path: Path, size: tuple[float, float], title: str) -> Canvas:
 
 
 def text_lines(text: str, width: float, lines: int, size: float, font: str = REGULAR) -> list[str]:
-    """Return what a box of `width` points holds of `text`, as at most `lines` lines."""
-    # No letter is narrower than a tenth of its size that matters here: the rest could never be seen.
+    """Return the first `lines` lines of `text` broken to `width` points, ending in an ellipsis if text is left over."""
+    # Bounds the work for very long texts: hardly any character is narrower than a tenth of the font size.
     visible = printable(joined(printable(text[: int(lines * width / size * 10) + 1])), glyphs(font))
     return wrap(visible, width, lines, lambda part: float(pdfmetrics.stringWidth(part, font, size)))
 
@@ -64,7 +64,7 @@ def draw_text(
     font: str = REGULAR,
     colour: Color = INK,
 ) -> float:
-    """Set `text` into a box whose upper left corner is (x, top) and return the height it took; all in points."""
+    """Draw `text` in a box with upper left corner (x, top) and return the height it used; all in points."""
     leading = size * 1.28
     canvas.setFont(font, size)
     canvas.setFillColor(colour)
@@ -75,10 +75,13 @@ def draw_text(
 
 
 def draw_image(canvas: Canvas, path: Path, x: float, bottom: float, width: float, height: float) -> None:
-    """Fit an image file into a box, centred, re-encoded as a JPEG of the size that can be seen."""
+    """Fit an image file into a box, centred, re-encoded as JPEG at the printed resolution.
+
+    A file that is not an image is replaced by a box that says so.
+    """
     try:
         picture = shrink(path, round(max(width, height) * DOTS_PER_POINT))
-    except OSError:  # bytes that are no image; they lie beside the page for whoever wants to know
+    except OSError:  # the file itself is beside the PDF for inspection
         draw_empty(canvas, "not a readable image", x, bottom, width, height)
         return
     scale = min(width / picture.width, height / picture.height)
@@ -91,7 +94,7 @@ def draw_image(canvas: Canvas, path: Path, x: float, bottom: float, width: float
 
 
 def draw_empty(canvas: Canvas, reason: str, x: float, bottom: float, width: float, height: float) -> None:
-    """Draw the box of an image that is not there, and why."""
+    """Draw an empty box with the reason why there is no image."""
     canvas.setFillColor(PAPER)
     canvas.setStrokeColor(RULE)
     canvas.setLineWidth(0.4)

@@ -1,4 +1,4 @@
-"""One round on paper: every drawing with its reconstructions, the most similar first."""
+"""The PDF of one training round: each drawing with its reconstructions, most similar first."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from artifacts.text import decimals
 
 MARGIN = 14 * mm
 WIDTH, HEIGHT = A4[0] - 2 * MARGIN, A4[1]
-TOP, BOTTOM = HEIGHT - 31 * mm, 14 * mm  # of what lies between head and foot
+TOP, BOTTOM = HEIGHT - 31 * mm, 14 * mm  # of the area between header and footer
 GAP = 3 * mm
 
 DRAWING = 50 * mm  # side of a base round's drawing
 COLUMNS = 4
 CELL = (WIDTH - DRAWING - 2 * GAP - (COLUMNS - 1) * GAP) / COLUMNS  # side of a reconstruction
-CELL_HEIGHT = CELL + 24 * mm  # with its caption
+CELL_HEIGHT = CELL + 24 * mm  # including its caption
 
 PAIR = (WIDTH - 2 * GAP) / 2  # width of an adversary round's drawing and reconstruction
 HALF = (PAIR - 1.5 * mm) / 2
@@ -29,10 +29,10 @@ PAIR_HEIGHT = HALF + 19 * mm
 
 
 def write_round_pdf(path: Path, record: RecordedRound, images: Path) -> None:
-    """Write a round's PDF from its record and the directory its images lie in.
+    """Write a round's PDF from its record and the directory of its images.
 
     A base round shows each drawing beside the reconstructions of its group; an adversary round shows each
-    prompt's drawing beside its one reconstruction. Long texts are cut here and whole in record.json.
+    prompt's drawing beside its one reconstruction. Long texts are truncated; record.json has them in full.
     """
     pages = RoundPages(open_canvas(path, A4, f"Round {record.round}"), record, images)
     for number, group in enumerate(record.groups):
@@ -45,7 +45,7 @@ def write_round_pdf(path: Path, record: RecordedRound, images: Path) -> None:
 
 
 class RoundPages:
-    """Fills pages from the top; a block that does not fit begins the next page."""
+    """Lays out groups from the top of a page; a block that does not fit starts a new page."""
 
     def __init__(self, canvas: Canvas, record: RecordedRound, images: Path) -> None:
         self.canvas = canvas
@@ -57,7 +57,7 @@ class RoundPages:
         self._begin_page()
 
     def add_base_group(self, number: int, attempts: Sequence[RecordedAttempt]) -> None:
-        """Show the drawing on the left and its reconstructions in rows on the right."""
+        """Draw a drawing on the left and its reconstructions in rows on the right."""
         rows = [attempts[start : start + COLUMNS] for start in range(0, len(attempts), COLUMNS)]
         self._make_room(min(len(rows), 2) * CELL_HEIGHT + 4 * mm)
         self._group_title(number)
@@ -71,7 +71,7 @@ class RoundPages:
         self.top -= 4 * mm
 
     def add_adversary_group(self, number: int, attempts: Sequence[RecordedAttempt]) -> None:
-        """Show pairs of drawing and reconstruction, two to a row."""
+        """Draw pairs of drawing and reconstruction, two per row."""
         self._make_room(PAIR_HEIGHT + 4 * mm)
         if len(self.record.groups) > 1:
             self._group_title(number)
@@ -109,7 +109,7 @@ class RoundPages:
             draw_text(self.canvas, shown(text), place, top - taken, HALF, lines=3, size=5.6)
 
     def _scores(self, attempt: RecordedAttempt, x: float, top: float, width: float) -> float:
-        """Draw a bar as long as the similarity, then similarity and reward; return where the text may start."""
+        """Draw a bar proportional to the similarity, then similarity and reward; return the y below them."""
         similarity, reward = attempt.similarity, attempt.reward
         self.canvas.setFillColor(RULE)
         self.canvas.rect(x, top - 0.9 * mm, width, 0.9 * mm, stroke=0, fill=1)
@@ -156,7 +156,7 @@ class RoundPages:
 
 
 def shown(text: str) -> str:
-    """Return what stands for a text, which may be nothing at all."""
+    """Return `text`, or a placeholder if it is blank."""
     return text if text.strip() else "(empty)"
 
 

@@ -1,4 +1,4 @@
-"""Pages of a report in PDF, filled from the top: titles, paragraphs, rows of a table, blocks side by side."""
+"""Page layout of the PDF report: section titles, paragraphs and table rows, flowing from page to page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH, TOP, BOTTOM = A4[0] - 2 * MARGIN, A4[1] - 20 * mm, 18 * mm
 
 
 class Sheets:
-    """Fills pages from the top; what does not fit begins the next one. Sizes in points, y upwards."""
+    """Lays out content from the top of a page; what does not fit starts a new one. Sizes in points, y upwards."""
 
     def __init__(self, path: Path, title: str, foot: str, theme: Theme) -> None:
         self.accents = [HexColor(colour) for colour in theme.colours]
@@ -28,7 +28,7 @@ class Sheets:
         self.begin_page()
 
     def title(self, text: str, needed: float) -> None:
-        """Begin a section, on this page if `needed` points of it fit there, and name it in the file's outline."""
+        """Start a section, on this page if `needed` points fit, and add it to the PDF outline."""
         self.make_room(needed + 14 * mm)
         self.top -= 6 * mm
         key = f"{self.page} {self.top:.0f}"
@@ -38,7 +38,7 @@ class Sheets:
         self.top -= 2.5 * mm
 
     def paragraph(self, text: str, size: float = 7.5, lines: int = 8, faint: bool = True, font: str = REGULAR) -> None:
-        """Set a text over the whole width."""
+        """Draw a paragraph of at most `lines` lines over the full width."""
         self.make_room(len(text_lines(text, WIDTH, lines, size, font)) * size * 1.28)
         colour = FAINT if faint else INK
         self.top -= draw_text(self.canvas, text, MARGIN, self.top, WIDTH, lines, size, font, colour) + 1.6 * mm
@@ -46,7 +46,7 @@ class Sheets:
     def row(
         self, cells: Sequence[str], widths: Sequence[float], bold: bool = False, lines: int = 1, size: float = 7
     ) -> None:
-        """Set a row of a table, its cells of at most `lines` lines, with a rule under it."""
+        """Draw a table row with a rule below it; each cell is truncated to `lines` lines."""
         font = BOLD if bold else REGULAR
         tallest = max(
             len(text_lines(cell, width - 6, lines, size, font)) for cell, width in zip(cells, widths, strict=True)
@@ -63,12 +63,12 @@ class Sheets:
         self.top -= height
 
     def make_room(self, height: float) -> None:
-        """Begin the next page when less than `height` is left of this one."""
+        """Start a new page if less than `height` is left on this one."""
         if self.top - height < BOTTOM and self.top < TOP:
             self.begin_page()
 
     def begin_page(self) -> None:
-        """Turn to a new page, with its coloured head and its foot."""
+        """Start a new page with coloured header and footer."""
         if self.page:
             self.canvas.showPage()
         self.page += 1

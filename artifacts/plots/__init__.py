@@ -1,1 +1,1 @@
-"""Plots of a run."""
+"""A run's plots as PNG files."""

@@ -1,4 +1,4 @@
-"""The plots of a run, each skipped where its data is missing."""
+"""Which data the plots of a run show: training and evaluation curves; plots without data are left out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_plots(
     rows: Sequence[EvaluationRow],
     pair: tuple[Evaluations, Evaluations] | None = None,
 ) -> dict[str, Path]:
-    """Draw every plot that there is data for into `plots/`, and return the files by plot name.
+    """Write a PNG into `plots/` for each plot that has data; return the paths by plot name.
 
     `rows` are the run's `evaluation_table`; with `pair`, the run's evaluations and another's, their pass@1 is compared.
     """
@@ -47,7 +47,7 @@ def plots_of(
     rows: Sequence[EvaluationRow],
     pair: tuple[Evaluations, Evaluations] | None = None,
 ) -> Iterator[Plot]:
-    """Yield the plots that there is data for, in the report's order."""
+    """Yield the plots that have data, in the report's order; `pair` adds one of pass@1 of both runs."""
     window = run.settings.report.moving_average
     images, prompts, questions = (
         f"mean over {what}, with its 95 % interval" for what in ("held-out images", "fresh prompts", "questions")
@@ -122,7 +122,7 @@ def _pass_at_1(rows: Sequence[EvaluationRow]) -> list[Curve]:
 
 
 def _pass_at_1_by_base_rounds(evaluations: Evaluations) -> list[Curve]:
-    """Return pass@1 over the base's own rounds, so that runs with and without adversary can be compared."""
+    """Return pass@1 by the base's own rounds, so that runs with and without adversary are comparable."""
     run = evaluations.run
     found: list[tuple[int, Interval | None]] = []
     for test in evaluations.tests:
@@ -133,7 +133,7 @@ def _pass_at_1_by_base_rounds(evaluations: Evaluations) -> list[Curve]:
 
 
 def _measured(label: str, found: Sequence[tuple[int, Interval | None]]) -> list[Curve]:
-    """Return a curve of means with their intervals, if anything was measured."""
+    """Return at most one curve: the mean and its interval at each evaluation that has values."""
     kept = [(rounds, mean) for rounds, mean in found if mean is not None]
     if not kept:
         return []

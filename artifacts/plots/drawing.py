@@ -1,4 +1,4 @@
-"""How a plot is drawn: lines that differ in dashes, marker and hatching as well as colour, nothing over anything."""
+"""Draws a Plot with matplotlib; curves also differ in dashes, markers and hatching, not in colour only."""
 
 from __future__ import annotations
 
@@ -22,32 +22,34 @@ from duel.statistics import Interval, mean_interval
 from duel.types import Player
 
 SIZE = (8.0, 4.7)  # inches
-DOTS = 150  # to the inch
-BAND = 60  # places at most at which the interval of a moving average is worked out
-FEWEST = 5  # rounds that say anything about their mean
-LEAST = {"linear": 0.1, "log": 2.0}  # height of what is shown: in the quantity's unit, in powers of ten
+DOTS = 150  # per inch
+BAND = 60  # maximum number of points at which a moving average's interval is computed
+FEWEST = 5  # rounds needed to compute an interval of their mean
+LEAST = {"linear": 0.1, "log": 2.0}  # smallest y range: in the quantity's unit, in powers of ten
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Values against rounds; either noisy single rounds, or means with their intervals."""
+    """Values by round: single noisy rounds, or means with confidence intervals."""
 
     label: str
     rounds: list[int]
     values: list[float]
-    intervals: list[Interval] | None = None  # None: single rounds, shown as points under their moving average
-    band: list[tuple[int, Interval]] = field(default_factory=list)  # of single rounds, as of `window_intervals`
+    intervals: list[Interval] | None = None  # None: single rounds, drawn as points with their moving average
+    band: list[tuple[int, Interval]] = field(
+        default_factory=list
+    )  # for single rounds: (index, interval) from `window_intervals`
 
 
 @dataclass(frozen=True)
 class Plot:
-    """What one plot shows; at most two curves."""
+    """The content of one plot; at most two curves."""
 
-    name: str  # of its file
+    name: str  # file name without suffix
     title: str
     subtitle: str
     quantity: str
-    player: Player  # gives the first curve its colour
+    player: Player  # determines the first curve's colour
     curves: list[Curve]
     axis: Literal["rounds trained", "rounds in which the base learned"] = "rounds trained"
     scale: Literal["linear", "log"] = "linear"  # log: all values are above 0; moving averages have no interval
@@ -55,7 +57,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Style:
-    """What one curve is drawn with."""
+    """The drawing style of one curve."""
 
     colour: str
     line: Line
@@ -63,7 +65,7 @@ class Style:
 
 
 def draw_plot(plot: Plot, theme: Theme, window: int) -> bytes:
-    """Return the plot as PNG; equal plots are equal bytes."""
+    """Return the plot as PNG bytes; equal plots give equal bytes."""
     figure = Figure(figsize=SIZE, dpi=DOTS, facecolor=theme.paper)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.095, 0.165, 0.88, 0.56), facecolor=theme.panel)
@@ -83,16 +85,16 @@ def draw_plot(plot: Plot, theme: Theme, window: int) -> bytes:
 
 
 def moving_average(values: Sequence[float], window: int) -> list[float]:
-    """Return at each place the mean of the `window` values around it, of fewer near the ends."""
+    """Return the centred moving average over `window` values, over fewer near the ends."""
     return [float(mean) for mean in pd.Series(values, dtype=float).rolling(window, min_periods=1, center=True).mean()]
 
 
 def window_intervals(values: Sequence[float], window: int) -> list[tuple[int, Interval]]:
-    """Return the moving average with its 95 % interval at evenly spread places, where it has FEWEST values or more."""
+    """Return (index, 95 % interval of the moving average) at up to BAND points with FEWEST or more values."""
     places = np.unique(np.linspace(0, len(values) - 1, min(len(values), BAND)).round().astype(int))
     found = []
     for place in places.tolist():
-        first = place - window // 2  # as pandas centres it: of an even window the larger half comes before
+        first = place - window // 2  # pandas' centring: for an even window, the larger half comes before
         around = values[max(first, 0) : first + window]
         if len(around) >= FEWEST:
             found.append((place, mean_interval(around).within(-1.0, 2.0)))  # similarities, or rewards of 1 - similarity
@@ -100,7 +102,7 @@ def window_intervals(values: Sequence[float], window: int) -> list[tuple[int, In
 
 
 def _draw_rounds(axes: Axes, curve: Curve, style: Style) -> list[float]:
-    """Single rounds: a faint point each, their moving average and its interval; return every value shown."""
+    """Draw single rounds as faint points, with their moving average and its interval; return all values shown."""
     size = float(np.clip(900 / len(curve.values), 4, 36))
     axes.scatter(
         curve.rounds, curve.values, s=size, color=style.colour, alpha=0.4, linewidths=0, marker=style.line.marker
@@ -112,7 +114,7 @@ def _draw_rounds(axes: Axes, curve: Curve, style: Style) -> list[float]:
 
 
 def _draw_means(axes: Axes, curve: Curve, style: Style) -> list[float]:
-    """Means with a band for their intervals; of many, a moving average leads the eye; return every value shown."""
+    """Draw means with their interval band, and a moving average if there are many; return all values shown."""
     bounds = curve.intervals or []
     _draw_band(axes, curve.rounds, bounds, style)
     size = float(np.clip(25 / len(bounds) ** 0.5, 2.5, 6))
@@ -129,7 +131,7 @@ def _draw_means(axes: Axes, curve: Curve, style: Style) -> list[float]:
 
 
 def _draw_band(axes: Axes, rounds: Sequence[int], intervals: Sequence[Interval], style: Style) -> None:
-    """A hatched band between the bounds, its edges drawn; a bar where there is one interval, too narrow for a band."""
+    """Draw a hatched band between the bounds, with outlines; a vertical bar for a single interval."""
     low, high = [found.low for found in intervals], [found.high for found in intervals]
     if len(intervals) == 1:
         axes.vlines(rounds, low, high, color=style.colour, linewidth=1.4)
@@ -144,12 +146,12 @@ def _draw_band(axes: Axes, rounds: Sequence[int], intervals: Sequence[Interval],
 
 
 def is_many(curve: Curve, window: int) -> bool:
-    """Return whether a curve of means has so many that their moving average is drawn."""
+    """Whether a curve of means has so many points that a moving average is drawn."""
     return len(curve.values) > 2 * window
 
 
 def _set_limits(axes: Axes, plot: Plot, shown: Sequence[float]) -> None:
-    """Show every value and every interval whole, and never less than LEAST, so that noise does not look like news."""
+    """Fit the axes to all values and intervals, with a y range of at least LEAST so that noise does not fill it."""
     logarithmic = plot.scale == "log"
     low, high = (math.log10(end) if logarithmic else end for end in (min(shown), max(shown)))
     margin = max(0.06 * (high - low), (LEAST[plot.scale] - (high - low)) / 2)
@@ -179,7 +181,7 @@ def _draw_frame(axes: Axes, plot: Plot, theme: Theme) -> None:
 
 
 def _draw_titles(figure: Figure, axes: Axes, plot: Plot, theme: Theme, window: int) -> None:
-    """Title, subtitle and legend, each in a row of its own above the data."""
+    """Draw title, subtitle and legend in rows of their own above the data."""
     left = axes.get_position().x0
     alone = len(plot.curves) == 1
     averaged = any(curve.intervals and is_many(curve, window) for curve in plot.curves)

@@ -1,4 +1,4 @@
-"""A few of the scenarios of `make chaos`: runs that are killed, and end as if they had not been.
+"""Some of the scenarios of `make chaos`: killed and resumed runs end like an uninterrupted one.
 
 Slow (minutes): `make test-slow` runs it, and CI does.
 """
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos import scenarios, verdict
-from benchmarks.kills import PLACES, Kill, most_of
+from benchmarks.chaos import differences, scenarios
+from benchmarks.kills import PLACES, Kill, highest_n
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,16 +23,18 @@ def test_every_place_is_in_some_scenario_and_there_are_more_than_forty():
     assert any(len(kills) == 3 for kills in scenarios())
 
 
-def test_a_kill_is_put_where_it_will_be_reached():
-    assert all(1 <= kill.nth <= most_of(kill.place) for kills in scenarios() for kill in kills if kill.place in PLACES)
+def test_a_kill_is_installed_where_it_will_be_reached():
+    assert all(
+        1 <= kill.nth <= highest_n(kill.place) for kills in scenarios() for kill in kills if kill.place in PLACES
+    )
 
 
 def test_what_differs_is_named():
-    whole = {"found": {"metrics.jsonl": "a", "weights": "b"}, "counts": {"created": 10}}
+    uninterrupted = {"found": {"metrics.jsonl": "a", "weights": "b"}, "counts": {"created": 10}}
     same = {"found": {"metrics.jsonl": "a", "weights": "b"}, "counts": {"created": 10}}
     other = {"found": {"metrics.jsonl": "c"}, "counts": {"created": 11}}
-    assert verdict(whole, same) == []
-    assert verdict(whole, other) == ["metrics.jsonl", "weights", "11 images paid for, 10 needed"]
+    assert differences(uninterrupted, same) == []
+    assert differences(uninterrupted, other) == ["metrics.jsonl", "weights", "11 images paid for, 10 needed"]
 
 
 def test_a_kill_says_its_place_and_turn():
@@ -40,7 +42,7 @@ def test_a_kill_says_its_place_and_turn():
 
 
 @pytest.mark.slow
-def test_killed_runs_end_as_the_one_that_was_not():
+def test_killed_runs_end_like_the_uninterrupted_one():
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.chaos", "--only", "8"],
         cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
