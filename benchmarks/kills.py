@@ -23,8 +23,8 @@ AFTER_SECONDS = "after seconds"
 PLACES: dict[str, tuple[str, str, str]] = {
     **{f"before {name}": ("flows.train", name, "before") for name in STAGES},
     **{f"after {name}": ("flows.train", name, "after") for name in STAGES},
-    "image drawn, not stored": ("cache.image_store:ImageStore", "put", "before"),
-    "image stored": ("cache.image_store:ImageStore", "put", "after"),
+    "image drawn, not stored": ("cache.blob_store:BlobStore", "put", "before"),
+    "image stored": ("cache.blob_store:BlobStore", "put", "after"),
     "prediction about to be created": ("cache.ledger:SpendLedger", "intend", "after"),
     "prediction created": ("cache.ledger:SpendLedger", "created", "after"),
     "result about to be written": ("prefect.filesystems:LocalFileSystem", "write_path", "before"),
