@@ -1,4 +1,4 @@
-"""The one distribution that completions are sampled from and scored in."""
+"""Token log-probabilities: one distribution shared by sampling and scoring, and the scoring of completions."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from duel.policies.prefix import Prefix, continue_prompts
 
 
 def log_distribution(logits: Tensor, forbidden_V: Tensor, temperature: float | Tensor) -> Tensor:
-    """Return log softmax(logits / temperature) in fp32 over the tokens that may be written, (..., V).
+    """Return log softmax(logits / temperature) in fp32 over the allowed tokens, (..., V).
 
-    Forbidden tokens have probability 0. No top-k, no top-p: what is scored is what was sampled.
+    Forbidden tokens have probability 0. No top-k, no top-p, so that completions are scored under the distribution
+    that they were sampled from.
     """
     return (logits.float() / temperature).masked_fill(forbidden_V, float("-inf")).log_softmax(-1)
 
 
 def completion_logprobs(model: Model, prefix: Prefix, tokens_BT: Tensor, temperature: float) -> Tensor:
-    """Return each completion token's log-probability, (B, T), differentiable; padding tokens get some number.
+    """Return each completion token's log-probability, (B, T), differentiable; values on padding are arbitrary.
 
-    `prefix` is expanded to B rows. Row by row, and recomputed in the backward pass, so that the fp32
-    distribution over a vocabulary of 152 k exists for one completion at a time.
+    `prefix` must be expanded to B rows. Rows are scored one by one and recomputed in the backward pass, so that only
+    one row's fp32 distribution (T x 152 k for Qwen2.5) is in memory at a time.
     """
     logits_BTV = continue_prompts(model, prefix, tokens_BT)
 
@@ -40,10 +41,10 @@ def completion_logprobs(model: Model, prefix: Prefix, tokens_BT: Tensor, tempera
 
 
 def pack_rows(model: Model, completions: Sequence[Sequence[int]]) -> Tensor:
-    """Return token lists right-padded, (B, T).
+    """Return token lists as a right-padded tensor, (B, T).
 
-    What pads them is never attended to by a token that counts. It is an end token, because a forbidden one would have
-    log-probability minus infinity, which no weight of 0 makes harmless.
+    Padding is not attended to by any completion token. It is an end token, because a forbidden token would have
+    log-probability minus infinity, which a weight of 0 turns into NaN.
     """
     longest, pad = max(1, max(map(len, completions))), int(model.end_tokens[0])
     padded = [[*tokens, *[pad] * (longest - len(tokens))] for tokens in completions]

@@ -1,4 +1,4 @@
-"""A policy writes completions, scores them, and learns from their rewards."""
+"""The `Policy` protocol (sample, score, learn, save, load) and LocalPolicy, its implementation on one device."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from duel.types import Completion, Group, ModelInput, Player, UpdateReport, pack
 
 
 class Policy(Protocol):
-    """One player. `save` is for evaluation; `save_training_state` holds all that continuing needs."""
+    """A trainable language model. `save` is for evaluation, `save_training_state` for resuming."""
 
     player: Player
 
     @property
     def rounds_learned(self) -> int:
-        """Rounds this player has learned from."""
+        """Number of rounds this player has learned from."""
 
     @property
     def optimizer_steps(self) -> int:
-        """Optimizer steps it has taken."""
+        """Number of optimizer steps taken."""
 
     @property
     def last_update(self) -> UpdateReport:
-        """What the last call of `learn` did. Raises RunError when it broke half way."""
+        """The report of the last `learn` call. Raises RunError if that call did not finish."""
 
     def sample(
         self,
@@ -46,59 +46,59 @@ class Policy(Protocol):
         temperature: float,
         max_new_tokens: int,
     ) -> list[list[Completion]]:
-        """Write one completion for every seed of every input, (I, G), with the log-probabilities of its tokens."""
+        """Return one completion per seed of each input, (I, G), with its tokens' log-probabilities."""
 
     def logprobs(
         self, inputs: Sequence[ModelInput], completions: Sequence[Sequence[Completion]], *, temperature: float
     ) -> list[list[list[float]]]:
-        """Return the log-probability of every token of every completion, (I, G, T)."""
+        """Return the log-probability of every token of every completion, (I, G, T), at this temperature."""
 
     def learn(self, inputs: Sequence[ModelInput], groups: Sequence[Group]) -> UpdateReport:
-        """Learn from one round: input i is what the completions of group i answered."""
+        """Update on one round: group i holds the completions of input i, with their rewards."""
 
     def save(self, directory: Path) -> None:
-        """Write the weights."""
+        """Write the weights for evaluation."""
 
     def load(self, directory: Path) -> None:
-        """Take the weights."""
+        """Load weights that `save` wrote."""
 
     def save_training_state(self, directory: Path) -> None:
-        """Write weights, optimizer state, counters and gathered gradients."""
+        """Write weights, optimizer state, counters and accumulated gradients."""
 
     def load_training_state(self, directory: Path) -> None:
-        """Take them back, bit for bit."""
+        """Restore them bit for bit."""
 
 
 class LocalPolicy:
-    """A policy on one device."""
+    """A Policy whose model, optimizer and KV cache are on one device. Not thread-safe."""
 
     def __init__(self, player: Player, tuning: Tuning, optimizer: PlayerOptimizer, settings: LearningSettings) -> None:
         self.player = player
         self.tuning = tuning
         self.optimizer = optimizer
         self.settings = settings
-        self.decoder: StaticDecoder | None = None  # of the last shape sampled on CUDA
+        self.decoder: StaticDecoder | None = None  # CUDA only: the captured graph of the last batch shape
         self._last_update: UpdateReport | None = None
-        self._learning = False  # True after a call of `learn` that raised
+        self._learning = False  # stays True if `learn` raised
 
     @property
     def model(self) -> Model:
-        """The model in which the player's weights are put."""
+        """The model that holds the player's weights."""
         return self.tuning.model
 
     @property
     def rounds_learned(self) -> int:
-        """Rounds this player has learned from."""
+        """Number of rounds this player has learned from."""
         return self.optimizer.rounds_learned
 
     @property
     def optimizer_steps(self) -> int:
-        """Optimizer steps it has taken."""
+        """Number of optimizer steps taken."""
         return self.optimizer.steps
 
     @property
     def last_update(self) -> UpdateReport:
-        """What the last call of `learn` did. Raises RunError when it broke half way, or there was none."""
+        """The report of the last `learn` call. Raises RunError if that call did not finish, or there was none."""
         self._check_whole()
         if self._last_update is None:
             raise RunError(f"the {self.player} has not learned anything in this process, expected an update")
@@ -112,9 +112,9 @@ class LocalPolicy:
         temperature: float,
         max_new_tokens: int,
     ) -> list[list[Completion]]:
-        """Write one completion for every seed of every input, all in one batch; each distinct input is read once.
+        """Return one completion per seed of each input, (I, G), in one batch that prefills each distinct input once.
 
-        Raises DataError for bytes that are no image, SettingsError for an image given to a text-only model.
+        Raises DataError for bytes that are not an image, SettingsError for an image given to a text-only model.
         """
         rows = self.sample_rows(inputs, seeds, temperature=temperature, max_new_tokens=max_new_tokens)
         if rows is None:
@@ -131,7 +131,7 @@ class LocalPolicy:
         temperature: float,
         max_new_tokens: int,
     ) -> SampledRows | None:
-        """Do the same, but return tokens and their log-probabilities, input by input; None for no rows at all."""
+        """Sample likewise; return tokens and log-probabilities as tensors, in input order. None if there are no seeds."""
         asked, place = distinct(inputs)
         prompt_of_row = [place[i] for i, group in enumerate(seeds) for _ in group]
         if not prompt_of_row:
@@ -149,7 +149,7 @@ class LocalPolicy:
     def logprobs(
         self, inputs: Sequence[ModelInput], completions: Sequence[Sequence[Completion]], *, temperature: float
     ) -> list[list[list[float]]]:
-        """Return the log-probability of every token of every completion, (I, G, T)."""
+        """Return the log-probability of every token of every completion, (I, G, T), at this temperature."""
         asked, place = distinct(inputs)
         prompt_of_row = [place[i] for i, group in enumerate(completions) for _ in group]
         tokens = [completion.tokens for group in completions for completion in group]
@@ -166,11 +166,11 @@ class LocalPolicy:
         return [[next(scored) for _ in group] for group in completions]
 
     def learn(self, inputs: Sequence[ModelInput], groups: Sequence[Group]) -> UpdateReport:
-        """Learn from one round; the optimizer steps at the end of this player's accumulation window.
+        """Update on one round; the optimizer steps at the end of this player's accumulation window.
 
-        Completions without a reward, and groups whose rewards are all equal, give no gradient. The gradient is that of
-        one batch, however many completions one forward pass takes. Raises RunError after a call that broke half way:
-        some of its gradient may be there already.
+        Completions without reward, and groups with equal rewards, contribute no gradient. The gradient does not
+        depend on how many completions one forward pass takes (up to rounding). Raises RunError after a call that did not finish:
+        part of its gradient may have been accumulated.
         """
         self._check_whole()
         self._learning = True
@@ -196,15 +196,15 @@ class LocalPolicy:
         self.tuning.save(directory)
 
     def load(self, directory: Path) -> None:
-        """Take weights that `save` wrote; raises RunError when they do not fit."""
+        """Load weights that `save` wrote. Raises RunError when they do not fit."""
         self.tuning.load(directory)
 
     def save_training_state(self, directory: Path) -> None:
-        """Write fp32 weights, optimizer state, counters and the gradients gathered so far."""
+        """Write fp32 weights, optimizer state, counters and accumulated gradients."""
         self.optimizer.save(directory)
 
     def load_training_state(self, directory: Path) -> None:
-        """Take them back, bit for bit; raises RunError when they do not fit."""
+        """Restore them bit for bit. Raises RunError when they do not fit."""
         self.optimizer.load(directory)
 
     def _check_whole(self) -> None:

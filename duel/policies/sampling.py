@@ -1,8 +1,8 @@
-"""Sampling completions: own decode loop, own random numbers, all rows of all inputs in one batch.
+"""Sampling of completions: a decode loop over all rows of all inputs in one batch, with a random stream per row.
 
-Every row has its own generator, seeded by the caller, and draws one uniform number per token; the token is
-the inverse of the cumulative distribution at that number. So a row's text depends on its input and seed
-and not on who shares its batch (up to rounding), and nothing touches the global random state.
+Each row has its own generator, seeded by the caller, and draws one uniform number per token; the token is the inverse
+of the cumulative distribution at that number. A row's completion therefore depends on its input and seed only, not on
+the rest of the batch (up to rounding), and the global random state is not used.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from duel.policies.logprobs import log_distribution
 from duel.policies.models import Model
 from duel.policies.prefix import Prefix
 
-COMPACT_BELOW = 0.75  # share of rows still being written; below it the finished ones are dropped from the batch
+COMPACT_BELOW = 0.75  # if fewer than this share of rows is unfinished, finished rows are removed from the batch
 
 
 @dataclass(frozen=True)
 class SampledRows:
-    """Completions as tokens, right-padded; a row's tokens end with its end token or at the limit."""
+    """Completions as right-padded tokens; a row ends with its end token or at the length limit."""
 
     tokens_BT: Tensor  # (B, T)
-    logprobs_BT: Tensor  # (B, T) of the sampled tokens, 0 on padding
-    lengths_B: Tensor  # (B,)
-    finished_B: Tensor  # (B,) bool: the end token came
+    logprobs_BT: Tensor  # (B, T) log-probabilities of the sampled tokens, 0 on padding
+    lengths_B: Tensor  # (B,) tokens, end token included
+    finished_B: Tensor  # (B,) bool: ended by an end token
 
 
 def draw_uniforms(seeds: Sequence[int], length: int) -> Tensor:
-    """Return one uniform number in [0, 1) per row and token, (B, length), each row from its own seed."""
+    """Return uniform numbers in [0, 1), (B, length) on the CPU, each row from its own seed."""
     rows = [torch.rand(length, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(rows)
 
 
 def choose_tokens(logprobs_BV: Tensor, uniforms_B: Tensor) -> Tensor:
-    """Return the token at which the cumulative distribution passes each uniform number, (B,)."""
+    """Sample by inverting the cumulative distribution at each row's uniform number; token ids, (B,)."""
     probabilities_BV = logprobs_BV.exp()
     cumulative_BV = probabilities_BV.cumsum(-1, dtype=torch.float64)
     target_B1 = uniforms_B[:, None].double() * cumulative_BV[:, -1:]
-    # The first place above the target: a token of probability 0 adds nothing and is stepped over.
+    # The first index above the target: tokens of probability 0 do not increase the sum and are skipped.
     chosen_B1 = torch.searchsorted(cumulative_BV, target_B1, right=True).clamp(max=probabilities_BV.shape[-1] - 1)
-    # A parallel cumulative sum may fall by a rounding error, and then land on such a token after all.
+    # A parallel cumulative sum can decrease by a rounding error and so select such a token; then take the mode.
     possible_B1 = probabilities_BV.gather(-1, chosen_B1) > 0
     return torch.where(possible_B1, chosen_B1, probabilities_BV.argmax(-1, keepdim=True)).squeeze(-1)
 
@@ -56,9 +56,9 @@ def sample_rows(model: Model, prefix: Prefix, uniforms_BT: Tensor, temperature: 
     """Sample one completion per row, at most T tokens each.
 
     Args:
-        model: Whose weights are in place.
-        prefix: The prompts, encoded and expanded: one row per completion.
-        uniforms_BT: (B, T) the rows' random numbers, on the CPU.
+        model: The model, with the player's weights active.
+        prefix: The prefilled prompts, expanded to one row per completion.
+        uniforms_BT: (B, T) random numbers of the rows, on the CPU.
         temperature: Divides the logits.
     """
     rows, longest = uniforms_BT.shape
@@ -69,7 +69,7 @@ def sample_rows(model: Model, prefix: Prefix, uniforms_BT: Tensor, temperature: 
     finished_B = torch.zeros(rows, dtype=torch.bool, device=model.device)
 
     batch = DecodeBatch(model, prefix, longest)
-    row_of = torch.arange(rows, device=model.device)  # the row that each place of the batch writes
+    row_of = torch.arange(rows, device=model.device)  # maps batch positions to rows
     for step in range(longest):
         logprobs_bV = log_distribution(batch.logits_bV, model.forbidden_V, temperature)
         chosen_b = choose_tokens(logprobs_bV, uniforms_BT[row_of, step])
@@ -91,7 +91,7 @@ def sample_rows(model: Model, prefix: Prefix, uniforms_BT: Tensor, temperature: 
 
 
 class DecodeBatch:
-    """The rows being written, and the logits of each one's next token."""
+    """The unfinished rows (b of B): their KV cache, and the logits of each one's next token."""
 
     def __init__(self, model: Model, prefix: Prefix, longest: int) -> None:
         pairs = zip(prefix.keys, prefix.values, strict=True)
@@ -104,7 +104,7 @@ class DecodeBatch:
         self.axes = prefix.axes
 
     def read(self, tokens_b: Tensor) -> None:
-        """Give every row its next token."""
+        """Run one decode step on each row's new token, (b,)."""
         length = self.layers[0].length + 1
         with self.model.autocast():
             output = self.model.network(
@@ -118,7 +118,7 @@ class DecodeBatch:
         self.position_b = self.position_b + 1
 
     def keep(self, wanted_b: Tensor) -> None:
-        """Drop all other rows."""
+        """Keep only the rows where `wanted_b` is True."""
         for layer in self.layers:
             layer.keys, layer.values = layer.keys[wanted_b], layer.values[wanted_b]
         self.mask, self.position_b = self.mask[wanted_b], self.position_b[wanted_b]

@@ -1,4 +1,4 @@
-"""The gradient of one round: completions with a reward, in as many forward passes as memory asks for."""
+"""The GRPO gradient of one round, accumulated over as many forward passes as memory requires."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from duel.types import Completion, Group, ModelInput
 
 @dataclass(frozen=True)
 class LearningSettings:
-    """What `learn` needs to know."""
+    """Settings of an update."""
 
     grpo: GRPOSettings
     temperature: float
-    max_new_tokens: int  # of the "constant" length normalisation
-    rows_per_forward: int
+    max_new_tokens: int  # divisor of the "constant" length normalisation
+    rows_per_forward: int  # completions per forward pass
     gradient_checkpointing: bool
 
 
 @dataclass(frozen=True)
 class Row:
-    """One training row: a completion with an advantage."""
+    """One training row: a completion with its advantage."""
 
-    prompt: int  # which of the distinct inputs it continues
+    prompt: int  # index among the distinct inputs
     tokens: list[int]
     advantage: float
-    weight: float  # of one token, from `token_weights`
-    sampled_logprobs: list[float]  # of its tokens when they were sampled; empty: not known
+    weight: float  # of each token in the loss, from `token_weights`
+    sampled_logprobs: list[float]  # of its tokens at sampling; empty: not known
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One round's distinct inputs, and the completions that teach something."""
+    """One round's distinct inputs, and its completions with an advantage."""
 
     inputs: list[ModelInput]
     rows: list[Row]
@@ -68,7 +68,7 @@ class Accumulated:
 
 
 def build_batch(inputs: Sequence[ModelInput], groups: Sequence[Group], settings: LearningSettings) -> Batch:
-    """Turn groups into rows with advantages and token weights; input i is what group i answered."""
+    """Compute advantages and token weights of a round's completions; group i belongs to input i."""
     asked, place = distinct(inputs)
     lengths = [len(completion.tokens) for group in groups for completion in group.completions]
     weights = iter(token_weights(lengths, settings.grpo.length_normalisation, settings.max_new_tokens))
@@ -96,9 +96,9 @@ def _sampled_logprobs(completion: Completion) -> list[float]:
 
 
 def accumulate_gradient(tuning: Tuning, batch: Batch, settings: LearningSettings, accumulation: int) -> Accumulated:
-    """Add 1 / `accumulation` of the batch's gradient to what has gathered; return the loss and the rows' gaps.
+    """Add 1 / `accumulation` of the batch's gradient to the parameters' gradients; return the loss and the rows' gaps.
 
-    The gradient is that of one big batch: every row's weight is fixed before the rows are split.
+    Splitting into forward passes does not change the gradient: token weights are computed over the whole batch.
     """
     loss, gaps = 0.0, [torch.empty(0)]
     with recomputing(tuning.model.network, settings.gradient_checkpointing):
@@ -122,12 +122,12 @@ def logprob_gaps(logprobs_BT: Tensor, sampled: Sequence[Sequence[float]]) -> Ten
 
 
 def chunks(count: int, size: int) -> Iterator[slice]:
-    """Yield slices that cover `count` items, `size` at a time."""
+    """Yield slices of at most `size` that cover `count` items."""
     return (slice(start, start + size) for start in range(0, count, size))
 
 
 def _slices(batch: Batch, rows_per_forward: int) -> Iterator[tuple[list[int], list[Row]]]:
-    """Yield some prompts and all rows that continue them: as many prompts as fill one forward pass."""
+    """Yield prompts with all their rows: as many prompts at a time as fill one forward pass."""
     used = sorted({row.prompt for row in batch.rows})
     if not used:
         return
