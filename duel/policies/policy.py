@@ -131,7 +131,7 @@ class LocalPolicy:
         temperature: float,
         max_new_tokens: int,
     ) -> SampledRows | None:
-        """Sample likewise; return tokens and log-probabilities as tensors, in input order. None if there are no seeds."""
+        """Sample likewise; return tokens and log-probabilities as tensors, in input order. None if no seeds."""
         asked, place = distinct(inputs)
         prompt_of_row = [place[i] for i, group in enumerate(seeds) for _ in group]
         if not prompt_of_row:
@@ -169,8 +169,8 @@ class LocalPolicy:
         """Update on one round; the optimizer steps at the end of this player's accumulation window.
 
         Completions without reward, and groups with equal rewards, contribute no gradient. The gradient does not
-        depend on how many completions one forward pass takes (up to rounding). Raises RunError after a call that did not finish:
-        part of its gradient may have been accumulated.
+        depend on how many completions one forward pass takes (up to rounding). Raises RunError after a call
+        that did not finish: part of its gradient may have been accumulated.
         """
         self._check_whole()
         self._learning = True
@@ -210,8 +210,8 @@ class LocalPolicy:
     def _check_whole(self) -> None:
         if self._learning:
             raise RunError(
-                f"an update of the {self.player} broke half way and cannot go on in this process; "
-                "run the same command again, it goes on from the last checkpoint"
+                f"an update of the {self.player} did not finish and cannot be repeated in this process; "
+                "run the same command again, it resumes from the last checkpoint"
             )
 
     def _completions(self, rows: SampledRows) -> Iterator[Completion]:

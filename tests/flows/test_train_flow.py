@@ -118,7 +118,7 @@ def test_an_update_that_breaks_half_way_ends_the_run_which_then_goes_on(state, m
         return stepped(self)
 
     monkeypatch.setattr(PlayerOptimizer, "end_round", end_round)
-    with pytest.raises(RunError, match="an update of the base broke half way"):  # not retried on half a gradient
+    with pytest.raises(RunError, match="an update of the base did not finish"):  # not retried on half a gradient
         train(settings(), "broken", state)
     train(settings(), "broken", state)
     assert fingerprint(state, "broken") == fingerprint(state, "whole")
