@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, weights kept, training states pruned, resumed from the last whole one."""
+"""Checkpoints: complete or absent, weights kept, training states pruned, resume from the last complete one."""
 
 import os
 import signal

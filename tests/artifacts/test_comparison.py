@@ -1,4 +1,4 @@
-"""Evaluations read back, paired by name, compared and said."""
+"""Comparison of runs: evaluations read back, paired by unit, with intervals and p-values."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The plots: the seven of the reference, nothing clipped, nothing overlapping, at 3 or 1000 rounds."""
+"""The seven plots: nothing clipped or overlapping, at 3 and at 1000 rounds."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The adversary's prompts grouped by likeness: alike together, the hardest first, each group's share over the run."""
+"""Clusters of the adversary's prompts: similar ones together, hardest first, each cluster's share over the run."""
 
 from pathlib import Path
 

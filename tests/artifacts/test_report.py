@@ -1,4 +1,4 @@
-"""The report: self-contained, escaped, right in its five numbers, for any run at any stage."""
+"""The HTML report: self-contained, escaped, with correct headline numbers, for any run at any stage."""
 
 import json
 import re

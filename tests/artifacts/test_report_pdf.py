@@ -1,4 +1,4 @@
-"""The report on paper, read back by poppler: everything in order, and what models wrote as they wrote it."""
+"""The PDF report, read back with poppler: order of sections, and model-written text unchanged."""
 
 import shutil
 import subprocess

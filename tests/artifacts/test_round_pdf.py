@@ -1,4 +1,4 @@
-"""A round on paper: compact, fast, the same bytes again, and unharmed by anything a model writes."""
+"""The PDF of a round: compact, fast, reproducible, and robust against any model-written text."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Small pictures: made once for each image, never again, nothing left over."""
+"""Thumbnails: made once per image, reused, and removed when stale."""
 
 import base64
 from pathlib import Path

@@ -14,21 +14,21 @@ def never():
     raise AssertionError("asked")
 
 
-def test_an_answer_is_asked_for_once(tmp_path):
+def test_a_reply_is_requested_once(tmp_path):
     with AnswerStore(tmp_path) as store:
         assert store.answer_once(KEY, lambda: '{"score": 1, "α": "β"}') == '{"score": 1, "α": "β"}'
         assert store.answer_once(KEY, never) == '{"score": 1, "α": "β"}'
         assert len(store) == 1
 
 
-def test_an_answer_survives_closing(tmp_path):
+def test_a_reply_survives_closing(tmp_path):
     with AnswerStore(tmp_path) as store:
         store.answer_once(KEY, lambda: "kept")
     with AnswerStore(tmp_path) as store:
         assert store.answer_once(KEY, never) == "kept"
 
 
-def test_threads_that_want_one_answer_ask_once(tmp_path):
+def test_threads_that_want_one_reply_request_it_once(tmp_path):
     asked = []
     with AnswerStore(tmp_path) as store, ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(store.answer_once, KEY, lambda: asked.append(1) or "one") for _ in range(8)]

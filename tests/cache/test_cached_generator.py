@@ -1,4 +1,4 @@
-"""The cached: distinct requests once, in order, and a retry draws only what is missing."""
+"""CachedGenerator: distinct requests once, results in order, and a retry draws only what is missing."""
 
 import hashlib
 import sqlite3
@@ -85,13 +85,13 @@ def test_a_retry_draws_only_what_is_missing_and_counts_what_the_first_try_drew(
     assert (batch.asked, batch.made) == (5, 5)
 
 
-def test_an_error_that_no_retry_mends_comes_first(cached: CachedGenerator, painter: Painter) -> None:
+def test_an_error_that_no_retry_fixes_is_raised_first(cached: CachedGenerator, painter: Painter) -> None:
     painter.faults = {"a": GeneratorError("503"), "b": UserError("the token is wrong")}
     with pytest.raises(UserError, match="the token is wrong"):
         cached.draw(["a", "b"], [0, 0], "run/round-0000/draw")
 
 
-def test_a_refusal_is_a_drawing_without_image_and_is_remembered(cached: CachedGenerator, painter: Painter) -> None:
+def test_a_refusal_is_a_drawing_without_image_and_is_cached(cached: CachedGenerator, painter: Painter) -> None:
     expected = Drawing("forbidden fruit", 3, key=None, refusal="not this")
     assert cached.draw(["forbidden fruit"], [3], "run/round-0000/draw").drawings == [expected]
     again = cached.draw(["forbidden fruit"], [3], "run/round-0001/draw")
@@ -108,7 +108,7 @@ def test_draws_run_concurrently_up_to_the_bound(cached: CachedGenerator, painter
     assert time.perf_counter() - began < 12 * 0.05
 
 
-def test_nothing_asked_is_nothing_drawn(cached: CachedGenerator) -> None:
+def test_no_requests_draw_nothing(cached: CachedGenerator) -> None:
     batch = cached.draw([], [], "run/round-0000/draw")
     assert (batch.drawings, batch.asked, batch.made) == ([], 0, 0)
 

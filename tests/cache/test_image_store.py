@@ -1,4 +1,4 @@
-"""The image store: drawn once, whatever happens; bytes only; damage is absence."""
+"""Image store: one draw per key across threads, processes and kills; bytes only; damaged entries count as missing."""
 
 import hashlib
 import os
@@ -36,7 +36,7 @@ def must_not_draw() -> DrawnImage:
 
 
 @pytest.mark.parametrize("result", [IMAGE, LARGE, DrawnImage(b"", "image/png"), Refusal("no <nudity> \ud800")])
-def test_what_was_stored_comes_back_also_to_another_process(
+def test_an_entry_is_read_back_also_by_another_process(
     tmp_path: Path, store: ImageStore, result: DrawnImage | Refusal
 ) -> None:
     store.put(KEY, result)
@@ -240,13 +240,13 @@ def test_nothing_is_evicted_beyond_the_usual_limit(store: ImageStore) -> None:
     assert store._blobs._cache.size_limit > 2**60  # diskcache's own is 2**30
 
 
-def test_a_store_in_an_unusable_place_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_unusable_directory_is_a_run_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match=r"cannot open the image store .*file/images.*expected a directory"):
         ImageStore(tmp_path / "file" / "images")
 
 
-def test_a_foreign_database_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_foreign_database_is_a_run_error(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "cache.db").write_text("not a database" * 100)
     with pytest.raises(RunError, match="cannot open the image store"):

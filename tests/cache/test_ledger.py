@@ -1,4 +1,4 @@
-"""The spend ledger: purchases survive, sums are what was billed, threads and processes share it."""
+"""Spend ledger: purchases survive a kill, sums match what was billed, threads and processes share it."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "spend.sqlite"
 
 
-def test_a_purchase_is_found_again_as_far_as_it_came(path):
+def test_a_purchase_is_read_back_in_each_state(path):
     with SpendLedger(path) as ledger:
         assert ledger.latest("a") is None
         intended = ledger.intend("a")
@@ -35,7 +35,7 @@ def test_a_purchase_is_found_again_as_far_as_it_came(path):
         assert again.latest("b") is None
 
 
-def test_the_last_purchase_of_a_key_counts(path):
+def test_latest_returns_the_last_purchase_of_a_key(path):
     with SpendLedger(path) as ledger:
         ledger.settle(ledger.created(ledger.intend("a"), "p1"), "failed")
         second = ledger.intend("a")
@@ -43,14 +43,14 @@ def test_the_last_purchase_of_a_key_counts(path):
         assert ledger.latest("a") == second
 
 
-def test_known_ids_are_those_written_down(path):
+def test_known_returns_the_recorded_ids(path):
     with SpendLedger(path) as ledger:
         ledger.created(ledger.intend("a"), "p1")
         assert ledger.known(["p1", "p2"]) == {"p1"}
         assert ledger.known([]) == set()
 
 
-def test_the_sum_is_what_the_service_billed_refusals_included(path):
+def test_spend_is_what_the_service_billed_refusals_included(path):
     with SpendLedger(path, run="one", dollars_per_image=0.003) as ledger:
         for key in ("a", "b"):
             ledger.settle(ledger.created(ledger.intend(key), f"p-{key}"), "drawn", 1)
@@ -71,7 +71,7 @@ def test_the_sum_is_what_the_service_billed_refusals_included(path):
     assert everything.dollars == pytest.approx(0.019)
 
 
-def test_a_purchase_settled_anew_is_counted_once(path):
+def test_a_purchase_settled_twice_is_counted_once(path):
     with SpendLedger(path, dollars_per_image=1.0) as ledger:
         purchase = ledger.created(ledger.intend("a"), "p1")
         ledger.settle(purchase, "drawn", 1)
@@ -116,7 +116,7 @@ def test_many_may_open_a_new_ledger_at_once(path):
         assert ledger.spend().under_way == 24
 
 
-def test_what_was_intended_survives_a_kill(path):
+def test_an_intent_survives_a_kill(path):
     script = """
         import os, signal, sys
         from pathlib import Path

@@ -27,14 +27,14 @@ def test_embeddings_are_unit_vectors(embedder):
     torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(9))
 
 
-def test_an_image_embeds_alike_to_the_last_bit_whatever_its_neighbours(embedder):
+def test_an_embedding_does_not_depend_on_the_batch_bit_for_bit(embedder):
     together = embedder.embed(IMAGES)
     assert torch.equal(embedder.embed(IMAGES[::-1]).flip(0), together)
     for image, embedding in zip(IMAGES, together, strict=True):
         assert torch.equal(embedder.embed([image])[0], embedding)
 
 
-def test_what_fills_a_chunk_up_changes_no_embedding(embedder):
+def test_padding_of_a_chunk_changes_no_embedding(embedder):
     pixels = embedder._pixels(IMAGES[0])[None]  # (1, 3, size, size)
     alone = torch.nn.functional.normalize(embedder.network(pixel_values=pixels).last_hidden_state[0, 0], dim=-1)
     torch.testing.assert_close(embedder.embed(IMAGES[:1])[0], alone, atol=1e-6, rtol=0)
@@ -53,7 +53,7 @@ def test_no_images_give_no_embeddings(embedder):
     assert embedder.embed([]).shape == (0, 32)
 
 
-def test_the_edges_count(embedder):
+def test_edge_pixels_change_the_embedding(embedder):
     """The two pictures differ in their outermost pixels only, which a centre crop would drop."""
     first, second = embedder.embed([tiny.picture("red", (256, 256)), tiny.picture("blue", (256, 256))])
     assert similarity(first, second) < 0.999
@@ -85,7 +85,7 @@ def test_a_missing_embedder_is_a_settings_error(tmp_path):
         load_embedder(ModelSettings(embedder=str(tmp_path), device="cpu"))
 
 
-def test_a_model_that_sees_no_patches_is_no_embedder(tmp_path):
+def test_a_model_without_patches_is_a_settings_error(tmp_path):
     folder = tiny.save_lm(tmp_path)
     BitImageProcessorPil().save_pretrained(folder)
     with pytest.raises(SettingsError, match="a qwen2 model, which has no patch size"):

@@ -21,7 +21,7 @@ def test_centred_advantages_by_hand():
     assert advantages([1.0, 2.0, 6.0], "centred") == pytest.approx([-2.0, -1.0, 3.0])
 
 
-def test_missing_rewards_take_no_part():
+def test_missing_rewards_are_left_out_of_the_group_statistics():
     values = advantages([1.0, None, 3.0], "standardised")
     assert values is not None
     assert values[1] is None
@@ -29,7 +29,7 @@ def test_missing_rewards_take_no_part():
 
 
 @pytest.mark.parametrize("rewards", [[0.3, 0.3, 0.3], [None, 0.5, None], [None, None]])
-def test_groups_without_a_difference_are_skipped(rewards):
+def test_groups_with_equal_rewards_are_skipped(rewards):
     assert advantages(rewards, "standardised") is None
 
 
@@ -82,7 +82,7 @@ REFERENCE = torch.randn(4, 4, generator=torch.Generator().manual_seed(0)) * 0.5 
 
 @pytest.mark.filterwarnings("default")  # TRL's own
 def test_loss_and_gradient_equal_trl(tmp_path):
-    """TRL's loss of the same samples of one model; our mask of special tokens is lifted, since TRL has none."""
+    """TRL's loss on the same samples of one model, without our mask of special tokens, which TRL does not have."""
     model = tiny.load(tiny.save_lm(tmp_path / "lm"))
     model.forbidden_V[:] = False
     prompts = build_prompts(model, [ModelInput("hello")])

@@ -30,7 +30,7 @@ def test_a_question_is_asked_with_the_instruction_of_its_category(rubrics):
     )
 
 
-def test_a_number_in_general_states_how_exact_the_answer_is(rubrics):
+def test_a_free_form_number_states_its_decimal_places(rubrics):
     assert rubrics.ask_reasoning(4, "How many?", "12").split("\n")[1].strip() == number_form("12")
     assert number_form("12") == "* Give your final answer as an exact integer."
     assert number_form("0.450") == "* Give your final answer as a number with 3 decimal places."
@@ -93,7 +93,7 @@ def test_each_descriptive_question_has_the_benchmarks_rubric(rubrics, question_i
     assert rubrics.descriptive_grading_icl[topic] in rubrics.grade_descriptive(question_id, [("a", "b")])
 
 
-def test_filling_takes_as_many_values_as_there_are_places():
+def test_filling_takes_as_many_values_as_there_are_placeholders():
     assert fill_braces("{} and {}", ["{}", "b"]) == "{} and b"
     with pytest.raises(ValueError, match="zip"):
         fill_braces("{}", ["a", "b"])
@@ -139,7 +139,7 @@ def test_code_in_the_file_is_never_executed(tmp_path):
         ("_TURN =", "DESCRIPTIVE_GRADING_PREFIX = 3  #", None),
     ],
 )
-def test_a_constant_of_another_shape_is_refused(tmp_path, old, new, fault):
+def test_a_constant_of_another_type_is_refused(tmp_path, old, new, fault):
     path = rewritten(tmp_path, old, new)
     if fault is None:  # a later assignment wins, as it does when Python reads the file
         assert read_rubrics(path).descriptive_grading_prefix.startswith("\nGrade")

@@ -20,11 +20,11 @@ def test_the_interval_holds_the_mean():
     assert interval.low < 0.42 < interval.high
 
 
-def test_equal_values_have_an_interval_of_no_width():
+def test_equal_values_have_an_interval_of_zero_width():
     assert ends(mean_interval([0.5, 0.5, 0.5])) == (0.5, 0.5)
 
 
-def test_one_value_says_nothing_about_the_mean():
+def test_one_value_has_infinite_bounds():
     assert ends(mean_interval([0.7])) == (-math.inf, math.inf)
     assert ends(mean_interval([0.7]).within(-1, 1)) == (-1, 1)
 
@@ -61,7 +61,7 @@ def test_one_answer_a_question_has_the_exact_binomial_interval(right, of):
     assert ends(proportion_interval([1.0] * right + [0.0] * (of - right))) == pytest.approx(tuple(expected))
 
 
-def test_all_questions_right_is_not_certainty():
+def test_all_questions_right_still_has_a_lower_bound_below_1():
     # 0.975 of the time, 25 of 25 would not be seen if pass@1 were 0.025^(1/25).
     assert ends(proportion_interval([1.0] * 25)) == pytest.approx((0.025 ** (1 / 25), 1.0))
 
@@ -76,7 +76,7 @@ def test_repeated_answers_count_for_more_than_one_and_the_question_stays_the_uni
     assert ends(proportion_interval(values)) == pytest.approx((low, high))
 
 
-def test_a_proportion_outside_0_and_1_is_refused():
+def test_a_proportion_outside_0_and_1_is_an_error():
     with pytest.raises(ValueError, match="expected values in"):
         proportion_interval([0.5, 1.2])
 
@@ -98,23 +98,23 @@ def test_the_paired_interval_is_at_least_students():
     assert high - low == pytest.approx(expected.high - expected.low, rel=0.1)
 
 
-def test_one_difference_among_many_zeros_does_not_tear_the_interval_apart():
+def test_one_difference_among_many_zeros_keeps_the_interval_finite():
     interval = mean_interval([0.2] + [0.0] * 73)
     assert -0.01 < interval.low < 0 < interval.high < 0.03
 
 
-def test_one_outlier_among_images_that_come_back_whole_does_not_either():
+def test_one_outlier_among_perfect_reconstructions_keeps_the_interval_finite():
     # The standard error is 0.3 / 25 = 0.012, and 36 % of resamples lack the outlier: the lower end is 4 of them away.
     interval = mean_interval([0.7] + [1 - 1e-5 * place for place in range(24)])
     assert interval.mean - interval.low == pytest.approx(4 * 0.012, rel=0.1)
 
 
-def test_unequal_numbers_of_units_are_refused():
+def test_unequal_numbers_of_units_are_an_error():
     with pytest.raises(ValueError, match="got 2 values before and 3 after"):
         paired_interval([1, 2], [1, 2, 3])
 
 
-def test_no_values_are_refused():
+def test_no_values_are_an_error():
     with pytest.raises(ValueError, match="got no values"):
         mean_interval([])
 
@@ -126,12 +126,12 @@ def test_equal_evaluations_differ_by_exactly_0():
     assert sign_flip_p(paired_differences(values, values)) == 1
 
 
-def test_few_differences_have_all_their_signs_tried():
+def test_few_differences_enumerate_all_sign_flips():
     # 1 + 2 + 3 = 6 is reached by +++ and --- alone, of 8.
     assert sign_flip_p([1, 2, 3, 0, 0]) == pytest.approx(2 / 8)
 
 
-def test_tied_sums_count_as_far():
+def test_tied_sums_count_as_extreme():
     # 0.1 + 0.2 + 0.3 - 0.3: with one sign of 0.3 flipped the sum stays at least as far in 8 of 16 ways.
     assert sign_flip_p([0.1, 0.2, 0.3, -0.3]) == pytest.approx(
         np.mean(
@@ -141,7 +141,7 @@ def test_tied_sums_count_as_far():
 
 
 @pytest.mark.parametrize("n", [9, 40])
-def test_the_sign_flip_test_is_scipys(n):
+def test_the_sign_flip_test_agrees_with_scipy(n):
     differences = np.random.default_rng(n).normal(0.25, 1, n)
     expected = stats.permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=20_000, rng=np.random.default_rng(1)
@@ -149,11 +149,11 @@ def test_the_sign_flip_test_is_scipys(n):
     assert sign_flip_p(differences) == pytest.approx(expected.pvalue, abs=1e-9 if n == 9 else 0.02)
 
 
-def test_a_p_value_by_chance_is_never_0():
+def test_a_monte_carlo_p_value_is_never_0():
     assert sign_flip_p([1.0] * 40) == pytest.approx(1 / 10_000)
 
 
-def test_units_needed_is_the_textbook_number():
+def test_units_needed_agrees_with_the_textbook_formula():
     # ((1.95996 + 0.84162) * 0.3 / 0.05)^2 = 282.6
     assert units_needed(0.3, 0.05) == 283
     assert detectable(0.3, 283) == pytest.approx(0.05, abs=1e-4)
@@ -163,17 +163,17 @@ def test_fewer_units_than_can_reach_significance_are_never_enough():
     assert units_needed(0.01, 0.5) == 6
 
 
-def test_a_difference_of_nothing_is_refused():
+def test_power_for_a_difference_of_zero_is_an_error():
     with pytest.raises(ValueError, match="got a difference of 0"):
         units_needed(0.3, 0)
 
 
-def test_the_chance_of_sampling_is_measured_within_questions():
+def test_sampling_deviation_is_measured_within_questions():
     # variances 1/3 and 0 of 4 answers each: sqrt(2 * mean(1/12, 0)) = sqrt(1/12)
     assert sampling_deviation([[0, 1, 0, 1], [1, 1, 1, 1]]) == pytest.approx(math.sqrt(1 / 12))
 
 
-def test_with_one_answer_each_it_is_that_of_all_questions():
+def test_sampling_deviation_with_one_answer_each_uses_all_questions():
     assert sampling_deviation([[1.0], [0.0], [0.0], [1.0]]) == pytest.approx(math.sqrt(0.5))
 
 
@@ -190,7 +190,7 @@ def test_the_interval_of_pass_at_1_covers_the_truth(beta, questions):
 
 
 @pytest.mark.parametrize("beta", BETAS)
-def test_the_paired_test_keeps_its_level_and_finds_what_it_should(beta):
+def test_the_paired_test_keeps_its_level_and_power(beta):
     rng = np.random.default_rng(8)
     before, after = pairs(rng, *beta, 0.0, (400, 25))
     assert np.mean([sign_flip_p(row) <= 0.05 for row in after - before]) <= 0.055

@@ -1,4 +1,4 @@
-"""A real browser for tests of pages: the Chromium that is installed here, without a window.
+"""A headless Chromium for tests of HTML pages.
 
 `open_page` fails the test when there is none: what a page does in no browser is unknown.
 """
@@ -30,7 +30,7 @@ OWN_HOSTS = ("", "localhost", "127.0.0.1", "::1")  # no host: a file, or data in
 
 @dataclass
 class Opened:
-    """A page, and everything that went wrong on it so far."""
+    """A page and the errors seen on it so far."""
 
     page: Page
     errors: list[str] = field(default_factory=list)  # said on the console, or thrown and not caught
@@ -39,11 +39,11 @@ class Opened:
 
     @property
     def faults(self) -> list[str]:
-        """Everything that must not happen on a page of ours."""
+        """All errors that must not occur: console errors, failed requests, requests to other hosts."""
         return [*self.errors, *self.failed, *self.external]
 
     def wait_until(self, expression: str, seconds: float = 10) -> None:
-        """Wait until a JavaScript expression is true; on pages whose policy forbids `Page.wait_for_function`, too."""
+        """Wait until a JavaScript expression is true; works under a CSP that blocks `Page.wait_for_function`."""
         began = time.monotonic()
         while not self.page.evaluate(expression):
             assert time.monotonic() - began < seconds, f"still not true after {seconds} s: {expression}"
@@ -52,7 +52,7 @@ class Opened:
 
 @contextmanager
 def open_page(width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True) -> Iterator[Opened]:
-    """Yield an empty page of a fresh browser, with a profile of its own that is thrown away."""
+    """Yield an empty page of a fresh browser with a temporary profile."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=list(ARGUMENTS))
         try:

@@ -1,4 +1,4 @@
-"""Builds runs that never ran: records, images and logs of any length, for tests of what shows them."""
+"""Builds synthetic runs (records, images and logs of any length) for tests of reports and plots."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WORDS = "the bars show rising values across categories with labels legend axis t
 
 
 class Images:
-    """An image store in memory; of fake drawings it holds `distinct` at most."""
+    """An in-memory image store with at most `distinct` different images."""
 
     def __init__(self, distinct: int = 10**9) -> None:
         self.held: dict[str, DrawnImage] = {}
@@ -104,7 +104,7 @@ def fake_record(
     rounds: int = 60,
     more_words: int = 0,
 ) -> RoundRecord:
-    """Return a round that looks like one: similarity rises with `index`, with noise."""
+    """Return a plausible round: similarity rises with `index`, with noise."""
     player = player or ("base" if index % 2 == 0 else "adversary")
     chance = random.Random(index)
     made = [_group(index, number, size, player, images, chance, rounds, more_words) for number in range(groups)]

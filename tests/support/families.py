@@ -53,7 +53,7 @@ VISION = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "
 
 
 def chat_template(image: str) -> str:
-    """A template that puts the placeholder `image` where an image stands."""
+    """A chat template with the placeholder `image` for each image."""
     return (
         "<s>{% for message in messages %}{{ message['role'] | capitalize }}: "
         "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
@@ -63,7 +63,7 @@ def chat_template(image: str) -> str:
 
 
 def tokenizer(image: str, names: dict[str, str] | None = None) -> PreTrainedTokenizerFast:
-    """One token a byte, and special tokens."""
+    """A tokenizer with one token per byte, and special tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     bpe = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate([*SPECIAL, *alphabet])}, merges=[]))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -80,7 +80,7 @@ def tokenizer(image: str, names: dict[str, str] | None = None) -> PreTrainedToke
 
 
 def save_gemma3(folder: Path) -> str:
-    """Gemma 3: image tokens see each other, every other layer sees the last 16 tokens alone; 4 tokens an image."""
+    """Gemma 3: bidirectional attention among image tokens, a window of 16 in every other layer, 4 tokens an image."""
     config = Gemma3Config(
         text_config={
             **TEXT,
@@ -107,7 +107,7 @@ def save_gemma3(folder: Path) -> str:
 
 
 def save_llava(folder: Path) -> str:
-    """LLaVA: Llama behind CLIP, 16 tokens an image; how many is known to the processor's own file alone."""
+    """LLaVA: Llama with CLIP, 16 tokens per image; their number is only in the processor's config."""
     config = LlavaConfig(
         text_config={"model_type": "llama", **TEXT},
         vision_config={"model_type": "clip_vision_model", **VISION, "image_size": 56, "patch_size": 14},
@@ -128,13 +128,13 @@ def save_llava(folder: Path) -> str:
 
 
 def save_neox(folder: Path) -> str:
-    """Pythia's family, text only: query, key and value in one matrix, half of each head rotated."""
+    """GPT-NeoX (Pythia), text only: fused query-key-value projection, rotary embedding on half of each head."""
     config = GPTNeoXConfig(**{**TEXT, "rotary_pct": 0.5, "tie_word_embeddings": False})
     return save(lambda: GPTNeoXForCausalLM(config), tokenizer("<image>"), folder)
 
 
 def save_gpt2(folder: Path) -> str:
-    """GPT-2, text only: learned positions, and convolutions in place of linear layers."""
+    """GPT-2, text only: learned positions, and Conv1D in place of linear layers."""
     config = GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=288, n_positions=128, initializer_range=0.2)
     return save(lambda: GPT2LMHeadModel(config), tokenizer("<image>"), folder)
 

@@ -1,4 +1,4 @@
-"""Texts that a model might write to break a page, a PDF or a log, and records and runs full of them."""
+"""Adversarial model outputs (markup, control characters, bidi overrides), and records and runs full of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loopback Replicate whose images can be told right from wrong, and a quick generator that draws there."""
+"""Fixtures: a fake Replicate whose images encode their request, and a generator with short waits that uses it."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ VERSION_OF = {model: version for version, model in VERSIONS.items()}
 
 
 class Painter:
-    """Draws a square whose pixels are the hash of text and seed; will not draw the forbidden."""
+    """Draws a square whose pixels are the hash of text and seed; refuses the text `forbidden`."""
 
     name = "painter"
     version = "1"
@@ -47,12 +47,12 @@ class Painter:
 
 
 def picture(text: str, seed: int) -> Image.Image:
-    """Return what the painter draws: 16 x 16 pixels."""
+    """Return the painter's image: 16 x 16 pixels."""
     return Image.frombytes("RGB", (16, 16), hashlib.sha256(f"{text} {seed}".encode()).digest() * 24)
 
 
 def is_right(drawn: DrawnImage | Refusal, text: str, seed: int) -> bool:
-    """Tell whether an image is the one of this text and seed; the seed sent is one higher, never 0."""
+    """Whether an image is that of this text and seed; the seed sent is one higher, never 0."""
     assert isinstance(drawn, DrawnImage)
     return decode_image(drawn.data).tobytes() == picture(text, seed + 1).tobytes()
 

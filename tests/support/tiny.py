@@ -1,4 +1,4 @@
-"""Tiny models with random weights, made from configs and saved like real ones."""
+"""Tiny Qwen2.5-VL, Qwen2 and DINOv2 models with random weights, saved like real ones, and sample inputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CHAT_TEMPLATE = (
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token a byte, and the special tokens of Qwen2.5-VL."""
+    """A tokenizer with one token per byte, and Qwen2.5-VL's special tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([*SPECIAL, *alphabet])}
     bpe = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -52,7 +52,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @functools.cache
 def random_vlm(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
-    """A Qwen2.5-VL with two layers; its vocabulary is rounded up beyond the tokenizer's."""
+    """A Qwen2.5-VL with two layers; its embedding is larger than the tokenizer's vocabulary."""
     ids = {token: index for index, token in enumerate(SPECIAL)}
     config = Qwen2_5_VLConfig(
         text_config={
@@ -169,13 +169,13 @@ def picture(colour: str = "red", size: tuple[int, int] = (56, 56)) -> bytes:
 
 
 def group(completions: list[Completion], rewards: list[float | None]) -> Group:
-    """A group with these rewards."""
+    """Return a group with these rewards."""
     attempts = [Attempt(Drawing("o", 0, "k"), Drawing("r", 1, "l"), reward, reward) for reward in rewards]
     return Group(completions, attempts)
 
 
 def completion(tokens: list[int]) -> Completion:
-    """A completion of these tokens."""
+    """Return a completion of these tokens."""
     return Completion("text", " ".join(map(str, tokens)), finished=True)
 
 

@@ -145,7 +145,7 @@ def test_the_kind_of_questions_is_a_setting():
     assert [of_kind(questions, kind) for kind in kinds] == [questions[:1], questions[1:], questions]
 
 
-def test_a_second_prepare_asks_for_nothing_and_changes_nothing(hub, tmp_path):
+def test_a_second_prepare_makes_no_request_and_changes_nothing(hub, tmp_path):
     prepare_charxiv(tmp_path / "charxiv")
     shutil.rmtree(tmp_path / "charxiv-downloads")
     before, asked = files_below(tmp_path), hub.counts()
@@ -153,7 +153,7 @@ def test_a_second_prepare_asks_for_nothing_and_changes_nothing(hub, tmp_path):
     assert (files_below(tmp_path), hub.counts()) == (before, asked)
 
 
-def test_what_was_downloaded_is_not_asked_for_again(hub, faults, tmp_path):
+def test_downloaded_files_are_not_requested_again(hub, faults, tmp_path):
     faults.script(ARCHIVE, "error")
     with pytest.raises(ServiceError, match="images.zip broke off"):
         prepare_charxiv(tmp_path / "charxiv")
@@ -164,7 +164,7 @@ def test_what_was_downloaded_is_not_asked_for_again(hub, faults, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["reasoning_val.json", "descriptive_val.json", ARCHIVE])
-def test_wrong_bytes_are_refused_and_the_next_prepare_mends_it(hub, faults, tmp_path, name):
+def test_wrong_bytes_are_refused_and_the_next_prepare_downloads_again(hub, faults, tmp_path, name):
     faults.script(name, "wrong")
     with pytest.raises(DataError, match=f"{name} does not match its checksum: .*it was removed"):
         prepare_charxiv(tmp_path / "charxiv")
@@ -194,7 +194,7 @@ def test_the_archive_is_recorded_at_first_and_checked_from_then_on(written, hub,
             prepare_charxiv(tmp_path / "charxiv")
 
 
-def test_a_killed_layout_leaves_nothing_and_is_made_again(hub, tmp_path):
+def test_an_interrupted_layout_is_removed_and_written_again(hub, tmp_path):
     litter = tmp_path / ".charxiv-partial" / "train_images"
     litter.mkdir(parents=True)
     (litter / "1.jpg").write_bytes(b"half")

@@ -60,7 +60,7 @@ def test_a_later_call_resumes_where_an_earlier_one_failed(folder, tmp_path):
     assert (tmp_path / "large.zip").read_bytes() == LARGE
 
 
-def test_a_partial_file_longer_than_the_file_is_thrown_away(folder, tmp_path):
+def test_a_partial_file_longer_than_the_file_is_discarded(folder, tmp_path):
     (folder / "a.json").write_bytes(b"1234")
     (tmp_path / "a.json.part").write_bytes(b"123456")
     with HubServer(folder) as hub:
@@ -68,12 +68,12 @@ def test_a_partial_file_longer_than_the_file_is_thrown_away(folder, tmp_path):
     assert (tmp_path / "a.json").read_bytes() == b"1234"
 
 
-def test_a_file_that_is_not_there_is_the_users_to_mend(folder, tmp_path):
+def test_a_missing_file_is_a_data_error(folder, tmp_path):
     with HubServer(folder) as hub, pytest.raises(DataError, match="HTTP 404; expected a public file"):
         fetch(f"{hub.url}/none.json", tmp_path / "none.json", size=None)
 
 
-def test_a_server_that_is_not_there_is_a_service_failure(folder, tmp_path):
+def test_an_unreachable_server_is_a_service_error(folder, tmp_path):
     with HubServer(folder) as hub:
         url = hub.url
     with pytest.raises(ServiceError, match=url):
@@ -166,7 +166,7 @@ def test_a_link_or_device_is_refused(tmp_path, kind):
         extract_images(path, {"1": tmp_path / "1.jpg"})
 
 
-def test_a_bomb_is_refused_unopened(tmp_path):
+def test_a_zip_bomb_is_refused_before_reading(tmp_path):
     path = write_zip(tmp_path / "i.zip", [("1.jpg", bytes(2**20))])
     with pytest.raises(DataError, match="as a zip bomb does"):
         extract_images(path, {"1": tmp_path / "1.jpg"})
@@ -199,7 +199,7 @@ def test_missing_charts_are_counted_and_the_first_is_named(tmp_path):
         extract_images(path, {str(i): tmp_path / f"{i}.jpg" for i in (1, 2, 3)})
 
 
-def test_what_is_no_image_is_refused(tmp_path):
+def test_an_entry_that_is_not_an_image_is_refused(tmp_path):
     path = write_zip(tmp_path / "i.zip", [("1.jpg", b"<html>")])
     with pytest.raises(DataError, match="1.jpg is not an image"):
         extract_images(path, {"1": tmp_path / "1.jpg"})

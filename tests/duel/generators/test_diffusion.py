@@ -1,4 +1,4 @@
-"""Local diffusion on a tiny pipeline with random weights: seeds, batches, prompt limit, errors."""
+"""DiffusionGenerator on a tiny pipeline with random weights: seeds, batching, prompt limit, errors."""
 
 import io
 import sys
@@ -95,7 +95,7 @@ class Recorder:
         return self.Drawn(images, ["forbidden" in text for text in prompt])
 
 
-def test_an_image_is_decided_by_text_and_seed(generator):
+def test_an_image_is_determined_by_text_and_seed(generator):
     first = pixels(generator.draw("a red bar", 1))
     assert first.shape == (16, 16, 3)
     assert (pixels(generator.draw("a red bar", 1)) == first).all()
@@ -115,7 +115,7 @@ def test_the_prompt_limit_is_the_tokenizers_without_its_special_tokens(generator
     assert generator.prompt_limit == 16 - 2
 
 
-def test_a_pipeline_that_bounds_the_sequence_states_the_limit():
+def test_max_sequence_length_is_the_prompt_limit():
     class TwoEncoders(Recorder):
         def __call__(self, prompt: Any, generator: Any, max_sequence_length: int = 512) -> Any:
             raise NotImplementedError
@@ -130,7 +130,7 @@ def test_a_pipeline_that_bounds_the_sequence_states_the_limit():
     assert pipeline_prompt_limit(pipeline, {"max_sequence_length": 256}, "flux") == 255
 
 
-def test_a_tokenizer_without_a_limit_asks_for_the_setting():
+def test_a_tokenizer_without_limit_requires_the_setting():
     pipeline = Recorder()
     pipeline.tokenizer.model_max_length = int(1e30)
     with pytest.raises(UserError, match=r"set generator\.prompt_limit"):
@@ -139,7 +139,7 @@ def test_a_tokenizer_without_a_limit_asks_for_the_setting():
         assert generator.prompt_limit == 50
 
 
-def test_threads_share_batches_of_the_size_asked_for():
+def test_concurrent_draws_are_batched_up_to_the_batch_size():
     pipeline = Recorder()
     texts = [f"text {i}" for i in range(9)]
     made = DiffusionGenerator(pipeline, "recorder", "1", {"output_format": "png"}, batch_size=4, gather_seconds=0.2)
@@ -161,7 +161,7 @@ def test_what_the_safety_checker_flags_is_a_refusal_of_that_image_only():
     assert flagged == Refusal("NSFW content detected")
 
 
-def test_too_large_a_batch_names_the_setting():
+def test_out_of_memory_names_the_batch_size_setting():
     pipeline = Recorder()
     pipeline.let_go.set()
     pipeline.error = torch.OutOfMemoryError("CUDA out of memory")

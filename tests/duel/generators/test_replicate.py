@@ -1,4 +1,4 @@
-"""Replicate over real HTTP on loopback: what is sent, and every fault alone."""
+"""ReplicateGenerator against the local fake over HTTP: what is sent, and each fault by itself."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_every_seed_is_sent_as_one_to_two_to_the_31_minus_1(generator):
     assert [generator.input_of("x", seed)["seed"] for seed in (0, 1, 2**31 - 2, 2**31 - 1)] == [1, 2, 2**31 - 1, 1]
 
 
-def test_a_text_that_json_or_a_database_cannot_hold_is_sent_all_the_same(server, generator):
+def test_surrogates_are_replaced_and_nul_removed_in_the_prompt(server, generator):
     generator.draw("half a pair \ud83d and \0 nothing", 0)
     assert server.jobs[0].input["prompt"] == "half a pair ? and  nothing"
 
@@ -48,7 +48,7 @@ def test_a_model_whose_prompt_limit_is_not_known_must_state_it(server, ledger):
 
 
 @pytest.mark.parametrize("fault", CREATE_FAULTS)
-def test_a_creation_that_goes_wrong_is_made_good_and_paid_once(server, ledger, generator, fault):
+def test_a_failed_creation_is_retried_and_paid_once(server, ledger, generator, fault):
     server.faults.script("create", fault)
     assert is_right(generator.draw("a plot", 7), "a plot", 7)
     assert server.counts()["created"] == server.counts()["images_billed"] == 1
@@ -56,14 +56,14 @@ def test_a_creation_that_goes_wrong_is_made_good_and_paid_once(server, ledger, g
 
 
 @pytest.mark.parametrize("fault", READ_FAULTS)
-def test_a_poll_that_goes_wrong_is_repeated(server, generator, fault):
+def test_a_failed_poll_is_retried(server, generator, fault):
     server.faults.script("poll", fault, fault)
     assert is_right(generator.draw("a plot", 7), "a plot", 7)
     assert server.counts()["created"] == 1
 
 
 @pytest.mark.parametrize("fault", READ_FAULTS)
-def test_a_list_that_goes_wrong_is_repeated(server, generator, fault):
+def test_a_failed_list_request_is_retried(server, generator, fault):
     server.faults.script("create", "reset-after")
     server.faults.script("list", fault, fault)
     assert is_right(generator.draw("a plot", 7), "a plot", 7)
@@ -71,13 +71,13 @@ def test_a_list_that_goes_wrong_is_repeated(server, generator, fault):
 
 
 @pytest.mark.parametrize("fault", FILE_FAULTS)
-def test_bytes_that_do_not_come_whole_are_read_again(server, generator, fault):
+def test_an_incomplete_file_is_downloaded_again(server, generator, fault):
     server.faults.script("file", fault, fault)
     assert is_right(generator.draw("a plot", 7), "a plot", 7)
     assert (server.counts()["created"], server.counts()["images_served"]) == (1, 1)
 
 
-def test_a_prediction_that_the_service_fails_is_created_anew(server, ledger, generator):
+def test_a_failed_prediction_is_created_again(server, ledger, generator):
     server.faults.script("prediction", "failed")
     assert is_right(generator.draw("a plot", 7), "a plot", 7)
     assert (server.counts()["created"], server.counts()["failed"]) == (2, 1)
@@ -92,7 +92,7 @@ def test_a_model_that_always_fails_ends_after_five_predictions(server, generator
     assert server.counts()["created"] == 5
 
 
-def test_a_refusal_is_a_result_billed_and_remembered(server, ledger, generator):
+def test_a_refusal_is_a_result_billed_and_cached(server, ledger, generator):
     assert generator.draw("something forbidden", 3) == Refusal(NSFW)
     assert generator.draw("something forbidden", 3) == Refusal(NSFW)
     assert server.counts()["created"] == server.counts()["images_billed"] == 1

@@ -1,4 +1,4 @@
-"""What Replicate refuses for good is said once, with what to do; the token is never said."""
+"""Permanent errors of Replicate are raised without retry, with advice; the token is never quoted."""
 
 import logging
 
@@ -11,7 +11,7 @@ from duel.testing.inputs import COMMUNITY
 from tests.support.replicate_fixtures import PNG, QUICK, TOKEN, is_right
 
 
-def test_a_wrong_token_is_said_once_and_not_shown(server, ledger, monkeypatch):
+def test_a_rejected_token_is_not_retried_and_not_quoted(server, ledger, monkeypatch):
     monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_wrong")
     with ReplicateGenerator(ledger, retries=QUICK) as generator, pytest.raises(UserError) as caught:
         generator.draw("a plot", 7)
@@ -25,7 +25,7 @@ def ledger_key(ledger: SpendLedger) -> str:
     return ledger._ask("SELECT key FROM purchases", ())[0][0]
 
 
-def test_an_account_without_credit_is_told_so(server, generator):
+def test_an_account_without_credit_is_a_user_error(server, generator):
     server.credit = 0
     with pytest.raises(UserError, match=r"402: Insufficient credit.*billing, then run the same command again"):
         generator.draw("a plot", 7)
@@ -53,21 +53,21 @@ def test_no_token_is_reported_before_any_work(ledger, monkeypatch):
         ReplicateGenerator(ledger)
 
 
-def test_a_token_may_be_given_from_elsewhere(server, ledger, monkeypatch):
+def test_a_token_argument_overrides_the_environment(server, ledger, monkeypatch):
     monkeypatch.delenv("REPLICATE_API_TOKEN")
     with ReplicateGenerator(ledger, parameters=PNG, retries=QUICK, token=f"{TOKEN}\n") as generator:
         assert is_right(generator.draw("a plot", 7), "a plot", 7)
 
 
 @pytest.mark.parametrize("address", ["http://example.org", "ftp://127.0.0.1", "api.replicate.com"])
-def test_a_token_is_sent_nowhere_unencrypted_but_to_this_machine(ledger, monkeypatch, address):
+def test_a_token_is_sent_over_http_to_localhost_only(ledger, monkeypatch, address):
     monkeypatch.setenv("REPLICATE_API_TOKEN", TOKEN)
     monkeypatch.setenv("REPLICATE_BASE_URL", address)
     with pytest.raises(UserError, match="expected https"):
         ReplicateGenerator(ledger)
 
 
-def test_the_token_is_in_nothing_that_is_written_or_said(server, ledger, generator, tmp_path, caplog):
+def test_the_token_is_in_no_file_log_or_error(server, ledger, generator, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     generator.draw("a plot", 7)
     server.token = "another"  # as if the token had been withdrawn

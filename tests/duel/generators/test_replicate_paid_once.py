@@ -1,4 +1,4 @@
-"""Nothing is paid for twice: lost answers, forgotten predictions, all faults together, and a killed process."""
+"""No image is paid for twice: lost responses, deleted predictions, all faults together, and a killed process."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from duel.generators.replicate.generator import FLUX_SCHNELL, ReplicateGenerator
 from tests.support.replicate_fixtures import PNG, QUICK, is_right, retry_settings
 
 
-def test_a_prediction_that_outlasts_the_deadline_is_read_by_the_next_draw(server, ledger, generator):
+def test_a_prediction_that_outlasts_the_deadline_is_resumed_by_the_next_draw(server, ledger, generator):
     server.seconds = 0.8
     with (
         ReplicateGenerator(ledger, parameters=PNG, retries=retry_settings(deadline=0.4)) as hurried,
@@ -30,13 +30,13 @@ def test_a_prediction_that_outlasts_the_deadline_is_read_by_the_next_draw(server
     assert server.counts()["created"] == 1
 
 
-def test_a_drawn_image_that_never_reached_the_store_is_read_again(server, generator):
+def test_a_drawn_image_that_never_reached_the_store_is_downloaded_again(server, generator):
     generator.draw("a plot", 7)
     assert is_right(generator.draw("a plot", 7), "a plot", 7)
     assert (server.counts()["created"], server.counts()["images_served"]) == (1, 2)
 
 
-def test_a_lost_answer_is_found_behind_many_newer_predictions(server, ledger, generator):
+def test_a_prediction_whose_response_was_lost_is_found_behind_newer_ones(server, ledger, generator):
     server.faults.script("create", "lost")
     with (
         ReplicateGenerator(ledger, parameters=PNG, retries=retry_settings(deadline=0.31)) as hurried,
@@ -49,7 +49,7 @@ def test_a_lost_answer_is_found_behind_many_newer_predictions(server, ledger, ge
     assert server.counts()["created"] == 231
 
 
-def test_what_the_service_forgot_is_drawn_again_and_shown(server, ledger):
+def test_a_prediction_deleted_by_the_service_is_drawn_again_and_recorded_as_lost(server, ledger):
     with ReplicateGenerator(ledger, parameters=PNG, retries=retry_settings(retention=0.3)) as generator:
         server.retention = 0.3
         generator.draw("drawn", 7)
@@ -68,7 +68,7 @@ def test_what_the_service_forgot_is_drawn_again_and_shown(server, ledger):
     assert server.counts()["images_billed"] == spend.images + spend.unknown
 
 
-def test_five_in_a_hundred_of_everything(server, ledger, tmp_path):
+def test_all_faults_at_five_percent_pay_for_nothing_twice(server, ledger, tmp_path):
     rates = {"throttled": 0.05, "error": 0.025, "error-after": 0.025, "hang": 0.025, "lost": 0.025}
     server.faults.rates = {**rates, "reset": 0.02, "truncated": 0.05, "empty": 0.02, "refused": 0.05, "failed": 0.02}
     texts, seeds = [f"text {i}" for i in range(300)], list(range(300))
@@ -119,7 +119,7 @@ def start_child(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=os.environ, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def test_a_run_killed_in_mid_draw_pays_nothing_twice(server, tmp_path):
+def test_a_process_killed_while_drawing_pays_for_nothing_twice(server, tmp_path):
     server.seconds = 0.1
     server.faults.rates = {"lost": 0.2}  # so that some draws die between request and answer
     killed, resumed = start_child(tmp_path), start_child(tmp_path)

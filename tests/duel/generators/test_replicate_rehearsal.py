@@ -1,4 +1,4 @@
-"""`python -m duel.testing`: the paid services on this machine, for a command or until a signal."""
+"""`python -m duel.testing`: the local fakes, for one command or until a signal."""
 
 import signal
 import subprocess
@@ -15,7 +15,7 @@ raise SystemExit(3)
 """
 
 
-def test_a_command_finds_the_loopback_services_and_its_exit_code_is_the_result():
+def test_a_command_sees_the_fake_services_and_its_exit_code_is_returned():
     command = [sys.executable, "-m", "duel.testing", "--", sys.executable, "-c", ASK]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("200\n", 3), done.stderr

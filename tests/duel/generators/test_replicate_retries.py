@@ -1,4 +1,4 @@
-"""Rates and waits: turns evenly spread, backoff with full jitter, one deadline."""
+"""Rate limit, backoff with full jitter, and deadline."""
 
 import random
 import threading
@@ -14,7 +14,7 @@ def make_deadline(seconds: float = 10.0, first: float = 0.0, longest: float = 0.
     return Deadline("draw 1", seconds, first, longest, random.Random(0))
 
 
-def test_turns_come_at_the_rate_after_a_burst():
+def test_reservations_come_at_the_rate_after_a_burst():
     limit = RateLimit(per_minute=600, burst=3)
     began = time.monotonic()
     turns = [limit.reserve() - began for _ in range(6)]
@@ -41,7 +41,7 @@ def test_threads_share_the_rate():
     assert all(late >= 0.01 * i - 0.001 for i, late in enumerate(sorted(turn - began for turn in turns)))
 
 
-def test_a_hold_delays_every_later_turn():
+def test_a_hold_delays_every_later_reservation():
     limit = RateLimit(per_minute=60_000)
     began = time.monotonic()
     limit.hold(0.2)
@@ -49,7 +49,7 @@ def test_a_hold_delays_every_later_turn():
     assert limit.reserve() - began >= 0.2
 
 
-def test_waits_grow_up_to_the_longest_with_full_jitter():
+def test_backoff_doubles_up_to_its_bound_with_full_jitter():
     deadline = make_deadline(first=1.0, longest=8.0)
     waits = [deadline.next_wait() for _ in range(200)]
     bounds = [1.0, 2.0, 4.0] + [8.0] * 197
@@ -57,13 +57,13 @@ def test_waits_grow_up_to_the_longest_with_full_jitter():
     assert sum(waits[3:]) / 197 == pytest.approx(4.0, abs=0.5)
 
 
-def test_a_wait_is_at_least_what_the_service_asked_for():
+def test_backoff_is_at_least_retry_after():
     began = time.monotonic()
     make_deadline().back_off("429", at_least=0.15)
     assert time.monotonic() - began >= 0.15
 
 
-def test_a_wait_beyond_the_deadline_is_not_begun_and_the_error_says_what_happened_last():
+def test_a_sleep_beyond_the_deadline_raises_with_the_last_reason():
     deadline = make_deadline(seconds=0.5)
     began = time.monotonic()
     with pytest.raises(GeneratorError, match=r"no image within 0\.5 s for draw 1; last: HTTP 503: busy"):

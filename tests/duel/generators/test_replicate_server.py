@@ -1,4 +1,4 @@
-"""The loopback Replicate takes what the real API takes, and refuses what it refuses, in its words."""
+"""The fake Replicate accepts and rejects what the real API does, with its error texts."""
 
 import io
 import threading
@@ -78,7 +78,7 @@ def test_equal_seeds_give_equal_images_and_seed_0_is_none(shared, client_of):
     assert drawn(0) != drawn(0)
 
 
-def test_without_prefer_wait_the_answer_comes_before_the_image(server, client_of):
+def test_without_prefer_wait_the_response_comes_before_the_image(server, client_of):
     server.seconds = 0.2
     prediction = client_of(server).models.predictions.create(FLUX_SCHNELL, {"prompt": "a chart"})
     assert (prediction.status, prediction.output) in (("starting", None), ("processing", None))
@@ -132,7 +132,7 @@ def test_an_input_that_the_model_does_not_know_is_ignored(shared):
     assert post(shared, {"input": {"prompt": "x", "guidance_scale": 7}}).status_code == 201
 
 
-def test_a_body_may_hold_nothing_else(shared):
+def test_unknown_fields_of_the_body_are_422(shared):
     answer = post(shared, {"input": {"prompt": "x"}, "model": FLUX_SCHNELL}, "/v1/predictions")
     assert answer.status_code == 422
     assert answer.json()["detail"] == "- version is required\n- Additional property model is not allowed\n"
@@ -172,7 +172,7 @@ def test_the_list_is_newest_first_a_hundred_a_page(server, client_of):
     assert [prediction.id for page in pages for prediction in page] == ids[::-1]
 
 
-def test_inputs_and_outputs_are_forgotten_after_an_hour(server, client_of):
+def test_inputs_and_outputs_are_deleted_after_an_hour(server, client_of):
     client = client_of(server)
     prediction = client.models.predictions.create(FLUX_SCHNELL, {"prompt": "a chart"}, wait=True)
     server.retention = 0.0
@@ -204,7 +204,7 @@ def test_creations_beyond_the_rate_are_throttled(server):
     assert "throttled" in answer.json()["detail"]
 
 
-def test_a_server_that_ends_leaves_no_thread_and_lets_nobody_wait(server):
+def test_stopping_the_server_leaves_no_thread_and_no_hanging_client(server):
     server.faults.script("create", "hang")
     before = threading.active_count()
     with ReplicateServer(ChartGenerator()) as other:

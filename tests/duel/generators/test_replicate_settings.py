@@ -1,4 +1,4 @@
-"""The settings of the image generator."""
+"""Validation of the image generator's settings."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_a_table_of_parameters_keeps_its_types_and_survives_the_flat_form():
 
 
 @pytest.mark.parametrize("name", ["prompt", "seed", "generator"])
-def test_what_differs_from_draw_to_draw_is_no_parameter(name):
+def test_prompt_and_seed_are_not_parameters(name):
     with pytest.raises(SettingsError, match=f"parameters holds '{name}'"):
         read_settings({"generator": {"parameters": {name: 1}}})
 

@@ -1,4 +1,4 @@
-"""One request, once, in bounded time: what the vendor's client is given in place of its own transport."""
+"""SingleTryTransport: one attempt, a total timeout, credentials to one origin."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ TOKEN = "r8_secret"
 
 
 class Peculiar(Handler):
-    """Answers by path: `/drip` a byte in 50 ms, `/quote` an error that quotes the token, `/token` what it was sent."""
+    """Responds by path: `/drip` a byte per 50 ms, `/quote` an error quoting the token, `/token` the token received."""
 
     def do_GET(self) -> None:
         if self.path == "/drip":
@@ -47,14 +47,14 @@ def client(server: Server, seconds: float = 5.0, origin: str | None = None) -> I
             yield connected
 
 
-def test_a_body_that_drips_is_cut_when_the_time_is_over(server):
+def test_a_slow_body_is_aborted_at_the_timeout(server):
     began = time.monotonic()
     with client(server, seconds=0.3) as connected, pytest.raises(httpx.ReadTimeout):
         connected.get("/drip")
     assert time.monotonic() - began < 0.6
 
 
-def test_an_error_is_raised_once_with_the_wait_that_was_asked_for(server):
+def test_an_http_error_is_raised_without_retry_and_with_its_retry_after(server):
     with client(server) as connected, pytest.raises(HTTPFailure) as caught:
         connected.get("/busy")
     assert (caught.value.status, caught.value.retry_after, str(caught.value)) == (503, 3600.0, "HTTP 503: busy")
@@ -62,7 +62,7 @@ def test_an_error_is_raised_once_with_the_wait_that_was_asked_for(server):
     assert server.__dict__["asked"] == [1]
 
 
-def test_a_token_that_an_error_quotes_is_struck_out(server):
+def test_a_token_quoted_in_an_error_is_redacted(server):
     with client(server) as connected, pytest.raises(HTTPFailure) as caught:
         connected.get("/quote")
     assert str(caught.value) == "HTTP 401: Unauthenticated: Bearer [token] is not known"
@@ -89,9 +89,9 @@ def test_the_token_goes_to_its_origin_only(server):
         (formatdate(0, usegmt=True), None, 0.0),
     ],
 )
-def test_the_wait_asked_for_is_read_from_header_or_body(header, body, seconds):
+def test_retry_after_is_read_from_header_or_body(header, body, seconds):
     assert retry_after(header, body) == seconds
 
 
-def test_a_wait_may_be_asked_for_as_a_date():
+def test_retry_after_may_be_a_date():
     assert retry_after(formatdate(time.time() + 60, usegmt=True), None) == pytest.approx(60, abs=2)

@@ -1,4 +1,4 @@
-"""When Replicate is asked: the waits it wants, the rate, and the deadline of a draw."""
+"""Timing of requests to Replicate: Retry-After, the rate limit, and the deadline of a draw."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ def test_retry_after_is_honoured_by_every_thread(server, generator):
     assert time.monotonic() - began >= 0.4
 
 
-def test_a_wait_longer_than_the_deadline_ends_the_draw_at_once(server, ledger):
+def test_retry_after_beyond_the_deadline_fails_at_once(server, ledger):
     server.retry_after = 3600
     server.faults.rates = {"throttled": 1.0}
     began = time.monotonic()
@@ -41,7 +41,7 @@ def test_a_wait_longer_than_the_deadline_ends_the_draw_at_once(server, ledger):
 
 
 @pytest.mark.parametrize("fault", ["error", "hang"])
-def test_a_service_that_is_down_ends_at_the_deadline_with_what_happened_last(server, ledger, fault):
+def test_an_unavailable_service_fails_at_the_deadline_with_the_last_error(server, ledger, fault):
     server.faults.rates = {fault: 1.0}
     began = time.monotonic()
     with (
@@ -53,7 +53,7 @@ def test_a_service_that_is_down_ends_at_the_deadline_with_what_happened_last(ser
     assert server.counts()["created"] == 0
 
 
-def test_a_service_that_nobody_hears_ends_at_the_deadline(server, ledger, monkeypatch):
+def test_an_unreachable_service_fails_at_the_deadline(server, ledger, monkeypatch):
     monkeypatch.setenv("REPLICATE_BASE_URL", "http://127.0.0.1:9")
     with (
         ReplicateGenerator(ledger, retries=retry_settings(deadline=0.5)) as generator,

@@ -10,7 +10,7 @@ def score(truth, answer):
 
 
 @pytest.mark.parametrize("answer", ["blue", "Blue", " blue. ", "the blue"])
-def test_same_text_in_other_dress_is_right(answer):
+def test_case_punctuation_and_articles_are_ignored(answer):
     assert score("blue", answer) == 1.0
 
 
@@ -29,12 +29,12 @@ def test_numbers_further_off_are_wrong(answer):
     assert score("7", answer) == 0.0
 
 
-def test_zero_tolerates_nothing():
+def test_zero_has_no_tolerance():
     assert score("0", "0.001") == 0.0
     assert score("0", "zero") == 1.0
 
 
-def test_numbers_are_read_as_people_write_them():
+def test_numbers_are_parsed_with_separators_percent_signs_and_words():
     assert [as_number(text) for text in ("1,200", "12 %", "3.", "1e3", "x1", "")] == [1200, 12, 3, 1000, None, None]
 
 

@@ -103,7 +103,7 @@ def test_a_fault_of_the_service_is_retried(judge, service, faults, fault):
     assert service.counts()["requests"] == 2
 
 
-def test_a_429_is_waited_out_as_long_as_it_says(service, faults):
+def test_retry_after_of_a_429_is_honoured(service, faults):
     service.retry_after = 1.0  # the library's own first wait is half a second at most
     faults.script("completion", "throttled")
     judge = OpenAIJudge("gpt-4.1", RUBRICS)
@@ -114,20 +114,20 @@ def test_a_429_is_waited_out_as_long_as_it_says(service, faults):
 
 
 @pytest.mark.parametrize("fault", ["bad-json", "missing-keys", "bad-body"])
-def test_a_verdict_that_cannot_be_used_is_asked_for_again(judge, service, faults, fault):
+def test_an_unusable_verdict_is_retried(judge, service, faults, fault):
     faults.script("completion", fault, fault)
     assert judge.grade(BLUE, ["blue"]) == [Grade(1.0, "blue")]
     assert service.counts() == {"requests": 3, "verdicts": 1, "most_at_once": 1}
     assert {request["max_tokens"] for request in service.requests} == {256}
 
 
-def test_a_cut_verdict_is_asked_for_with_twice_the_tokens(judge, service, faults):
+def test_a_truncated_verdict_is_retried_with_twice_the_tokens(judge, service, faults):
     faults.script("completion", "cut-json", "cut-json")
     assert scores([judge.grade(BLUE, ["blue"])]) == [[1]]
     assert [request["max_tokens"] for request in service.requests] == [256, 512, 1024]
 
 
-def test_a_verdict_cut_at_the_largest_budget_leaves_the_answer_ungraded(judge, service, faults, caplog):
+def test_a_verdict_truncated_at_the_token_limit_leaves_the_answer_ungraded(judge, service, faults, caplog):
     faults.script("completion", *["cut-json"] * 3)
     with caplog.at_level(logging.WARNING, "duel.judges.openai_judge"):
         assert judge.grade(BLUE, ["blue"]) == [Grade(None, "")]
@@ -169,7 +169,7 @@ def test_a_second_evaluation_makes_no_request(service, tmp_path):
     assert service.counts()["requests"] == made
 
 
-def test_another_model_or_service_is_asked_anew(service, tmp_path, monkeypatch):
+def test_another_model_or_service_has_another_cache_key(service, tmp_path, monkeypatch):
     with AnswerStore(tmp_path) as store:
         for model in ("gpt-4.1", "gpt-4o-2024-05-13"):
             judge = OpenAIJudge(model, RUBRICS, answer_once=store.answer_once)
@@ -184,7 +184,7 @@ def test_another_model_or_service_is_asked_anew(service, tmp_path, monkeypatch):
             assert other.counts()["requests"] == 1
 
 
-def test_an_ungraded_answer_is_not_remembered(service, faults, tmp_path):
+def test_an_ungraded_answer_is_not_cached(service, faults, tmp_path):
     faults.script("completion", "filtered")
     with AnswerStore(tmp_path) as store:
         judge = OpenAIJudge("gpt-4.1", RUBRICS, answer_once=store.answer_once)
@@ -192,7 +192,7 @@ def test_an_ungraded_answer_is_not_remembered(service, faults, tmp_path):
         judge.close()
 
 
-def test_through_a_bad_day_every_answer_gets_its_grade(monkeypatch):
+def test_all_faults_at_five_percent_still_grade_every_answer(monkeypatch):
     rates = dict.fromkeys(
         ["throttled", "error", "hang", "reset", "bad-json", "bad-body", "cut-json", "missing-keys"], 0.05
     )
@@ -212,7 +212,7 @@ def test_through_a_bad_day_every_answer_gets_its_grade(monkeypatch):
         assert service.counts()["verdicts"] == 49  # 48 reasoning answers; 4 descriptive ones share one request
 
 
-def test_no_more_requests_are_under_way_than_allowed(service):
+def test_concurrent_requests_are_bounded(service):
     service.seconds = 0.05
     judge = OpenAIJudge("gpt-4.1", RUBRICS, concurrency=3)
     judge.grade(BLUE, [str(index) for index in range(12)])
@@ -220,7 +220,7 @@ def test_no_more_requests_are_under_way_than_allowed(service):
     assert service.counts()["most_at_once"] == 3
 
 
-def test_after_the_deadline_the_judge_has_failed(service, faults):
+def test_the_deadline_raises_a_judge_error(service, faults):
     faults.script("completion", *["error"] * 20)
     judge = OpenAIJudge("gpt-4.1", RUBRICS, deadline_seconds=1.0)
     started = time.monotonic()
@@ -230,7 +230,7 @@ def test_after_the_deadline_the_judge_has_failed(service, faults):
     assert time.monotonic() - started < 4
 
 
-def test_what_was_graded_before_a_failure_is_remembered(service, faults, tmp_path):
+def test_grades_before_a_failure_are_cached(service, faults, tmp_path):
     faults.script("completion", None, None, "unauthorized")
     with AnswerStore(tmp_path) as store:
         judge = OpenAIJudge("gpt-4.1", RUBRICS, answer_once=store.answer_once, concurrency=1)
@@ -243,7 +243,7 @@ def test_what_was_graded_before_a_failure_is_remembered(service, faults, tmp_pat
         assert service.counts()["verdicts"] == 6
 
 
-def test_a_refused_key_is_said_at_once(judge, service, faults):
+def test_a_rejected_api_key_is_not_retried(judge, service, faults):
     faults.script("completion", "unauthorized")
     with pytest.raises(UserError, match=r"127.0.0.1 refused the API key \(HTTP 401\); check it and its rights"):
         judge.grade(BLUE, ["blue"])
@@ -293,7 +293,7 @@ def test_no_error_log_or_repr_holds_the_key(service, monkeypatch, caplog):
     assert caught.value.__cause__ is None
 
 
-def test_a_text_that_cannot_be_sent_is_mended():
+def test_a_lone_surrogate_is_replaced_before_sending():
     assert replace_surrogates("a\ud800b") == "a?b"
 
 
@@ -313,11 +313,11 @@ def test_a_text_that_cannot_be_sent_is_mended():
         ("[" * 100_000, None),
     ],
 )
-def test_only_a_whole_verdict_counts(text, grade):
+def test_only_a_complete_verdict_is_parsed(text, grade):
     assert read_verdict(text, REASONING_KEYS) == (None if grade is None else [grade])
 
 
-def test_one_bad_score_spoils_a_batch():
+def test_one_invalid_score_invalidates_the_verdict():
     keys = [("extract_answer_T1", "score_T1"), ("extract_answer_T2", "score_T2")]
     verdict = {"extract_answer_T1": "a", "score_T1": 1, "extract_answer_T2": "b", "score_T2": -1}
     assert read_verdict(json.dumps(verdict), keys) is None

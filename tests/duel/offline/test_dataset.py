@@ -1,4 +1,4 @@
-"""The embedded data set: CharXiv's layout, answers right by construction."""
+"""The offline data set: CharXiv's layout, answers correct by construction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart language: what is written is read back, and any text is read."""
+"""Descriptions of charts parse back to the chart, and any text parses."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_colour_of_the_background_is_not_the_series_colour():
     assert "colour" not in asked_for("black background")
 
 
-def test_declined_foliage_is_not_drawn():
+def test_negated_foliage_is_not_drawn():
     assert "texture" not in asked_for("no leafy foliage")
 
 

@@ -1,4 +1,4 @@
-"""The embedded models: they load, are small, and do what their cards say."""
+"""The shipped models load, are small, and perform as their model cards say."""
 
 from __future__ import annotations
 

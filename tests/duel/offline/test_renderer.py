@@ -1,4 +1,4 @@
-"""Drawings: a complete text pins down every pixel, a vague one does not, unpinnable content never."""
+"""A complete text determines every pixel, a vague one does not, and a texture never."""
 
 from __future__ import annotations
 

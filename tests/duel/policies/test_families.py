@@ -1,4 +1,4 @@
-"""Nothing leans on Qwen alone: families with other image tokens, processors and layers take the same way."""
+"""Model families other than Qwen: other image tokens, processors, attention windows and layers."""
 
 import pytest
 import torch

@@ -14,7 +14,7 @@ INPUTS = [ModelInput("hello", tiny.picture("red")), ModelInput("what is it?", ti
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
-    """A base whose adapter does something."""
+    """A base policy with a non-zero adapter."""
     policy = load_players(tiny.settings(tiny.save_vlm(tmp_path_factory.mktemp("vlm"))), ["base"])["base"]
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -51,7 +51,7 @@ def test_a_group_of_different_lengths_scores_as_each_alone(policy):
 
 
 def test_scores_agree_with_a_plain_forward_pass(policy):
-    """No shared prompts, no cache, no padding: one image, one completion, the model's own positions."""
+    """One image and one completion, without shared prefix, cache or padding, with the model's own position ids."""
     tokens = [20, 33, 46, 59]
     [[scores]] = policy.logprobs(INPUTS[1:], [[tiny.completion(tokens)]], temperature=0.7)
     model = policy.model

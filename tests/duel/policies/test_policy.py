@@ -141,7 +141,7 @@ def test_full_tuning_sends_gradients_through_one_vision_encoding(vlm, monkeypatc
     assert visual.patch_embed.proj.weight.grad.abs().max() > 0
 
 
-def test_equal_rewards_and_missing_ones_move_nothing(vlm):
+def test_equal_and_missing_rewards_give_no_gradient(vlm):
     policy = players(vlm)["base"]
     before = weights(policy)
     report = play(policy, 0, [0.5, 0.5, None, 0.5])
@@ -175,7 +175,7 @@ def test_full_tuning_keeps_a_reference_only_for_a_kl_penalty(vlm):
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 @pytest.mark.parametrize("rounds_before", [2, 3])
 def test_continued_training_is_identical_bit_for_bit(vlm, tmp_path, tuning, rounds_before):
-    """Saved at the end of an accumulation window, and in the middle of one."""
+    """Saved at the end of an accumulation window, and within one."""
     whole = players(vlm, 2, models={"tuning": tuning})
     for round in range(rounds_before):
         play(whole["base"], round)
@@ -249,7 +249,7 @@ def test_the_global_random_state_is_untouched_by_loading_and_learning(vlm, tmp_p
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_reward_makes_a_completion_likelier(vlm):
+def test_a_positive_advantage_raises_the_probability(vlm):
     policy = load_players(tiny.settings(vlm, optimizer={"learning_rate": 0.003, "weight_decay": 0.0}))["base"]
     [completions] = policy.sample(INPUTS[:1], [[1, 2, 3, 4]], temperature=0.9, max_new_tokens=12)
 

@@ -81,7 +81,7 @@ def test_completions_end_with_the_end_token_or_at_the_limit(policy):
         assert "<|im_end|>" not in completion.text
 
 
-def test_a_longer_limit_only_goes_on(policy):
+def test_a_longer_limit_only_extends_the_completion(policy):
     short = policy.sample(INPUTS, SEEDS, temperature=0.9, max_new_tokens=5)
     long = policy.sample(INPUTS, SEEDS, temperature=0.9, max_new_tokens=10)
     for few, many in zip(short, long, strict=True):
@@ -100,7 +100,7 @@ def test_the_global_random_state_is_untouched(policy):
 
 
 def test_the_static_decoder_writes_the_same_as_the_dynamic_one(policy):
-    """The loop that CUDA captures, run as it stands; twice, to see that its buffers are filled anew."""
+    """The loop that CUDA would capture, run without capture; twice, to check that its buffers are reset."""
     asked = [INPUTS[0], INPUTS[1]]
     decoder = None
     for seeds in ([1, 2, 3, 4], [5, 6, 7, 8]):
