@@ -1,4 +1,4 @@
-"""The state directory: where data sets, images, judge answers, the spend ledger and runs lie."""
+"""StateDirectory: the paths of data sets, images, judge replies, the spend ledger and runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class StateDirectory:
-    """One directory that several runs share; nothing is created by naming a place in it."""
+    """A directory shared by several runs. Its properties build paths; they create nothing."""
 
     path: Path
 

@@ -51,19 +51,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class Accumulated:
-    """What adding one round's gradient measured."""
+    """The loss of one round, and how far its log-probabilities are from those at sampling."""
 
     loss: float
-    gaps: Tensor  # (n,), on the CPU: |log-probability now - at sampling| of every row's tokens, where that is known
+    gaps: Tensor  # (n,) on the CPU: |log-probability now - at sampling| per token with known sampling log-probability
 
     @property
     def mean_gap(self) -> float | None:
-        """Mean over the tokens; None where nothing is known."""
+        """Mean over all tokens; None if no sampling log-probability is known."""
         return self.gaps.mean(dtype=torch.float64).item() if len(self.gaps) else None
 
     @property
     def largest_gap(self) -> float | None:
-        """Of a single token; None where nothing is known."""
+        """Maximum over all tokens; None if no sampling log-probability is known."""
         return self.gaps.max().item() if len(self.gaps) else None
 
 
@@ -116,7 +116,7 @@ def accumulate_gradient(tuning: Tuning, batch: Batch, settings: LearningSettings
 
 
 def logprob_gaps(logprobs_BT: Tensor, sampled: Sequence[Sequence[float]]) -> Tensor:
-    """Return |log-probability now - at sampling| of all tokens of which the latter is known, (n,), on the CPU."""
+    """Return |log-probability now - at sampling| of all tokens with known sampling log-probability, (n,) on the CPU."""
     rows = zip(logprobs_BT.cpu(), sampled, strict=True)
     return torch.cat([(now_T[: len(then)] - torch.tensor(then)).abs() for now_T, then in rows])
 

@@ -64,7 +64,7 @@ class Draw:
             if purchase is None:
                 purchase = self.buy()
                 self.deadline.pause(self.retries.poll)
-            result = self.wait(purchase)
+            result = self.await_image(purchase)
             if result is not None:
                 return result
             purchase = None
@@ -73,7 +73,7 @@ class Draw:
     def resume(self, purchase: Purchase | None) -> Purchase | None:
         """Return an earlier purchase whose image can still be fetched, or None.
 
-        A purchase settled as `drawn` counts: that it is drawn again means that the local copy was lost.
+        A purchase settled as `drawn` counts too: if its image is requested again, the local copy was lost.
         """
         if purchase is None or purchase.outcome not in (None, "drawn"):
             return None
@@ -152,7 +152,7 @@ class Draw:
             address = page["next"]
         return None
 
-    def wait(self, purchase: Purchase) -> DrawnImage | Refusal | None:
+    def await_image(self, purchase: Purchase) -> DrawnImage | Refusal | None:
         """Poll a prediction until it ends and download its image.
 
         Returns None, with the reason in the journal, when the prediction failed or its image is gone.
