@@ -49,6 +49,15 @@ def token_weights(
     return [1 / total if normalisation == "batch" else 1 / (rows * max_new_tokens) for _ in lengths]
 
 
+def kl_estimate(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Return Schulman's k3 estimate of KL(model || reference) per sampled token, in nats, 0 or more.
+
+    exp(d) - d - 1 with d = reference - logprob (http://joschu.net/blog/kl-approx.html).
+    """
+    difference = reference - logprobs
+    return difference.exp() - difference - 1
+
+
 def grpo_loss(
     logprobs_BT: Tensor,
     advantages_B: Tensor,
@@ -59,7 +68,7 @@ def grpo_loss(
     """Return the loss, a scalar: -sum weight * ratio * (advantage - kl_coef * KL).
 
     Training is on-policy, so the ratio is exp(logprob - logprob.detach()): 1 in value, with the policy gradient as its
-    derivative. KL is Schulman's k3 estimator, exp(d) - d - 1 with d = reference - logprob; multiplied by the ratio, its
+    derivative. KL is `kl_estimate`; multiplied by the ratio, its
     gradient is the unbiased gradient of the reverse KL, -d (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
 
     Args:
@@ -72,6 +81,5 @@ def grpo_loss(
     ratio_BT = torch.exp(logprobs_BT - logprobs_BT.detach())
     gain_BT = advantages_B[:, None].expand_as(logprobs_BT)
     if reference_BT is not None:
-        difference_BT = reference_BT - logprobs_BT
-        gain_BT = gain_BT - kl_coef * (difference_BT.exp() - difference_BT - 1)
+        gain_BT = gain_BT - kl_coef * kl_estimate(logprobs_BT, reference_BT)
     return -(weights_BT * ratio_BT * gain_BT).sum()

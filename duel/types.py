@@ -157,10 +157,11 @@ class UpdateReport:
     skipped_groups: int  # all rewards equal, hence no signal
     rounds_learned: int  # rounds this player has learned from so far
     optimizer_steps: int
-    # |log-probability in the update - log-probability at sampling| over the tokens of completions with an advantage.
-    # None: no completion had one, or what they were sampled with is not known.
+    # |log-probability in the update - log-probability at sampling| over the tokens that the update learned from.
+    # None: there were none, or what they were sampled with is not known.
     logprob_gap_mean: float | None = None
     logprob_gap_max: float | None = None
+    divergence: float | None = None  # KL to the untrained model, nats per token, before the update; None: not measured
 
 
 @dataclass(frozen=True)

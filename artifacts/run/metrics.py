@@ -38,6 +38,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "gradient_norm": record.update.gradient_norm,
         "logprob_gap_mean": record.update.logprob_gap_mean,
         "logprob_gap_max": record.update.logprob_gap_max,
+        "divergence": record.update.divergence,
         "completion_tokens_mean": _mean([float(len(completion.tokens)) for completion in completions]),
         "finished": _mean([float(completion.finished) for completion in completions]),
         "groups": record.update.groups,

@@ -188,6 +188,7 @@ class LocalPolicy:
             optimizer_steps=self.optimizer_steps,
             logprob_gap_mean=added.mean_gap,
             logprob_gap_max=added.largest_gap,
+            divergence=added.divergence,
         )
         return self._last_update
 

@@ -40,6 +40,10 @@ class Tuning(Protocol):
     def sampling(self) -> Any:
         """Return such a context for sampling without gradients, possibly with a faster but equivalent forward pass."""
 
+    @property
+    def has_reference(self) -> bool:
+        """Whether `reference` can be used."""
+
     def reference(self) -> Any:
         """Return a context that yields the model before training, the KL reference."""
 
@@ -89,6 +93,11 @@ class LoraTuning:
                 for layer in layers:
                     del layer.forward
 
+    @property
+    def has_reference(self) -> bool:
+        """True: the backbone is the reference."""
+        return True
+
     @contextmanager
     def reference(self) -> Iterator[Model]:
         """Yield the backbone with adapters disabled."""
@@ -125,6 +134,11 @@ class FullTuning:
         yield
 
     sampling = active
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether a frozen copy was loaded, which a KL penalty needs."""
+        return self.reference_model is not None
 
     @contextmanager
     def reference(self) -> Iterator[Model]:

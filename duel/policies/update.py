@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from duel.grpo import advantages, grpo_loss, token_weights
+from duel.grpo import advantages, grpo_loss, kl_estimate, token_weights
 from duel.policies.inputs import build_prompts, distinct
 from duel.policies.logprobs import completion_logprobs, pack_rows
 from duel.policies.models import Model
@@ -51,10 +51,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Accumulated:
-    """The loss of one round, and how far its log-probabilities are from those at sampling."""
+    """The loss of one round, and how far its log-probabilities are from those at sampling and before training."""
 
     loss: float
     gaps: Tensor  # (n,) on the CPU: |log-probability now - at sampling| per token with known sampling log-probability
+    divergences: Tensor  # (m,) on the CPU: k3 estimate of KL(now || before training) per token that was measured
 
     @property
     def mean_gap(self) -> float | None:
@@ -66,9 +67,18 @@ class Accumulated:
         """Maximum over all tokens; None if no sampling log-probability is known."""
         return self.gaps.max().item() if len(self.gaps) else None
 
+    @property
+    def divergence(self) -> float | None:
+        """Mean KL to the untrained model in nats per token; None if it was not measured."""
+        return self.divergences.mean(dtype=torch.float64).item() if len(self.divergences) else None
+
 
 def build_batch(inputs: Sequence[ModelInput], groups: Sequence[Group], settings: LearningSettings) -> Batch:
-    """Compute advantages and token weights of a round's completions; group i belongs to input i."""
+    """Compute advantages and token weights of a round's completions; group i belongs to input i.
+
+    With a KL penalty every completion is a row: one without an advantage has 0, and contributes its penalty alone.
+    """
+    penalised = settings.grpo.kl_coef > 0
     asked, place = distinct(inputs)
     lengths = [len(completion.tokens) for group in groups for completion in group.completions]
     weights = iter(token_weights(lengths, settings.grpo.length_normalisation, settings.max_new_tokens))
@@ -80,8 +90,8 @@ def build_batch(inputs: Sequence[ModelInput], groups: Sequence[Group], settings:
             skipped, values = skipped + 1, [None] * len(group.completions)
         for completion, value in zip(group.completions, values, strict=True):
             weight = next(weights)
-            if value is not None and completion.tokens:
-                rows.append(Row(prompt, completion.tokens, value, weight, _sampled_logprobs(completion)))
+            if completion.tokens and (penalised or value is not None):
+                rows.append(Row(prompt, completion.tokens, value or 0.0, weight, _sampled_logprobs(completion)))
     return Batch(asked, rows, skipped)
 
 
@@ -96,23 +106,36 @@ def _sampled_logprobs(completion: Completion) -> list[float]:
 
 
 def accumulate_gradient(tuning: Tuning, batch: Batch, settings: LearningSettings, accumulation: int) -> Accumulated:
-    """Add 1 / `accumulation` of the batch's gradient to the parameters' gradients; return the loss and the rows' gaps.
+    """Add 1 / `accumulation` of the batch's gradient to the parameters' gradients; return what was measured.
 
-    Splitting into forward passes does not change the gradient: token weights are computed over the whole batch.
+    Splitting into forward passes does not change the gradient: token weights are computed over the whole batch. The
+    untrained model scores every row where there is a KL penalty, else those of the first forward pass alone: enough to
+    see how far the player has moved.
     """
-    loss, gaps = 0.0, [torch.empty(0)]
+    loss, gaps, divergences = 0.0, [torch.empty(0)], [torch.empty(0)]
     with recomputing(tuning.model.network, settings.gradient_checkpointing):
         for prompts, rows in _slices(batch, settings.rows_per_forward):
             prefix = _encode(tuning.model, batch, prompts)
-            reference = _encode_untrained(tuning, batch, prompts) if settings.grpo.kl_coef else None
+            scores = bool(settings.grpo.kl_coef) or (tuning.has_reference and len(divergences) == 1)
+            reference = _encode_untrained(tuning, batch, prompts) if scores else None
             gathered = prefix.detached()
             for part in chunks(len(rows), settings.rows_per_forward):
-                part_loss, logprobs_BT = _rows_loss(tuning, gathered, reference, prompts, rows[part], settings)
+                part_loss, scored = _rows_loss(tuning, gathered, reference, prompts, rows[part], settings)
                 (part_loss / accumulation).backward()  # type: ignore[no-untyped-call]
                 loss += part_loss.item()
-                gaps.append(logprob_gaps(logprobs_BT, [row.sampled_logprobs for row in rows[part]]))
+                gaps.append(logprob_gaps(scored.logprobs_BT, [row.sampled_logprobs for row in rows[part]]))
+                divergences.append(scored.divergences)
+                reference = reference if settings.grpo.kl_coef else None
             prefix.backward(gathered)
-    return Accumulated(loss, torch.cat(gaps))
+    return Accumulated(loss, torch.cat(gaps), torch.cat(divergences))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one forward pass found, without gradients."""
+
+    logprobs_BT: Tensor  # (B, T)
+    divergences: Tensor  # (m,) on the CPU, one per token; empty where the untrained model did not score the rows
 
 
 def logprob_gaps(logprobs_BT: Tensor, sampled: Sequence[Sequence[float]]) -> Tensor:
@@ -154,8 +177,8 @@ def _rows_loss(
     prompts: list[int],
     rows: list[Row],
     settings: LearningSettings,
-) -> tuple[Tensor, Tensor]:
-    """Return the rows' part of the loss, and the log-probabilities of their tokens, (B, T)."""
+) -> tuple[Tensor, Scored]:
+    """Return the rows' part of the loss, and the scores of their tokens."""
     device = tuning.model.device
     place = torch.tensor([prompts.index(row.prompt) for row in rows], device=device)
     tokens_BT = pack_rows(tuning.model, [row.tokens for row in rows])
@@ -165,9 +188,11 @@ def _rows_loss(
     advantages_B = torch.tensor([row.advantage for row in rows], device=device)
 
     logprobs_BT = completion_logprobs(tuning.model, prefix.expand(place), tokens_BT, settings.temperature)
-    reference_BT = None
+    reference_BT, divergences = None, torch.empty(0)
     if reference is not None:
         with torch.no_grad(), tuning.reference() as model:
             reference_BT = completion_logprobs(model, reference.expand(place), tokens_BT, settings.temperature)
-    loss = grpo_loss(logprobs_BT, advantages_B, weights_BT, reference_BT, settings.grpo.kl_coef)
-    return loss, logprobs_BT.detach()
+            divergences = kl_estimate(logprobs_BT.detach(), reference_BT)[mask_BT].float().cpu()
+    penalised_BT = reference_BT if settings.grpo.kl_coef else None
+    loss = grpo_loss(logprobs_BT, advantages_B, weights_BT, penalised_BT, settings.grpo.kl_coef)
+    return loss, Scored(logprobs_BT.detach(), divergences)

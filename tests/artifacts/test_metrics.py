@@ -34,6 +34,7 @@ def test_a_rounds_line_by_hand() -> None:
         "gradient_norm": 1.5,
         "logprob_gap_mean": 2.0**-23,
         "logprob_gap_max": 2.0**-20,
+        "divergence": 0.25,
         "completion_tokens_mean": 6.0,
         "finished": pytest.approx(2 / 3),
         "groups": 1,

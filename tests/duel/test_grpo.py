@@ -59,6 +59,17 @@ def test_kl_penalty_by_hand():
     assert logprobs.grad.item() == pytest.approx(-0.5 * math.log(2))
 
 
+def test_with_a_kl_penalty_every_completion_is_a_row():
+    learning = LearningSettings(
+        tiny.settings("x", grpo={"kl_coef": 0.1}).base.grpo, 1.0, 12, 64, gradient_checkpointing=False
+    )
+    pair = [tiny.completion([10, 11]), tiny.completion([12, 13])]
+    groups = [tiny.group(pair, [0.5, 0.5]), tiny.group(pair, [None, 1.0])]
+    batch = build_batch([ModelInput("a"), ModelInput("b")], groups, learning)
+    assert batch.skipped_groups == 2
+    assert [(row.prompt, row.advantage) for row in batch.rows] == [(0, 0.0), (0, 0.0), (1, 0.0), (1, 0.0)]
+
+
 def test_skipped_groups_stay_in_the_denominators():
     learning = LearningSettings(tiny.settings("x").base.grpo, 1.0, 12, 64, gradient_checkpointing=False)
     pair = [tiny.completion([10, 11]), tiny.completion([12, 13])]

@@ -92,7 +92,9 @@ def completion(text: str, tokens: int = 5, finished: bool = True) -> Completion:
 def update(
     loss: float = 0.25, gradient_norm: float | None = 0.5, groups: int = 1, skipped: int = 0, gap: float = 2.0**-20
 ) -> UpdateReport:
-    return UpdateReport(loss, gradient_norm, groups, skipped, 1, 1, logprob_gap_mean=gap / 8, logprob_gap_max=gap)
+    return UpdateReport(
+        loss, gradient_norm, groups, skipped, 1, 1, logprob_gap_mean=gap / 8, logprob_gap_max=gap, divergence=0.25
+    )
 
 
 def fake_record(

@@ -8,6 +8,7 @@ from duel.errors import RunError
 from duel.policies.inputs import build_prompts
 from duel.policies.load import load_players
 from duel.policies.prefix import encode_prompts
+from duel.policies.tuning import LoraTuning
 from duel.types import ModelInput, pack_logprobs
 from tests.support import tiny
 
@@ -335,3 +336,35 @@ def test_padding_a_prompt_changes_nothing(vlm):
         together = encode_prompts(model, build_prompts(model, INPUTS)).logits_IV
         alone = [encode_prompts(model, build_prompts(model, [given])).logits_IV[0] for given in INPUTS]
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [64, 3])
+def test_the_divergence_from_the_untrained_model_starts_at_0_and_grows(vlm, rows):
+    policy = players(vlm, models={"rows_per_forward": rows})["base"]
+    assert play(policy, 0).divergence == pytest.approx(0, abs=1e-6)
+    assert play(policy, 1).divergence > 1e-5
+
+
+@pytest.mark.parametrize("rows", [64, 3])
+def test_measuring_the_divergence_leaves_the_weights_as_they_would_be(vlm, rows, monkeypatch):
+    measured = players(vlm, models={"rows_per_forward": rows})["base"]
+    play(measured, 0)
+    monkeypatch.setattr(LoraTuning, "has_reference", False)
+    bare = players(vlm, models={"rows_per_forward": rows})["base"]
+    assert play(bare, 0).divergence is None
+    assert same(weights(measured), weights(bare))
+
+
+def test_full_tuning_without_a_reference_measures_no_divergence(vlm):
+    assert play(players(vlm, models={"tuning": "full"})["base"], 0).divergence is None
+
+
+def test_with_a_kl_penalty_groups_without_signal_still_contribute_it(vlm):
+    policy = load_players(tiny.settings(vlm, grpo={"kl_coef": 0.5}))["base"]
+    assert play(policy, 0, [0.5] * 4).gradient_norm == pytest.approx(0, abs=1e-4)  # the penalty is 0 before training
+    play(policy, 1)
+    before = weights(policy)
+    report = play(policy, 2, [0.5] * 4)
+    assert report.skipped_groups == 2
+    assert report.gradient_norm > 1e-4
+    assert not same(weights(policy), before)
