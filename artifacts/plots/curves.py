@@ -88,10 +88,10 @@ def _points(curves: list[Curve], window: int) -> str:
 def _logprob_gap(log: TrainingLog, window: int) -> Plot:
     """How far the sampler's and the learner's log-probabilities of the same tokens are apart: drift is a fault."""
     means, largest = (
-        [curve for player in PLAYERS for curve in _training(log, player, column, window)]
+        [curve for player in PLAYERS for curve in _training(log, player, column)]
         for column in ("logprob_gap_mean", "logprob_gap_max")
     )
-    shown = [replace(curve, values=[max(value, SMALLEST_GAP) for value in curve.values], band=[]) for curve in means]
+    shown = [replace(curve, values=[max(value, SMALLEST_GAP) for value in curve.values]) for curve in means]
     most = max((value for curve in largest for value in curve.values), default=0.0)
     points = (
         f"each point a round's mean over tokens; line: moving average over {window}; largest of a token: {most:.1e}"
@@ -100,14 +100,16 @@ def _logprob_gap(log: TrainingLog, window: int) -> Plot:
     return Plot("logprob_gap", title, points, "absolute difference (nats)", "base", shown, scale="log")
 
 
-def _training(log: TrainingLog, player: Player, column: str, window: int) -> list[Curve]:
+def _training(log: TrainingLog, player: Player, column: str, window: int | None = None) -> list[Curve]:
+    """Return a column of metrics as a curve of single rounds; with `window`, its moving average has intervals."""
     if column not in log.metrics:  # nothing is recorded yet, or by a version that did not measure it
         return []
     rows = log.metrics[log.metrics["player"] == player].dropna(subset=[column])
     if rows.empty:
         return []
     values = [float(value) for value in rows[column]]
-    return [Curve(player, [int(r) for r in rows["round"]], values, band=window_intervals(values, window))]
+    band = window_intervals(values, window) if window else []
+    return [Curve(player, [int(r) for r in rows["round"]], values, band=band)]
 
 
 def _fresh_prompts(rows: Sequence[EvaluationRow]) -> list[Curve]:
