@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from duel.errors import SettingsError
-from duel.settings import Section, Settings
+from duel.section import Section
+from duel.settings import Settings
 
 
 def read_settings(values: Mapping[str, Any]) -> Settings:

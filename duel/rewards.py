@@ -1,21 +1,133 @@
-"""From similarity to reward, for each player."""
+"""What each player earns for how alike originals and reconstructions are: the interfaces and the built-in rewards.
 
+A reward of your own is a class that the settings name as package.module:Class; docs/extending.md shows one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from duel.errors import SettingsError
+from duel.plugins import load_plugin
+from duel.section import is_plugin
+from duel.settings import RewardSettings
 from duel.types import Drawing
 
 REFUSED_PROMPT = 0.0  # the lowest that 1 - similarity gives for real images: refusals must not pay
 
 
-def base_reward(similarity: float | None) -> float | None:
-    """Return the base's reward: the similarity itself, or None (left out of its group) where none was measured."""
-    return similarity
+@dataclass(frozen=True)
+class Described:
+    """One original, and what the base made of it."""
+
+    original: Drawing
+    descriptions: list[str]  # (k,)
+    reconstructions: list[Drawing]  # (k,)
+    similarities: list[float | None]  # (k,), of the original; None: one of the two images was refused
+    ceiling: float | None = None  # similarity of the original to a second drawing of its prompt, where asked for
+
+    @property
+    def mean_similarity(self) -> float | None:
+        """The mean over the descriptions that have a similarity; None where none has."""
+        known = [similarity for similarity in self.similarities if similarity is not None]
+        return sum(known) / len(known) if known else None
 
 
-def adversary_reward(original: Drawing, similarity: float | None) -> float | None:
-    """Return the adversary's reward: 1 - similarity, high where the base failed.
+class BaseReward(Protocol):
+    """Rewards the base for its descriptions of one original."""
 
-    A refused prompt earns the lowest reward. Where only the description was refused, the adversary is not
-    to blame: None, left out of its group.
-    """
-    if original.key is None:
-        return REFUSED_PROMPT
-    return None if similarity is None else 1.0 - similarity
+    def __call__(self, described: Described) -> list[float | None]:
+        """Return one reward for each description, (k,); None leaves it out of its group."""
+
+
+class AdversaryReward(Protocol):
+    """Rewards the adversary for the prompts of one group, which it sees together."""
+
+    @property
+    def needs_ceiling(self) -> bool:
+        """Whether it reads `Described.ceiling`: then each prompt is drawn a second time, which is one draw more."""
+
+    def __call__(self, group: Sequence[Described]) -> list[float | None]:
+        """Return one reward for each original, (G,); None leaves it out of its group."""
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """The rewards of a run."""
+
+    base: BaseReward
+    adversary: AdversaryReward
+
+
+class SimilarityReward:
+    """The base earns the similarity itself."""
+
+    def __call__(self, described: Described) -> list[float | None]:
+        """Return the similarities; None where none was measured."""
+        return described.similarities
+
+
+class PlainReward:
+    """The adversary earns 1 - similarity: high where the base failed. The reference's reward."""
+
+    needs_ceiling = False
+
+    def __call__(self, group: Sequence[Described]) -> list[float | None]:
+        """Return 1 - mean similarity. A refused prompt earns the least, a prompt without any similarity None."""
+        return [
+            REFUSED_PROMPT if described.original.key is None else _difference(1.0, described.mean_similarity)
+            for described in group
+        ]
+
+
+class RegretReward:
+    """The adversary earns ceiling - similarity: what no text can pin down lowers both, so that it does not pay."""
+
+    needs_ceiling = True
+
+    def __call__(self, group: Sequence[Described]) -> list[float | None]:
+        """Return ceiling - mean similarity, unclipped, since clipping at 0 would pay for noise.
+
+        A refused prompt earns what the least of its group earns, and no more than 0. None where the ceiling or every
+        similarity is missing: the prompt itself was drawn.
+        """
+        regrets = [_difference(described.ceiling, described.mean_similarity) for described in group]
+        least = min([REFUSED_PROMPT, *(regret for regret in regrets if regret is not None)])
+        return [
+            least if described.original.key is None else regret
+            for described, regret in zip(group, regrets, strict=True)
+        ]
+
+
+BASE: dict[str, Callable[[], BaseReward]] = {"similarity": SimilarityReward}
+ADVERSARY: dict[str, Callable[[], AdversaryReward]] = {"plain": PlainReward, "regret": RegretReward}
+
+
+def load_rewards(settings: RewardSettings) -> Rewards:
+    """Return the rewards that the settings name; raises SettingsError when one of the user's own cannot be loaded."""
+    base, adversary = settings.base, settings.adversary
+    return Rewards(
+        load_plugin("rewards.base", base, BaseReward, settings) if is_plugin(base) else BASE[base](),
+        load_plugin("rewards.adversary", adversary, AdversaryReward, settings)
+        if is_plugin(adversary)
+        else ADVERSARY[adversary](),
+    )
+
+
+def check_rewards(rewards: Sequence[float | None], count: int, setting: str) -> list[float | None]:
+    """Return the rewards that a class gave; raises SettingsError unless they are `count` finite numbers or None."""
+    if len(rewards) != count:
+        raise SettingsError(f"{setting}: got {len(rewards)} rewards, expected {count}, one for each that it was given")
+    for reward in rewards:
+        if reward is not None and not math.isfinite(reward):
+            raise SettingsError(
+                f"{setting}: got the reward {reward}, expected a finite number, or None to leave it out"
+            )
+    return [None if reward is None else float(reward) for reward in rewards]
+
+
+def _difference(minuend: float | None, subtrahend: float | None) -> float | None:
+    return None if minuend is None or subtrahend is None else minuend - subtrahend

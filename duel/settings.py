@@ -6,22 +6,17 @@ A field marked `operational` may differ when a run is opened again; every other 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from duel import instructions
+from duel.section import OPERATIONAL, NameOrClass, Section
+from duel.service_settings import GeneratorSettings, JudgeSettings
 from duel.types import Player, Scalar
 
-OPERATIONAL: dict[str, Any] = {"operational": True}
 OFFLINE = "offline"  # the name of the embedded models
 Probability = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """Base of all settings: unknown keys are refused, values cannot be changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class DataSettings(Section):
@@ -49,6 +44,9 @@ class ModelSettings(Section):
     adversary: str | None = Field(None, description="the adversary's model; empty: the base model's checkpoint")
     embedder: str = Field(
         "offline", description="hub name or local folder of a DINOv2 model; offline: the embedded one"
+    )
+    policy: Annotated[str, NameOrClass("local")] = Field(
+        "local", description="what runs the players; local: one device of this machine; or package.module:Class"
     )
     tuning: Literal["lora", "full"] = Field(
         "lora", description="lora: one frozen backbone and an fp32 adapter per player; full: fp32 weights per player"
@@ -100,6 +98,22 @@ class GRPOSettings(Section):
     accumulation: int = Field(1, ge=1, description="rounds of one player whose gradients make one optimizer step")
 
 
+class RewardSettings(Section):
+    """What each player earns for how alike originals and reconstructions are."""
+
+    base: Annotated[str, NameOrClass("similarity")] = Field(
+        "similarity",
+        description="what a description earns the base; similarity: of original and reconstruction; "
+        "or package.module:Class",
+    )
+    adversary: Annotated[str, NameOrClass("plain", "regret")] = Field(
+        "plain",
+        description="what a prompt earns the adversary; plain: 1 - similarity; regret: ceiling - similarity, the ceiling being the similarity of the "
+        "original to a second drawing of its prompt; or package.module:Class",
+    )
+    parameters: dict[str, Scalar] | None = Field(None, description="a table of what your own reward takes")
+
+
 class OptimizerSettings(Section):
     """AdamW on fp32 weights."""
 
@@ -116,58 +130,6 @@ class PlayerSettings(Section):
 
     grpo: GRPOSettings = GRPOSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
-
-
-class GeneratorSettings(Section):
-    """Which service draws, with what, how fast, and at what price."""
-
-    service: Literal["offline", "replicate", "diffusers"] = Field(
-        "offline",
-        description="offline: the chart renderer on this machine; replicate: a paid service; "
-        "diffusers: a diffusion model on this machine",
-    )
-    model: str = Field(
-        "black-forest-labs/flux-schnell",
-        description="the service's model; for diffusers a hub name or local folder; unused offline",
-    )
-    version: str | None = Field(
-        None, description="pinned version (replicate) or revision (diffusers); empty: the official model's, main"
-    )
-    parameters: dict[str, Scalar] | None = Field(
-        None,
-        description="a table of what else the model takes, such as size and steps; it overrides the reference's "
-        "values, which flux-schnell has by default",
-    )
-    prompt_limit: int | None = Field(
-        None,
-        ge=1,
-        description="text tokens the model reads; empty: known for flux-schnell, the tokenizer's for diffusers",
-    )
-    concurrency: int = Field(8, ge=1, description="draws under way at once", json_schema_extra=OPERATIONAL)
-    requests_per_minute: float = Field(
-        600, gt=0, description="predictions created in a minute, at most (replicate)", json_schema_extra=OPERATIONAL
-    )
-    deadline_seconds: float = Field(
-        300, gt=0, description="one draw may take so long, retries included (replicate)", json_schema_extra=OPERATIONAL
-    )
-    dollars_per_image: float = Field(
-        0.003, ge=0, description="price that the spend ledger counts with (replicate)", json_schema_extra=OPERATIONAL
-    )
-    batch_size: int = Field(
-        4, ge=1, description="images drawn at once on this machine (diffusers)", json_schema_extra=OPERATIONAL
-    )
-
-    @model_validator(mode="after")
-    def _parameters_leave_the_draw_alone(self) -> GeneratorSettings:
-        parameters = self.parameters or {}
-        for name in ("prompt", "seed", "generator"):
-            if name in parameters:
-                raise ValueError(f"parameters holds {name!r}, which differs from draw to draw; remove it")
-        if parameters.get("num_outputs", 1) != 1:
-            raise ValueError(f"parameters.num_outputs is {parameters['num_outputs']!r}, expected 1: an image a draw")
-        if self.service == "replicate" and self.prompt_limit is None and self.model != "black-forest-labs/flux-schnell":
-            raise ValueError(f"prompt_limit is empty; how many text tokens does {self.model} read?")
-        return self
 
 
 class EvaluationSettings(Section):
@@ -230,24 +192,6 @@ class EvaluationSettings(Section):
         return self
 
 
-class JudgeSettings(Section):
-    """Who grades answers."""
-
-    service: Literal["exact", "openai"] = Field(
-        "exact",
-        description="exact: equal texts or numbers, on this machine; openai: CharXiv's rubrics, a paid service",
-        json_schema_extra=OPERATIONAL,
-    )
-    model: str = Field(
-        "gpt-4.1", min_length=1, description="the service's model; unused by exact", json_schema_extra=OPERATIONAL
-    )
-    concurrency: int = Field(8, ge=1, description="requests under way at once", json_schema_extra=OPERATIONAL)
-    timeout_seconds: float = Field(60, gt=0, description="one request may take so long", json_schema_extra=OPERATIONAL)
-    deadline_seconds: float = Field(
-        600, gt=0, description="one answer may take so long, retries included", json_schema_extra=OPERATIONAL
-    )
-
-
 class ReportSettings(Section):
     """How plots and reports look."""
 
@@ -284,6 +228,7 @@ class Settings(Section):
     data: DataSettings = DataSettings()
     models: ModelSettings = ModelSettings()
     sampling: SamplingSettings = SamplingSettings()
+    rewards: RewardSettings = RewardSettings()
     base: PlayerSettings = PlayerSettings()
     adversary: PlayerSettings = PlayerSettings()
     generator: GeneratorSettings = GeneratorSettings()

@@ -130,13 +130,15 @@ class Attempt:
 
     `original.text` is the prompt (or the file name of a data set's image), `reconstruction.text` the
     description. `similarity` is None where one of the two images was refused; `reward` is None where the
-    attempt takes no part in the update.
+    attempt takes no part in the update. `ceiling` is the similarity of the original to a second drawing of its
+    prompt; None where the adversary's reward does not ask for one, or one of these two was refused.
     """
 
     original: Drawing
     reconstruction: Drawing
     similarity: float | None
     reward: float | None
+    ceiling: float | None = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,7 @@ class AdversaryEvaluation:
     rewards: list[float | None]  # (I,), None where the prompt takes no part
     draws_asked: int  # distinct images needed, drawn now or found in the store
     draws_made: int  # images drawn for it rather than found
+    ceilings: list[float | None] = field(default_factory=list)  # (I,), or none: the reward asks for none
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     for name, value in PREFECT_DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # classes of the user's own may lie where the command is run
     parser = build_parser()
     try:
         options, unknown = parser.parse_known_args(arguments)

@@ -9,6 +9,7 @@ from artifacts.evaluation.summary import summarise, summary_lines
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_training_log
 from duel.errors import SettingsError
+from duel.plugins import check_plugins
 from duel.profile import read_profile, read_settings
 from duel.schedule import player_of
 from duel.settings import Settings
@@ -35,6 +36,7 @@ def prepare(settings: Settings, state: StateDirectory) -> None:
 def train(settings: Settings, run: str, state: StateDirectory) -> None:
     """Train, or go on training."""
     evaluation_questions(settings.evaluation, open_dataset(settings.data, state))
+    check_plugins(settings)
     check_generator(settings.generator)
     check_models(settings)
     RunDirectory.open(state, run, settings).close()
@@ -48,8 +50,9 @@ def check_models(settings: Settings) -> None:
     from duel.policies.models import check_model
 
     hub_token = opened(find_hub_token(model_names(settings)))
-    for name in {settings.models.base, settings.models.adversary} - {None}:
-        check_model(str(name), hub_token)
+    if settings.models.policy == "local":  # another policy knows what its models are called
+        for name in {settings.models.base, settings.models.adversary} - {None}:
+            check_model(str(name), hub_token)
     check_embedder(settings.models, hub_token)
 
 

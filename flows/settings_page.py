@@ -9,7 +9,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from duel.profile import is_operational
-from duel.settings import Section, Settings
+from duel.section import Section
+from duel.settings import Settings
 
 INTRODUCTION = """\
 # Settings

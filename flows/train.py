@@ -11,7 +11,7 @@ from duel.settings import Settings
 from duel.state import StateDirectory
 from duel.types import PlayedRound, RoundRecord
 from tasks.context import TrainingContext, open_training
-from tasks.drawing import choose_originals, draw, draws_asked
+from tasks.drawing import choose_originals, draw, draw_ceilings, draws_asked
 from tasks.evaluating import evaluate_players
 from tasks.learning import learn
 from tasks.publishing import publish_progress, publish_run
@@ -64,12 +64,14 @@ def play_round(context: TrainingContext, round: int) -> PlayedRound:
     if settings.originals == "adversary":
         prompts = write_prompts(context, round, per_input)  # (I, per_input)
         drawn = draw(context, round, prompts.value, label="draw_originals")  # (I, per_input)
-        originals, stages = drawn.value, [prompts, drawn]
+        again = draw_ceilings(context, round, player, prompts.value, drawn.value.drawings)  # one stage, or none
+        originals, stages = drawn.value, [prompts, drawn, *again]
     else:
-        originals = choose_originals(context, round)  # (I, 1)
+        originals, again = choose_originals(context, round), []  # (I, 1)
     descriptions = describe_drawings(context, round, originals.drawings, per_image)  # (I, G)
     redrawn = draw(context, round, descriptions.value, label="draw_reconstructions")  # (I, G)
-    attempts = score(context, round, originals.drawings, redrawn.value.drawings, player)  # (I, G)
+    ceilings = [group for stage in again for group in stage.value.drawings]  # (I, G), or none
+    attempts = score(context, round, originals.drawings, redrawn.value.drawings, ceilings, player)  # (I, G)
 
     groups = to_groups(descriptions.value if player == "base" else prompts.value, attempts.value)
     update = learn(context, round, player, groups)
@@ -78,5 +80,5 @@ def play_round(context: TrainingContext, round: int) -> PlayedRound:
     return PlayedRound(
         RoundRecord(round, player, groups, update.value, asked),
         seconds={stage.stage: stage.seconds for stage in stages},
-        draws_made=originals.made + redrawn.value.made,
+        draws_made=originals.made + sum(stage.value.made for stage in (*again, redrawn)),
     )

@@ -19,6 +19,8 @@ from cache.cached_generator import CachedGenerator
 from cache.image_store import ImageStore
 from duel.data.dataset import SUFFIXES, Dataset
 from duel.judges.base import Judge
+from duel.plugins import check_plugins
+from duel.rewards import load_rewards
 from duel.settings import Settings
 from duel.state import StateDirectory
 from duel.types import Drawing, Player
@@ -51,7 +53,7 @@ class StageContext:
 class TrainingContext(StageContext):
     """The live things of a training run."""
 
-    __slots__ = ("embedder", "generator", "max_new_tokens", "progress")
+    __slots__ = ("embedder", "generator", "max_new_tokens", "progress", "rewards")
 
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, generator: CachedGenerator) -> None:
         from duel.embedder import load_embedder
@@ -59,6 +61,7 @@ class TrainingContext(StageContext):
         hub_token = opened(find_hub_token(model_names(settings)))
         super().__init__(settings, run, dataset, load_policies(settings, hub_token=hub_token))
         self.generator = generator
+        self.rewards = load_rewards(settings.rewards)
         self.embedder = load_embedder(settings.models, hub_token)
         self.max_new_tokens = min(settings.sampling.max_new_tokens, generator.prompt_limit)
         self.progress: UUID | None = None  # of the progress bar in the Prefect UI
@@ -94,13 +97,15 @@ class EvaluationContext(StageContext):
 @contextmanager
 def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterator[TrainingContext]:
     """Open a run for training, alone: create it, or continue it, whatever became of who had it before."""
+    check_plugins(settings)
     dataset = open_dataset(settings.data, state)
     with open_generator(settings, run, state) as generator, RunDirectory.open(state, run, settings) as directory:
         check_data(directory, dataset)
         settle_dead_sessions(directory)
         with keep_session(directory, "train"), ImageStore(state.images) as store:
-            # A generator that draws in batches is filled by as many draws at once.
-            at_once = max(settings.generator.concurrency, settings.generator.batch_size)
+            at_once = settings.generator.concurrency
+            if settings.generator.service == "diffusers":  # draws in batches, which as many draws at once fill
+                at_once = max(at_once, settings.generator.batch_size)
             yield TrainingContext(settings, directory, dataset, CachedGenerator(generator, store, at_once))
 
 

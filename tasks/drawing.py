@@ -2,9 +2,9 @@
 
 from duel.randomness import draw_seed
 from duel.schedule import images_of_turn, turns_before
-from duel.types import Completion, Drawing, DrawnGroups
+from duel.types import Completion, Drawing, DrawnGroups, Player
 from tasks.context import TrainingContext
-from tasks.stages import stage
+from tasks.stages import Measured, stage
 from tasks.writing import NOTHING_TO_DESCRIBE
 
 NO_ORIGINAL = Drawing(text="", seed=0, key=None, refusal="its original was refused")
@@ -17,6 +17,30 @@ def draw(context: TrainingContext, round: int, completions: list[list[Completion
     What is in the store is not drawn again, so that a retry draws only what is missing.
     """
     return draw_groups(context, completions, f"round-{round:04d}/{label}", round, label)
+
+
+def draw_ceilings(
+    context: TrainingContext,
+    round: int,
+    player: Player,
+    prompts: list[list[Completion]],
+    originals: list[list[Drawing]],
+) -> list[Measured[DrawnGroups]]:
+    """Draw every prompt a second time, (I, G), in rounds of an adversary whose reward asks for it.
+
+    Return that one stage, or none.
+    """
+    if player == "base" or not context.rewards.adversary.needs_ceiling:
+        return []
+    return [draw(context, round, drawn_ones(prompts, originals), label="draw_ceilings")]
+
+
+def drawn_ones(prompts: list[list[Completion]], originals: list[list[Drawing]]) -> list[list[Completion]]:
+    """Return the prompts with nothing to draw in place of those that were refused: a refusal is not asked for twice."""
+    return [
+        [NOTHING_TO_DESCRIBE if original.key is None else prompt for prompt, original in zip(*row, strict=True)]
+        for row in zip(prompts, originals, strict=True)
+    ]
 
 
 def draw_groups(

@@ -3,25 +3,24 @@
 Both draw from their own random streams: evaluating changes no number of the training.
 """
 
-from collections.abc import Sequence
-
 from duel.data.dataset import Dataset, first_charts, of_kind, set_aside
 from duel.randomness import derive_seed, sample_seeds
+from duel.scoring import reward_attempts
 from duel.settings import EvaluationSettings
 from duel.types import (
     AdversaryEvaluation,
-    Attempt,
     BaseEvaluation,
     Completion,
     Drawing,
+    DrawnGroups,
     Grade,
     ModelInput,
     ProxyEvaluation,
     Question,
 )
 from tasks.context import EvaluationContext, TrainingContext
-from tasks.drawing import draw_groups, draws_asked
-from tasks.scoring import compare
+from tasks.drawing import draw_groups, drawn_ones, draws_asked
+from tasks.scoring import compare_images
 from tasks.stages import stage
 from tasks.writing import describe, invention, sample
 
@@ -39,29 +38,38 @@ def evaluate_players(context: TrainingContext, round: int, how: EvaluationSettin
 def evaluate_base(context: TrainingContext, how: EvaluationSettings, purpose: str) -> BaseEvaluation:
     """Describe and redraw every held-out image; similarities are means over an image's descriptions."""
     originals = [[context.file_drawing(path)] for path in context.dataset.test_images]
-    attempts, _, made = _go_around(context, originals, how.proxy_completions, purpose, "held-out")
+    _, redrawn = _go_around(context, originals, how.proxy_completions, purpose, "held-out")
+    described = compare_images(context, originals, redrawn.drawings, [])  # (images, 1)
     return BaseEvaluation(
         images=[path.name for path in context.dataset.test_images],
-        similarities=[_mean([attempt.similarity for attempt in group]) for group in attempts],
-        draws_asked=draws_asked(_redrawn(attempts)),
-        draws_made=made,
+        similarities=[image.mean_similarity for [image] in described],
+        draws_asked=draws_asked(redrawn.drawings),
+        draws_made=redrawn.made,
     )
 
 
 def evaluate_adversary(context: TrainingContext, how: EvaluationSettings, purpose: str) -> AdversaryEvaluation:
-    """Sample prompts, draw them, let the base describe each once; one reward per prompt."""
+    """Sample prompts, draw them, let the base describe each once; the prompts are rewarded as one group."""
     count = how.adversary_prompts
     seeds = sample_seeds(context.settings.seed, count, 1, "evaluation", "invention")
     prompts = sample(context, "adversary", [invention(context)] * count, seeds)  # (count, 1)
     originals = draw_groups(context, prompts, f"{purpose}/original", "evaluation", "original")
-    attempts, descriptions, made = _go_around(context, originals.drawings, 1, purpose, "prompt")
+    descriptions, redrawn = _go_around(context, originals.drawings, 1, purpose, "prompt")
+    ceilings = DrawnGroups([], made=0)
+    if context.rewards.adversary.needs_ceiling:
+        again = drawn_ones(prompts, originals.drawings)
+        ceilings = draw_groups(context, again, f"{purpose}/ceiling", "evaluation", "ceiling")
+    drawn = (originals.drawings, redrawn.drawings, ceilings.drawings)
+    group = [prompt for [prompt] in compare_images(context, *drawn)]  # (count,)
+    [attempts] = reward_attempts([group], "adversary", context.rewards)
     return AdversaryEvaluation(
         prompts=[prompt.text for [prompt] in prompts],
         descriptions=[text.text for [text] in descriptions],
-        similarities=[attempt.similarity for [attempt] in attempts],
-        rewards=[attempt.reward for [attempt] in attempts],
-        draws_asked=draws_asked(originals.drawings, _redrawn(attempts)),
-        draws_made=originals.made + made,
+        similarities=[attempt.similarity for attempt in attempts],
+        rewards=[attempt.reward for attempt in attempts],
+        draws_asked=draws_asked(*drawn),
+        draws_made=originals.made + redrawn.made + ceilings.made,
+        ceilings=[attempt.ceiling for attempt in attempts] if ceilings.drawings else [],
     )
 
 
@@ -112,19 +120,8 @@ def development_figures(settings: EvaluationSettings, dataset: Dataset) -> set[s
 
 def _go_around(
     context: TrainingContext, originals: list[list[Drawing]], per_image: int, purpose: str, stream: str
-) -> tuple[list[list[Attempt]], list[list[Completion]], int]:
-    """Describe and redraw the originals; return attempts, descriptions and how many images were drawn for it."""
+) -> tuple[list[list[Completion]], DrawnGroups]:
+    """Describe and redraw the originals; return descriptions and reconstructions."""
     descriptions = describe(context, originals, per_image, "evaluation", stream)
-    redrawn = draw_groups(
-        context, descriptions, f"{purpose}/reconstruction/{stream}", "evaluation", "reconstruction", stream
-    )
-    return compare(context, originals, redrawn.drawings, "adversary"), descriptions, redrawn.made
-
-
-def _redrawn(attempts: list[list[Attempt]]) -> list[list[Drawing]]:
-    return [[attempt.reconstruction for attempt in group] for group in attempts]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    purpose = f"{purpose}/reconstruction/{stream}"
+    return descriptions, draw_groups(context, descriptions, purpose, "evaluation", "reconstruction", stream)

@@ -1,5 +1,6 @@
 """Writing down what happened: rounds, checkpoints, evaluations."""
 
+import dataclasses
 from collections.abc import Container, Sequence
 
 from artifacts.evaluation.export import write_results
@@ -12,6 +13,7 @@ from artifacts.run.checkpoints import Checkpoint, list_checkpoints
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import append_metrics, append_timings, has_metrics
 from artifacts.run.rounds import write_round
+from duel.plugins import plugin_versions
 from duel.settings import Settings
 from duel.types import Completion, Grade, PlayedRound, ProxyEvaluation, Question
 from tasks.context import TrainingContext
@@ -60,7 +62,8 @@ def record_answers(
     development: Container[str],
 ) -> None:
     """Write what `checkpoint` answered and how that was graded; `development` are the figures set aside."""
-    how, asked = asked_how(run.settings), question_digest(run.settings, questions)
+    how = dataclasses.replace(asked_how(run.settings), judge_service=judge_name(run.settings))
+    asked = question_digest(run.settings, questions)
     write_test(run, checkpoint_test(checkpoint.rounds_done, questions, answers, grades, development, how, asked))
 
 
@@ -74,5 +77,11 @@ def question_digest(settings: Settings, questions: Sequence[Question]) -> str:
     """Name the questions and how they are asked, so that equal evaluations are made once."""
     evaluation, judge = settings.evaluation, settings.judge
     how = [evaluation.completions, evaluation.temperature, evaluation.max_new_tokens, evaluation.answer]
-    how += [judge.service, judge.model]
+    how += [judge_name(settings), judge.model]
     return digest([list(questions), *how])
+
+
+def judge_name(settings: Settings) -> str:
+    """Return who grades; of a class of the user's own with its version, since another version may grade otherwise."""
+    own = plugin_versions(settings, "judge.service").get("judge.service")
+    return settings.judge.service if own is None else str(own)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -12,11 +13,14 @@ from artifacts.run.directory import RunDirectory
 from cache.answer_store import AnswerStore
 from cache.ledger import SpendLedger
 from duel.data.charxiv import open_rubrics
-from duel.generators.base import ImageGenerator
+from duel.generators.base import ImageGenerator, check_identity
 from duel.judges.base import Judge
 from duel.judges.exact import ExactJudge
 from duel.offline.generator import ChartGenerator
-from duel.settings import GeneratorSettings, JudgeSettings, Settings
+from duel.plugins import find_class, load_plugin
+from duel.section import is_plugin
+from duel.service_settings import GeneratorSettings, JudgeSettings
+from duel.settings import Settings
 from duel.state import StateDirectory
 from duel.types import Spend
 from tasks.credentials import OPENAI, REPLICATE, find_hub_token, find_key, opened
@@ -44,7 +48,11 @@ def open_generator(settings: Settings, run: str, state: StateDirectory) -> Itera
     Raises UserError before it writes anything.
     """
     chosen = settings.generator
-    if chosen.service == "offline":
+    if is_plugin(chosen.service):
+        with open_plugin("generator.service", chosen.service, ImageGenerator, chosen) as own:
+            check_identity(own, f"generator.service = {chosen.service!r}")
+            yield own
+    elif chosen.service == "offline":
         yield ChartGenerator()
     elif chosen.service == "replicate":
         from duel.generators.replicate.generator import ReplicateGenerator
@@ -80,10 +88,22 @@ def open_generator(settings: Settings, run: str, state: StateDirectory) -> Itera
             yield local
 
 
+@contextmanager
+def open_plugin(setting: str, name: str, protocol: type, *arguments: object, **named: object) -> Iterator[Any]:
+    """Make an object of a class of the user's own; it is closed at the end when it has `close()`."""
+    made = load_plugin(setting, name, protocol, *arguments, **named)
+    with ExitStack() as stack:
+        if callable(close := getattr(made, "close", None)):
+            stack.callback(close)
+        yield made
+
+
 def check_judge(settings: JudgeSettings) -> None:
-    """Raise SettingsError when the judge needs a key and there is none."""
+    """Raise SettingsError when the judge needs a key and there is none, or is a class that is not there."""
     if settings.service == "openai":
         judge_key()
+    elif is_plugin(settings.service):
+        find_class("judge.service", settings.service)
 
 
 def judge_key() -> SecretStr:
@@ -97,6 +117,10 @@ def open_judge(settings: JudgeSettings, dataset: Path, state: StateDirectory) ->
 
     Raises SettingsError when it needs a key and there is none, DataError when `dataset` came without rubrics.
     """
+    if is_plugin(settings.service):
+        with open_plugin("judge.service", settings.service, Judge, settings, dataset=dataset) as own:
+            yield own
+        return
     if settings.service == "exact":
         yield ExactJudge()
         return

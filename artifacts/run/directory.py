@@ -149,7 +149,7 @@ class RunDirectory:
             for directory in folders:
                 directory.mkdir(exist_ok=True)
             files.clean_leftovers(self.path, "*.json")
-            write_record(self.path / "versions.json", versions_now())
+            write_record(self.path / "versions.json", versions_now(self.settings))
             files.write_json(self.path / "settings.json", self.settings.model_dump(mode="json"))
         except OSError as error:
             raise RunError(f"cannot write run {self.name}: {error}; expected a directory that can be written") from None

@@ -33,6 +33,7 @@ class RecordedAttempt:
     reward: float | None
     tokens: int
     finished: bool
+    ceiling: float | None = None
 
     def image(self, which: Image) -> RecordedDrawing:
         """Return the drawing or the reconstruction."""
@@ -80,6 +81,7 @@ def record_attempt(completion: Completion, attempt: Attempt, drawn: str | None, 
         reward=attempt.reward,
         tokens=len(completion.tokens),
         finished=completion.finished,
+        ceiling=attempt.ceiling,
     )
 
 

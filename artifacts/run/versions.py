@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import duel
 from artifacts.run.records import Record, read_record
 from duel.errors import RunError
+from duel.plugins import Plugin, plugin_versions
+from duel.settings import Settings
 
 # Raise it when a run that was begun before would not go on as it began: other stage results, random streams, settings
 # or training state. Runs of another number can still be read, as far as their files can.
@@ -28,6 +30,7 @@ class Versions(Record):
     duel: str | None  # None: before 0.1.0
     python: str
     libraries: dict[str, str]
+    plugins: dict[str, Plugin] = field(default_factory=dict)  # classes of the user's own, by setting
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
@@ -41,18 +44,22 @@ class Versions(Record):
     def by_name(self) -> dict[str, str]:
         """All versions that are known, Duel's first."""
         known = {} if self.duel is None else {"duel": self.duel}
-        return {**known, "python": self.python, **self.libraries}
+        own = {plugin.name: plugin.version for plugin in self.plugins.values()}
+        return {**known, "python": self.python, **self.libraries, **own}
 
 
-def versions_now() -> Versions:
-    """Return the versions of this process; libraries that are not installed are left out."""
+def versions_now(settings: Settings) -> Versions:
+    """Return the versions of this process and of the user's own classes that the settings name.
+
+    Libraries that are not installed are left out. Raises SettingsError when such a class cannot be imported.
+    """
     libraries = {}
     for library in LIBRARIES:
         try:
             libraries[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return Versions(RUN_SCHEMA, duel.__version__, platform.python_version(), libraries)
+    return Versions(RUN_SCHEMA, duel.__version__, platform.python_version(), libraries, plugin_versions(settings))
 
 
 def read_versions(run: Path) -> Versions:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from duel.errors import SettingsError
 from duel.types import DrawnImage, DrawRequest, Refusal, Scalar
 
 
@@ -32,6 +33,40 @@ class ImageGenerator(Protocol):
         """
 
 
+def check_identity(generator: ImageGenerator, setting: str) -> None:
+    """Raise SettingsError unless a generator's name, version, prompt limit and parameters are of the right types.
+
+    `setting` says where the generator is named.
+    """
+    faults = [
+        f"{name} = {value!r}, expected {expected}"
+        for name, value, expected, right in (
+            ("name", generator.name, "a text", isinstance(generator.name, str) and generator.name != ""),
+            ("version", generator.version, "a text", isinstance(generator.version, str) and generator.version != ""),
+            ("prompt_limit", generator.prompt_limit, "a number of tokens", _is_count(generator.prompt_limit)),
+            (
+                "parameters",
+                generator.parameters,
+                "names with texts, numbers or None",
+                _are_scalars(generator.parameters),
+            ),
+        )
+        if not right
+    ]
+    if faults:
+        raise SettingsError(f"{setting}: the generator has {'; '.join(faults)}")
+
+
 def request_of(generator: ImageGenerator, text: str, seed: int) -> DrawRequest:
     """Return the request that `generator.draw(text, seed)` makes; its `key` is the image's cache key."""
     return DrawRequest(generator.name, generator.version, text, seed, dict(generator.parameters))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _are_scalars(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and (item is None or isinstance(item, str | int | float)) for key, item in value.items()
+    )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from peft import PeftModel
 
 from duel.devices import choose_device
+from duel.plugins import load_plugin
 from duel.policies.models import Model, load_model
 from duel.policies.optimizer import PlayerOptimizer
 from duel.policies.policy import LocalPolicy, Policy
 from duel.policies.tuning import FullTuning, LoraTuning, Tuning, add_adapter
 from duel.policies.update import LearningSettings
 from duel.randomness import derive_seed
+from duel.section import is_plugin
 from duel.settings import Settings
 from duel.types import Player
 
@@ -23,7 +26,9 @@ def load_players(
 ) -> Mapping[Player, Policy]:
     """Load the policies that a run needs: the base, and the adversary if it writes the prompts.
 
-    With LoRA, players with the same checkpoint share one frozen backbone.
+    With LoRA, players with the same checkpoint share one frozen backbone. A policy of the user's own is called with the
+    settings, `player` and `load_local`, a function that returns that player's LocalPolicy; no weights are loaded
+    unless one calls it.
 
     Args:
         settings: The run's settings.
@@ -31,18 +36,37 @@ def load_players(
         hub_token: For gated models; None uses the token that `huggingface_hub` finds.
 
     Raises:
-        SettingsError: A model cannot be loaded, or the device does not exist.
+        SettingsError: A model or a policy cannot be loaded, or the device does not exist.
     """
     needed: tuple[Player, ...] = ("base", "adversary") if settings.originals == "adversary" else ("base",)
+    wanted = tuple(players or needed)
+    policy = settings.models.policy
+    if not is_plugin(policy):
+        return load_local(settings, wanted, hub_token)
+    local = functools.cache(lambda: load_local(settings, wanted, hub_token))
+    return {
+        player: load_plugin(
+            "models.policy", policy, Policy, settings, player=player, load_local=functools.partial(_one, local, player)
+        )
+        for player in wanted
+    }
+
+
+def load_local(settings: Settings, players: Sequence[Player], hub_token: str | None) -> Mapping[Player, LocalPolicy]:
+    """Load these players on one device of this machine."""
     names: dict[Player, str] = {
         "base": settings.models.base,
         "adversary": settings.models.adversary or settings.models.base,
     }
     if settings.models.tuning == "lora":
-        tunings = _load_lora(settings, {player: names[player] for player in players or needed}, hub_token)
+        tunings = _load_lora(settings, {player: names[player] for player in players}, hub_token)
     else:
-        tunings = {player: _load_full(settings, player, names[player], hub_token) for player in players or needed}
+        tunings = {player: _load_full(settings, player, names[player], hub_token) for player in players}
     return {player: assemble_policy(player, tuning, settings) for player, tuning in tunings.items()}
+
+
+def _one(local: Callable[[], Mapping[Player, LocalPolicy]], player: Player) -> LocalPolicy:
+    return local()[player]
 
 
 def assemble_policy(player: Player, tuning: Tuning, settings: Settings) -> LocalPolicy:

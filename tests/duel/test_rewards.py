@@ -1,27 +1,82 @@
+import math
+
 import pytest
 
-from duel.rewards import adversary_reward, base_reward
+from duel.errors import SettingsError
+from duel.rewards import Described, PlainReward, RegretReward, SimilarityReward, check_rewards, load_rewards
+from duel.settings import RewardSettings
 from duel.types import Drawing
 
 DRAWN, REFUSED = Drawing("a chart", 1, "k"), Drawing("a chart", 1, None, "refused")
 
 
-def test_the_base_earns_the_similarity():
-    assert base_reward(0.75) == 0.75
+def described(*similarities, original=DRAWN, ceiling=None):
+    redrawn = [Drawing("text", 2, None if similarity is None else "r") for similarity in similarities]
+    return Described(original, ["text"] * len(redrawn), redrawn, list(similarities), ceiling)
+
+
+def test_the_base_earns_the_similarities():
+    assert SimilarityReward()(described(0.75, 0.5)) == [0.75, 0.5]
 
 
 def test_the_adversary_earns_what_the_base_missed():
-    assert adversary_reward(DRAWN, 0.75) == pytest.approx(0.25)
+    assert PlainReward()([described(0.75), described(0.25)]) == [0.25, 0.75]
 
 
 def test_a_negative_similarity_pays_the_adversary_more_than_one():
-    assert adversary_reward(DRAWN, -0.5) == pytest.approx(1.5)
+    assert PlainReward()([described(-0.5)]) == [1.5]
+
+
+def test_several_descriptions_count_with_their_mean():
+    assert PlainReward()([described(0.5, None, 0.25)]) == [0.625]
+    assert RegretReward()([described(0.5, None, 0.25, ceiling=0.875)]) == [0.5]
 
 
 def test_a_refused_prompt_earns_the_adversary_least():
-    assert adversary_reward(REFUSED, None) == 0.0
+    assert PlainReward()([described(None, original=REFUSED), described(0.75)]) == [0.0, 0.25]
 
 
 def test_a_refused_description_is_left_out_for_both():
-    assert base_reward(None) is None
-    assert adversary_reward(DRAWN, None) is None
+    assert SimilarityReward()(described(None)) == [None]
+    assert PlainReward()([described(None)]) == [None]
+    assert RegretReward()([described(None, ceiling=0.5)]) == [None]
+
+
+def test_regret_is_what_the_base_missed_of_what_could_be_reached():
+    assert RegretReward()([described(0.25, ceiling=0.75), described(0.5, ceiling=0.5)]) == [0.5, 0.0]
+
+
+def test_regret_is_not_clipped():
+    assert RegretReward()([described(0.75, ceiling=0.5)]) == [-0.25]
+
+
+def test_regret_without_a_second_drawing_is_left_out():
+    assert RegretReward()([described(0.5)]) == [None]
+
+
+def test_a_refused_prompt_has_the_least_regret_of_its_group_and_none_above_0():
+    refused = described(None, original=REFUSED)
+    assert RegretReward()([refused, described(0.25, ceiling=0.75)]) == [0.0, 0.5]
+    assert RegretReward()([described(0.75, ceiling=0.5), refused]) == [-0.25, -0.25]
+
+
+def test_regret_alone_asks_for_second_drawings():
+    plain, regret = (load_rewards(RewardSettings(adversary=name)).adversary for name in ("plain", "regret"))
+    assert (plain.needs_ceiling, regret.needs_ceiling) == (False, True)
+
+
+def test_rewards_of_another_number_are_refused():
+    with pytest.raises(SettingsError, match="rewards.base: got 1 rewards, expected 2"):
+        check_rewards([0.5], 2, "rewards.base")
+
+
+@pytest.mark.parametrize("reward", [math.nan, math.inf])
+def test_a_reward_that_is_no_finite_number_is_refused(reward):
+    with pytest.raises(SettingsError, match=f"rewards.adversary: got the reward {reward}, expected a finite number"):
+        check_rewards([0.5, reward], 2, "rewards.adversary")
+
+
+def test_rewards_become_plain_numbers_that_json_has():
+    [number, absent] = check_rewards([1, None], 2, "rewards.base")
+    assert type(number) is float
+    assert absent is None

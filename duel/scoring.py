@@ -1,0 +1,97 @@
+"""How alike originals and reconstructions are, and what that earns the player that learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from duel.rewards import Described, Rewards, check_rewards
+from duel.types import Attempt, Drawing, Player
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Embed = Callable[[Sequence[bytes]], "Tensor"]  # N images -> N unit vectors, (N, D)
+ReadImage = Callable[[Drawing], bytes]  # of a drawing that was not refused
+
+
+def compare(
+    originals: list[list[Drawing]],
+    reconstructions: list[list[Drawing]],
+    ceilings: list[list[Drawing]],
+    embed: Embed,
+    read: ReadImage,
+) -> list[list[Described]]:
+    """Measure how alike each original and its reconstructions are, (I, n).
+
+    Args:
+        originals: (I, n): one in a group that the base learns from, G in a group of the adversary's.
+        reconstructions: (I, n * k), the k of the first original first.
+        ceilings: Second drawings of the originals' prompts, (I, n); empty: not asked for.
+        embed: Gives unit vectors. It is called once, with each distinct image once.
+        read: Gives the bytes of a drawing.
+    """
+    drawn = {
+        drawing.key: drawing
+        for groups in (originals, reconstructions, ceilings)
+        for group in groups
+        for drawing in group
+        if drawing.key is not None
+    }
+    keys = sorted(drawn)  # an order that depends on content alone
+    embeddings = dict(zip(keys, embed([read(drawn[key]) for key in keys]), strict=True))
+
+    def similarity(one: Drawing, other: Drawing | None) -> float | None:
+        if one.key is None or other is None or other.key is None:
+            return None
+        return float(embeddings[one.key] @ embeddings[other.key])
+
+    def describe(original: Drawing, redrawn: list[Drawing], second: Drawing | None) -> Described:
+        similarities = [similarity(original, drawing) for drawing in redrawn]
+        texts = [drawing.text for drawing in redrawn]
+        return Described(original, texts, redrawn, similarities, similarity(original, second))
+
+    seconds: Sequence[Sequence[Drawing | None]] = ceilings or [[None] * len(row) for row in originals]
+    return [
+        [describe(*of_one) for of_one in zip(row, _share_out(redrawn, len(row)), second_row, strict=True)]
+        for row, redrawn, second_row in zip(originals, reconstructions, seconds, strict=True)
+    ]
+
+
+def reward_attempts(described: list[list[Described]], player: Player, rewards: Rewards) -> list[list[Attempt]]:
+    """Reward `player` for every description, (I, n * k); descriptions of one original earn the adversary the same.
+
+    Raises SettingsError when a reward of the user's own gives another number of rewards than it should, or no numbers.
+    """
+    reward_group = _reward_base if player == "base" else _reward_adversary
+    return [reward_group(group, rewards) for group in described]
+
+
+def _reward_base(group: list[Described], rewards: Rewards) -> list[Attempt]:
+    attempts = []
+    for described in group:
+        earned = check_rewards(rewards.base(described), len(described.descriptions), "rewards.base")
+        attempts += _attempts(described, earned)
+    return attempts
+
+
+def _reward_adversary(group: list[Described], rewards: Rewards) -> list[Attempt]:
+    earned = check_rewards(rewards.adversary(group), len(group), "rewards.adversary")
+    attempts = []
+    for described, reward in zip(group, earned, strict=True):
+        attempts += _attempts(described, [reward] * len(described.descriptions))
+    return attempts
+
+
+def _attempts(described: Described, rewards: list[float | None]) -> list[Attempt]:
+    rows = zip(described.reconstructions, described.similarities, rewards, strict=True)
+    return [
+        Attempt(described.original, redrawn, similarity, reward, described.ceiling)
+        for redrawn, similarity, reward in rows
+    ]
+
+
+def _share_out(reconstructions: list[Drawing], originals: int) -> list[list[Drawing]]:
+    """Split a group's reconstructions into those of each original, (n, k)."""
+    each = len(reconstructions) // originals
+    return [reconstructions[i * each : (i + 1) * each] for i in range(originals)]

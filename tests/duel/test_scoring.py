@@ -1,0 +1,114 @@
+"""Similarities of drawings whose images stand for unit vectors, rewarded by hand."""
+
+import pytest
+import torch
+
+from duel.errors import SettingsError
+from duel.rewards import PlainReward, Rewards, SimilarityReward
+from duel.scoring import compare, reward_attempts
+from duel.types import Drawing
+
+VECTORS = {b"east": (1.0, 0.0), b"north": (0.0, 1.0), b"northeast": (0.6, 0.8), b"west": (-1.0, 0.0)}
+BUILT_IN = Rewards(SimilarityReward(), PlainReward())
+
+
+def drawing(image, text="text"):
+    return Drawing(text, 0, image, None if image else "refused")
+
+
+def read(drawn):
+    return drawn.key.encode()
+
+
+def embed(images):
+    return torch.tensor([VECTORS[image] for image in images])
+
+
+def similarities(described):
+    return [[one.similarities for one in group] for group in described]
+
+
+def test_one_original_stands_for_all_its_reconstructions():
+    originals = [[drawing("east")], [drawing("north")]]
+    redrawn = [[drawing("east"), drawing("northeast")], [drawing("east"), drawing("northeast")]]
+    described = compare(originals, redrawn, [], embed, read)
+    assert similarities(described) == [[[1.0, pytest.approx(0.6)]], [[0.0, pytest.approx(0.8)]]]
+
+
+def test_each_original_has_its_own_reconstruction():
+    described = compare([[drawing("east"), drawing("north")]], [[drawing("west"), drawing("north")]], [], embed, read)
+    assert similarities(described) == [[[-1.0], [1.0]]]
+
+
+def test_each_of_several_originals_can_have_several_reconstructions():
+    redrawn = [[drawing("east", "a"), drawing("north", "b"), drawing("north", "c"), drawing("east", "d")]]
+    [[first, second]] = compare([[drawing("east"), drawing("north")]], redrawn, [], embed, read)
+    assert (first.descriptions, first.similarities) == (["a", "b"], [1.0, 0.0])
+    assert (second.descriptions, second.similarities) == (["c", "d"], [1.0, 0.0])
+
+
+def test_a_refused_image_has_no_similarity():
+    described = compare([[drawing(None), drawing("east")]], [[drawing("east"), drawing(None)]], [], embed, read)
+    assert similarities(described) == [[[None], [None]]]
+
+
+def test_the_ceiling_is_the_similarity_of_two_drawings_of_one_prompt():
+    originals = [[drawing("east"), drawing("north"), drawing(None)]]
+    seconds = [[drawing("northeast"), drawing(None), drawing(None)]]
+    [group] = compare(originals, originals, seconds, embed, read)
+    assert [one.ceiling for one in group] == [pytest.approx(0.6), None, None]
+
+
+def test_every_distinct_image_is_embedded_once_in_one_call():
+    calls = []
+
+    def embed_once(images):
+        calls.append(list(images))
+        return embed(images)
+
+    compare([[drawing("north")]], [[drawing("east"), drawing("east")]], [[drawing("north")]], embed_once, read)
+    assert calls == [[b"east", b"north"]]
+
+
+def test_attempts_carry_what_was_measured():
+    described = compare([[drawing("east")]], [[drawing("northeast")]], [[drawing("north")]], embed, read)
+    [[attempt]] = reward_attempts(described, "adversary", BUILT_IN)
+    assert attempt.original == drawing("east")
+    assert attempt.reconstruction == drawing("northeast")
+    assert attempt.similarity == pytest.approx(0.6)
+    assert attempt.reward == pytest.approx(0.4)
+    assert attempt.ceiling == 0.0
+
+
+def test_the_base_is_rewarded_by_description_and_the_adversary_by_original():
+    originals, redrawn = [[drawing("east"), drawing("north")]], [[drawing(key) for key in ("east", "north") * 2]]
+    described = compare(originals, redrawn, [], embed, read)
+    [base] = reward_attempts(described, "base", BUILT_IN)
+    [adversary] = reward_attempts(described, "adversary", BUILT_IN)
+    assert [attempt.reward for attempt in base] == [1.0, 0.0, 0.0, 1.0]
+    assert [attempt.reward for attempt in adversary] == [0.5, 0.5, 0.5, 0.5]
+
+
+def test_the_adversarys_reward_sees_the_whole_group():
+    class Rank:
+        needs_ceiling = False
+
+        def __call__(self, group):
+            order = sorted(one.similarities[0] for one in group)
+            return [float(order.index(one.similarities[0])) for one in group]
+
+    described = compare([[drawing("east")] * 2], [[drawing("northeast"), drawing("west")]], [], embed, read)
+    [attempts] = reward_attempts(described, "adversary", Rewards(SimilarityReward(), Rank()))
+    assert [attempt.reward for attempt in attempts] == [1.0, 0.0]
+
+
+def test_a_reward_that_forgets_an_original_is_named():
+    class Short:
+        needs_ceiling = False
+
+        def __call__(self, group):
+            return [0.5]
+
+    described = compare([[drawing("east")] * 2], [[drawing("east")] * 2], [], embed, read)
+    with pytest.raises(SettingsError, match="rewards.adversary: got 1 rewards, expected 2"):
+        reward_attempts(described, "adversary", Rewards(SimilarityReward(), Short()))
