@@ -108,8 +108,8 @@ class RewardSettings(Section):
     )
     adversary: Annotated[str, NameOrClass("plain", "regret")] = Field(
         "plain",
-        description="what a prompt earns the adversary; plain: 1 - similarity; regret: ceiling - similarity, the ceiling being the similarity of the "
-        "original to a second drawing of its prompt; or package.module:Class",
+        description="what a prompt earns the adversary; plain: 1 - similarity; regret: ceiling - similarity, the "
+        "ceiling being the similarity of the original to a second drawing of its prompt; or package.module:Class",
     )
     parameters: dict[str, Scalar] | None = Field(None, description="a table of what your own reward takes")
 

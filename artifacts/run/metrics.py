@@ -25,6 +25,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
     completions = [completion for group in record.groups for completion in group.completions]
     rewards = [attempt.reward for attempt in attempts if attempt.reward is not None]
     similarities = [attempt.similarity for attempt in attempts if attempt.similarity is not None]
+    ceilings = [attempt.ceiling for attempt in attempts if attempt.ceiling is not None]
     refused = sum(
         attempt.original.refusal is not None or attempt.reconstruction.refusal is not None for attempt in attempts
     )
@@ -34,6 +35,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "reward_mean": _mean(rewards),
         "reward_std": _std(rewards),
         "similarity_mean": _mean(similarities),
+        "ceiling_mean": _mean(ceilings),
         "loss": record.update.loss,
         "gradient_norm": record.update.gradient_norm,
         "logprob_gap_mean": record.update.logprob_gap_mean,

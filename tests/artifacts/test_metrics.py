@@ -30,6 +30,7 @@ def test_a_rounds_line_by_hand() -> None:
         "reward_mean": pytest.approx(0.7),
         "reward_std": pytest.approx(0.2),
         "similarity_mean": pytest.approx(0.7),
+        "ceiling_mean": None,
         "loss": -0.25,
         "gradient_norm": 1.5,
         "logprob_gap_mean": 2.0**-23,
@@ -54,6 +55,14 @@ def test_reward_and_similarity_are_separate_columns() -> None:
     assert line["similarity_mean"] == 0.9
     assert line["reward_mean"] == 0.05
     assert line["refused"] == 1
+
+
+def test_ceilings_are_averaged_where_they_were_asked_for() -> None:
+    attempts = [
+        Attempt(DRAWN, DRAWN, 0.5, reward, ceiling) for reward, ceiling in ((0.25, 0.75), (0.0, 0.5), (None, None))
+    ]
+    record = RoundRecord(1, "adversary", [Group([completion("p")] * 3, attempts)], update(), draws_asked=3)
+    assert round_metrics(record)["ceiling_mean"] == 0.625
 
 
 def test_where_there_is_nothing_the_line_says_null(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import hashlib
 import json
 import os
 import signal
@@ -44,6 +45,29 @@ def test_a_new_run_has_the_references_folders_and_its_settings(tmp_path: Path) -
     assert (versions["schema"], versions["run_schema"], versions["duel"]) == (2, 2, duel.__version__)
     assert versions["libraries"]["torch"]
     assert RunDirectory.read(StateDirectory(tmp_path), "run_1").settings == Settings(seed=5)
+
+
+def test_a_run_keeps_the_version_of_a_class_of_the_users_own_and_warns_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "strict_judge.py"
+    source.write_text("class Strict:\n    pass\n")
+    service = {"service": "strict_judge:Strict"}
+    first, second = (f"sha256:{hashlib.sha256(text).hexdigest()}" for text in (source.read_bytes(), b"Strict = dict\n"))
+    with open_run(tmp_path, judge=service) as run:
+        assert json.loads((run.path / "versions.json").read_text())["plugins"] == {
+            "judge.service": {"name": "strict_judge:Strict", "version": first}
+        }
+    open_run(tmp_path, judge=service).close()
+    assert not caplog.messages
+    source.write_bytes(b"Strict = dict\n")
+    open_run(tmp_path, judge=service).close()
+    assert caplog.messages == [
+        f"run run_1: judge.service was strict_judge:Strict ({first}) when the run was opened last, and is "
+        f"strict_judge:Strict ({second}) now"
+    ]
+    del sys.modules["strict_judge"]
 
 
 def test_a_defining_setting_may_not_differ_and_each_is_named(tmp_path: Path) -> None:

@@ -1,9 +1,16 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
 import duel
 from duel.profile import fields_of
 from flows.cli import build_parser, main, parse_value
+
+ROOT = Path(__file__).parents[2]
 
 
 def complaint(capsys, *arguments):
@@ -64,6 +71,24 @@ def test_a_missing_model_is_named_and_nothing_is_written(capsys, tmp_path, pictu
     line = complaint(capsys, *folder_options(tmp_path, pictures), "--models.base", str(tmp_path / "no_model"))
     assert str(tmp_path / "no_model") in line
     assert not (tmp_path / "state").exists()
+
+
+def test_a_class_that_is_not_there_is_named_and_nothing_is_written(capsys, tmp_path, pictures):
+    for setting in ("generator.service", "judge.service", "models.policy", "rewards.base", "rewards.adversary"):
+        line = complaint(capsys, *folder_options(tmp_path, pictures), f"--{setting}", "nowhere.mine:Mine")
+        assert line.startswith(f"duel: {setting} = 'nowhere.mine:Mine': cannot import nowhere.mine: No module named ")
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_class_may_lie_where_the_command_is_run(tmp_path, pictures):
+    (tmp_path / "my_rewards.py").write_text("class Mine:\n    pass\n")
+    # -P: as for the installed command, the working directory is not on the path.
+    command = [sys.executable, "-P", "-c", "import sys; from flows.cli import main; sys.exit(main())"]
+    command += [*folder_options(tmp_path, pictures), "--rewards.base", "my_rewards:Mein"]
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.stderr == "duel: rewards.base = 'my_rewards:Mein': my_rewards has no Mein; its classes: Mine\n"
+    assert done.returncode == 2
 
 
 def test_a_missing_embedder_is_named_and_nothing_is_written(capsys, tmp_path, pictures):

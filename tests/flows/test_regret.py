@@ -1,0 +1,88 @@
+"""The adversary rewarded by regret: its prompts are drawn a second time in its rounds and in its evaluation alone."""
+
+import json
+
+import pytest
+
+from artifacts.run.directory import RunDirectory
+from artifacts.run.jsonl import read_rows
+from duel.profile import override, read_profile, read_settings
+from duel.randomness import draw_seed
+from flows.prepare import prepare
+from flows.profiles import profile_path
+from flows.train import train
+
+SMALL = {
+    "rounds": 2,
+    "images_per_round": 2,
+    "sampling.group_size": 3,
+    "sampling.max_new_tokens": 24,
+    "evaluation.every": 2,
+    "evaluation.proxy_completions": 1,
+    "evaluation.adversary_prompts": 3,
+    "data.train_images": 4,
+    "data.test_images": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, prefect_server):
+    """The same two rounds with each reward."""
+    state = tmp_path_factory.mktemp("state")
+    found = {}
+    for reward in ("plain", "regret"):
+        settings = read_settings(override(read_profile(profile_path("offline")), SMALL | {"rewards.adversary": reward}))
+        prepare(settings, state)
+        train(settings, reward, state)
+        found[reward] = RunDirectory.read(state, reward)
+    return found
+
+
+def metrics(run):
+    return read_rows(run.metrics)
+
+
+def attempts(run, index):
+    record = json.loads((run.round_directory(index) / "record.json").read_text())
+    return [attempt for group in record["groups"] for attempt in group["attempts"]]
+
+
+def test_ceilings_are_drawn_in_the_adversarys_rounds_alone(runs):
+    drawn = {name: ["draw_ceilings" in row["seconds"] for row in read_rows(run.timings)] for name, run in runs.items()}
+    assert drawn == {"plain": [False, False], "regret": [False, True]}
+
+
+def test_nothing_but_the_adversarys_rewards_and_draws_differs(runs):
+    assert metrics(runs["plain"])[0] == metrics(runs["regret"])[0]
+    assert metrics(runs["plain"])[1]["similarity_mean"] == metrics(runs["regret"])[1]["similarity_mean"]
+    plain, regret = ([(a["prompt"], a["description"], a["similarity"]) for a in attempts(runs[n], 1)] for n in runs)
+    assert plain == regret
+
+
+def test_a_round_counts_the_second_drawing_of_every_distinct_prompt(runs):
+    prompts = {(place // 3, attempt["prompt"]) for place, attempt in enumerate(attempts(runs["regret"], 1))}
+    assert metrics(runs["regret"])[1]["draws_asked"] == metrics(runs["plain"])[1]["draws_asked"] + len(prompts)
+
+
+def test_the_rounds_line_has_the_mean_ceiling(runs):
+    base, adversary = metrics(runs["regret"])
+    assert base["ceiling_mean"] is None
+    assert adversary["ceiling_mean"] == pytest.approx(adversary["reward_mean"] + adversary["similarity_mean"])
+    assert metrics(runs["plain"])[1]["ceiling_mean"] is None
+
+
+def test_an_evaluation_measures_ceilings_and_rewards_by_them(runs):
+    measured = json.loads((runs["regret"].eval_logs / "eval-0000.json").read_text())
+    plain = json.loads((runs["plain"].eval_logs / "eval-0000.json").read_text())
+    assert measured["base"] == plain["base"]
+    adversary = measured["adversary"]
+    assert adversary["similarities"] == plain["adversary"]["similarities"]
+    assert "ceilings" not in plain["adversary"]
+    rows = zip(adversary["ceilings"], adversary["similarities"], adversary["rewards"], strict=True)
+    assert all(reward == ceiling - similarity for ceiling, similarity, reward in rows)
+    assert len(set(adversary["ceilings"])) > 1
+
+
+def test_second_drawings_have_a_seed_of_their_own():
+    seeds = {draw_seed(0, 1, label, 0) for label in ("draw_originals", "draw_ceilings", "draw_reconstructions")}
+    assert len(seeds) == 3
