@@ -1,6 +1,7 @@
 """What each command does: check what can be checked at once, call the flow, say where to look."""
 
 import math
+import sys
 from typing import Any
 
 from artifacts.evaluation.console import DIFFERENCE, comparison_lines, evaluation_lines
@@ -39,7 +40,9 @@ def train(settings: Settings, run: str, state: StateDirectory) -> None:
     check_plugins(settings)
     check_generator(settings.generator)
     check_models(settings)
-    RunDirectory.open(state, run, settings).close()
+    with RunDirectory.open(state, run, settings) as directory:
+        for warning in directory.warnings:
+            print(f"duel: warning: {warning}", file=sys.stderr)
     train_flow.train(settings, run, state.path)
     print(f"run: {state.run(run)}; next: duel evaluate --run {run}, duel report --run {run}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +12,13 @@ from typing import Self
 from artifacts.run import files, jsonl
 from artifacts.run.lock import RunLock
 from artifacts.run.records import write_record
-from artifacts.run.versions import check_can_continue, versions_now
+from artifacts.run.versions import check_can_continue, plugin_changes, read_versions, versions_now
 from duel.errors import RunError, SettingsError
 from duel.profile import defining_differences, read_settings, upgrade_settings
 from duel.settings import Settings
 from duel.state import StateDirectory
 
+log = logging.getLogger(__name__)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -43,6 +45,7 @@ class RunDirectory:
         self.sessions = path / "sessions"  # who worked on the run, when, and how it ended
         self.metrics = self.training_logs / "metrics.jsonl"
         self.timings = self.training_logs / "timings.jsonl"
+        self.warnings: list[str] = []  # what changed since it was opened last and may matter
 
     @classmethod
     def open(cls, state: StateDirectory, name: str, settings: Settings) -> RunDirectory:
@@ -149,10 +152,19 @@ class RunDirectory:
             for directory in folders:
                 directory.mkdir(exist_ok=True)
             files.clean_leftovers(self.path, "*.json")
-            write_record(self.path / "versions.json", versions_now(self.settings))
+            self._write_versions()
             files.write_json(self.path / "settings.json", self.settings.model_dump(mode="json"))
         except OSError as error:
             raise RunError(f"cannot write run {self.name}: {error}; expected a directory that can be written") from None
+
+    def _write_versions(self) -> None:
+        """Write what runs this, and warn where a class of the user's own is another than when it was opened last."""
+        now = versions_now(self.settings)
+        if (self.path / "versions.json").exists():
+            self.warnings = plugin_changes(read_versions(self.path), now)
+        for warning in self.warnings:
+            log.warning("run %s: %s", self.name, warning)
+        write_record(self.path / "versions.json", now)
 
 
 def _path(state: StateDirectory, name: str) -> Path:

@@ -67,6 +67,15 @@ def read_versions(run: Path) -> Versions:
     return read_record(run / "versions.json", Versions)
 
 
+def plugin_changes(before: Versions, now: Versions) -> list[str]:
+    """Return a sentence for each class of the user's own that is another than before, or has another version."""
+    return [
+        f"{setting} was {before.plugins[setting]} when the run was opened last, and is {plugin} now"
+        for setting, plugin in now.plugins.items()
+        if before.plugins.get(setting, plugin) != plugin
+    ]
+
+
 def check_can_continue(run: Path) -> None:
     """Raise RunError when the run in this directory was begun by a version of Duel that would go on otherwise."""
     found = read_versions(run)

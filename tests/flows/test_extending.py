@@ -13,7 +13,10 @@ import pytest
 from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.directory import RunDirectory
 from artifacts.run.jsonl import read_rows
+from artifacts.run.versions import read_versions
 from duel.offline.generator import ChartGenerator
+from duel.plugins import Plugin
+from duel.state import StateDirectory
 from flows.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -43,28 +46,35 @@ class Page:
         self.options = dict(OPTION.findall(text))
         self.folder = folder
         for name, code in self.modules.items():
-            (folder / f"{name}.py").write_text(code)
+            self.edit(name, code)
 
-    def run(self, **more):
-        """Prepare, train two rounds and evaluate as a user would, where the modules lie."""
+    def edit(self, name, code):
+        (self.folder / f"{name}.py").write_text(code)
+        self.modules[name] = code
+
+    def duel(self, command, **more):
+        """Run a command as a user would, where the modules lie; return its exit code."""
         chosen = SMALL | self.options | {name.replace("__", "."): value for name, value in more.items()}
         options = [part for name, value in chosen.items() for part in (f"--{name}", str(value))]
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
             patch.setattr(sys, "path", [*sys.path])
-            for command in (["prepare"], ["train", "--run", "mine"], ["evaluate", "--run", "mine"]):
-                assert main([*command, "--profile", "offline", *options]) == 0
-            run = RunDirectory.read(self.folder / "state", "mine")
+            code = main([*command, "--profile", "offline", "--state", str(self.folder), *options])
         for name in self.modules:
-            sys.modules.pop(name)
-        return run
+            sys.modules.pop(name, None)
+        return code
+
+    def run(self, **more):
+        """Prepare, train two rounds and evaluate."""
+        for command in (["prepare"], ["train", "--run", "mine"], ["evaluate", "--run", "mine"]):
+            assert self.duel(command, **more) == 0
+        return RunDirectory.read(StateDirectory(self.folder), "mine")
 
     def versions(self):
         """What the run has to say about its classes."""
         digests = {name: hashlib.sha256(code.encode()).hexdigest() for name, code in self.modules.items()}
         return {
-            setting: {"name": name, "version": f"sha256:{digests[name.partition(':')[0]]}"}
-            for setting, name in self.options.items()
+            setting: Plugin(name, f"sha256:{digests[name.partition(':')[0]]}") for setting, name in self.options.items()
         }
 
 
@@ -100,6 +110,20 @@ class Drawing(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def test_a_class_that_was_edited_is_warned_of_when_the_run_goes_on(readme, capsys):
+    page, _ = readme
+    before = page.versions()["rewards.adversary"]
+    page.edit("halfway", page.modules["halfway"] + "# edited\n")
+    assert page.duel(["train", "--run", "mine"]) == 0
+    after = page.versions()["rewards.adversary"]
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert line == (
+        f"duel: warning: rewards.adversary was halfway:Halfway ({before.version}) when the run was opened last, and is "
+        f"halfway:Halfway ({after.version}) now"
+    )
+    assert before != after
+
+
 def attempts(run, index):
     record = json.loads((run.round_directory(index) / "record.json").read_text())
     return [attempt for group in record["groups"] for attempt in group["attempts"]]
@@ -124,15 +148,14 @@ def test_every_seam_has_an_example_and_the_run_keeps_its_version(page, request):
     page, run = request.getfixturevalue(page)
     seams = {"generator.service", "judge.service", "models.policy", "rewards.adversary"}
     assert seams <= set(page.options)
-    assert json.loads((run.path / "versions.json").read_text())["plugins"] == page.versions()
+    assert read_versions(run.path).plugins == page.versions()
 
 
 @pytest.mark.parametrize("page", ["readme", "extending"])
 def test_grades_name_the_judge_and_its_version(page, request):
     page, run = request.getfixturevalue(page)
     how = json.loads((run.checkpoint_tests / "ckpt-2.json").read_text())["how"]
-    version = page.versions()["judge.service"]
-    assert how["judge.service"] == f"{version['name']} ({version['version']})"
+    assert how["judge.service"] == str(page.versions()["judge.service"])
 
 
 def test_the_readmes_generator_draws_its_cards(readme):
