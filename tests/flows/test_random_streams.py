@@ -26,12 +26,13 @@ def test_no_two_stages_share_a_random_stream(tmp_path, monkeypatch):
         return derive(seed, *names)
 
     for module in list(sys.modules.values()):
-        if getattr(module, "derive_seed", None) is derive:
+        if vars(module).get("derive_seed") is derive:  # getattr would make lazy modules import theirs
             monkeypatch.setattr(module, "derive_seed", noted)
-    train(settings(rounds=4), "run_1", tmp_path)
+    train(settings(rounds=4, rewards__adversary="regret"), "run_1", tmp_path)  # draws its prompts twice
 
     stages = {stage for runs in used.values() for stage in runs}
     assert any("write_prompts" in stage for stage in stages)
+    assert any("draw_ceilings" in stage for stage in stages)
     assert any("evaluate_players" in stage for stage in stages)
     for names, runs in used.items():
         assert max(runs.values()) == 1, names  # not twice in one stage

@@ -6,24 +6,11 @@ import pytest
 
 from artifacts.run.directory import RunDirectory
 from artifacts.run.jsonl import read_rows
-from duel.profile import override, read_profile, read_settings
 from duel.randomness import draw_seed
 from duel.state import StateDirectory
 from flows.prepare import prepare
-from flows.profiles import profile_path
 from flows.train import train
-
-SMALL = {
-    "rounds": 2,
-    "images_per_round": 2,
-    "sampling.group_size": 3,
-    "sampling.max_new_tokens": 24,
-    "evaluation.every": 2,
-    "evaluation.proxy_completions": 1,
-    "evaluation.adversary_prompts": 3,
-    "data.train_images": 4,
-    "data.test_images": 2,
-}
+from tests.support.small_run import settings
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +18,10 @@ def runs(tmp_path_factory, prefect_server):
     """The same two rounds with each reward."""
     state = tmp_path_factory.mktemp("state")
     found = {}
+    small = {"rounds": 2, "images_per_round": 2, "evaluation__adversary_prompts": 3}
     for reward in ("plain", "regret"):
-        settings = read_settings(override(read_profile(profile_path("offline")), SMALL | {"rewards.adversary": reward}))
-        prepare(settings, state)
-        train(settings, reward, state)
+        prepare(settings(), state)
+        train(settings(rewards__adversary=reward, **small), reward, state)
         found[reward] = RunDirectory.read(StateDirectory(state), reward)
     return found
 
