@@ -74,6 +74,7 @@ def test_a_rounds_directory_holds_its_images_as_they_came(run: RunDirectory) -> 
         "reward": 0.25,
         "tokens": 5,
         "finished": True,
+        "ceiling": None,
     }
 
 

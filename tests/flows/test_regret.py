@@ -52,6 +52,12 @@ def test_a_round_counts_the_second_drawing_of_every_distinct_prompt(runs):
     assert metrics(runs["regret"])[1]["draws_asked"] == metrics(runs["plain"])[1]["draws_asked"] + len(prompts)
 
 
+def test_every_attempt_of_the_adversary_is_recorded_with_its_ceiling(runs):
+    assert {attempt["ceiling"] for attempt in attempts(runs["regret"], 0)} == {None}
+    for attempt in attempts(runs["regret"], 1):
+        assert attempt["reward"] == attempt["ceiling"] - attempt["similarity"]
+
+
 def test_the_rounds_line_has_the_mean_ceiling(runs):
     base, adversary = metrics(runs["regret"])
     assert base["ceiling_mean"] is None
