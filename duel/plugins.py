@@ -14,7 +14,7 @@ from typing import Any
 
 from duel.errors import DuelError, SettingsError
 from duel.profile import flatten
-from duel.section import is_plugin
+from duel.sections import is_plugin
 from duel.settings import Settings
 
 INSTALLED = {"site-packages", "dist-packages"}  # folders that hold installed modules

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from duel.errors import SettingsError
-from duel.section import Section
+from duel.sections import Section
 from duel.settings import Settings
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from duel.errors import SettingsError
 from duel.plugins import load_plugin
-from duel.section import is_plugin
+from duel.sections import is_plugin
 from duel.settings import RewardSettings
 from duel.types import Drawing
 

@@ -11,8 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from duel import instructions
-from duel.section import OPERATIONAL, NameOrClass, Section
-from duel.service_settings import GeneratorSettings, JudgeSettings
+from duel.sections import OPERATIONAL, GeneratorSettings, JudgeSettings, NameOrClass, Section
 from duel.types import Player, Scalar
 
 OFFLINE = "offline"  # the name of the embedded models

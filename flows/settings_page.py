@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from duel.profile import is_operational
-from duel.section import Section
+from duel.sections import Section
 from duel.settings import Settings
 
 INTRODUCTION = """\

@@ -18,8 +18,7 @@ from duel.judges.base import Judge
 from duel.judges.exact import ExactJudge
 from duel.offline.generator import ChartGenerator
 from duel.plugins import find_class, load_plugin
-from duel.section import is_plugin
-from duel.service_settings import GeneratorSettings, JudgeSettings
+from duel.sections import GeneratorSettings, JudgeSettings, is_plugin
 from duel.settings import Settings
 from duel.state import StateDirectory
 from duel.types import Spend

@@ -21,7 +21,7 @@ from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import TaskRunContext
 
 from duel.schedule import player_of
-from duel.section import Section
+from duel.sections import Section
 from tasks.retries import is_service_failure
 
 if TYPE_CHECKING:

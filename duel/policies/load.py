@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from peft import PeftModel
@@ -16,7 +16,7 @@ from duel.policies.policy import LocalPolicy, Policy
 from duel.policies.tuning import FullTuning, LoraTuning, Tuning, add_adapter
 from duel.policies.update import LearningSettings
 from duel.randomness import derive_seed
-from duel.section import is_plugin
+from duel.sections import is_plugin
 from duel.settings import Settings
 from duel.types import Player
 
@@ -43,10 +43,16 @@ def load_players(
     policy = settings.models.policy
     if not is_plugin(policy):
         return load_local(settings, wanted, hub_token)
-    local = functools.cache(lambda: load_local(settings, wanted, hub_token))
+    loaded: dict[Player, LocalPolicy] = {}  # all at once, since they may share a backbone
+
+    def load_one(player: Player) -> LocalPolicy:
+        if not loaded:
+            loaded.update(load_local(settings, wanted, hub_token))
+        return loaded[player]
+
     return {
         player: load_plugin(
-            "models.policy", policy, Policy, settings, player=player, load_local=functools.partial(_one, local, player)
+            "models.policy", policy, Policy, settings, player=player, load_local=functools.partial(load_one, player)
         )
         for player in wanted
     }
@@ -63,10 +69,6 @@ def load_local(settings: Settings, players: Sequence[Player], hub_token: str | N
     else:
         tunings = {player: _load_full(settings, player, names[player], hub_token) for player in players}
     return {player: assemble_policy(player, tuning, settings) for player, tuning in tunings.items()}
-
-
-def _one(local: Callable[[], Mapping[Player, LocalPolicy]], player: Player) -> LocalPolicy:
-    return local()[player]
 
 
 def assemble_policy(player: Player, tuning: Tuning, settings: Settings) -> LocalPolicy:

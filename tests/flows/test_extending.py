@@ -155,7 +155,7 @@ def test_every_seam_has_an_example_and_the_run_keeps_its_version(page, request):
 def test_grades_name_the_judge_and_its_version(page, request):
     page, run = request.getfixturevalue(page)
     how = json.loads((run.checkpoint_tests / "ckpt-2.json").read_text())["how"]
-    assert how["judge.service"] == str(page.versions()["judge.service"])
+    assert how["judge_service"] == str(page.versions()["judge.service"])
 
 
 def test_the_readmes_generator_draws_its_cards(readme):

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from duel.profile import fields_of
-from duel.section import OPERATIONAL, Section
+from duel.sections import OPERATIONAL, Section
 from flows.cli import main
 from flows.settings_page import rows, settings_page
 
