@@ -44,7 +44,8 @@ def compare(
     def similarity(one: Drawing, other: Drawing | None) -> float | None:
         if one.key is None or other is None or other.key is None:
             return None
-        return float(embeddings[one.key] @ embeddings[other.key])
+        cosine = float(embeddings[one.key] @ embeddings[other.key])
+        return min(1.0, max(-1.0, cosine))  # rounding takes equal unit vectors a little above 1
 
     def describe(original: Drawing, redrawn: list[Drawing], second: Drawing | None) -> Described:
         similarities = [similarity(original, drawing) for drawing in redrawn]

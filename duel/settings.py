@@ -235,6 +235,11 @@ class Settings(Section):
     judge: JudgeSettings = JudgeSettings()
     report: ReportSettings = ReportSettings()
 
+    def limited(self, prompt_limit: int) -> Settings:
+        """Return these settings with completions of at most `prompt_limit` tokens: what the generator reads."""
+        longest = min(self.sampling.max_new_tokens, prompt_limit)
+        return self.model_copy(update={"sampling": self.sampling.model_copy(update={"max_new_tokens": longest})})
+
     def player(self, player: Player) -> PlayerSettings:
         """Return how a player learns."""
         return self.base if player == "base" else self.adversary

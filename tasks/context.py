@@ -59,11 +59,12 @@ class TrainingContext(StageContext):
         from duel.embedder import load_embedder
 
         hub_token = opened(find_hub_token(model_names(settings)))
-        super().__init__(settings, run, dataset, load_policies(settings, hub_token=hub_token))
+        limited = settings.limited(generator.prompt_limit)
+        super().__init__(settings, run, dataset, load_policies(limited, hub_token=hub_token))
         self.generator = generator
         self.rewards = load_rewards(settings.rewards)
         self.embedder = load_embedder(settings.models, hub_token)
-        self.max_new_tokens = min(settings.sampling.max_new_tokens, generator.prompt_limit)
+        self.max_new_tokens = limited.sampling.max_new_tokens
         self.progress: UUID | None = None  # of the progress bar in the Prefect UI
 
     def resume(self) -> int:

@@ -112,3 +112,11 @@ def test_a_reward_that_forgets_an_original_is_named():
     described = compare([[drawing("east")] * 2], [[drawing("east")] * 2], [], embed, read)
     with pytest.raises(SettingsError, match="rewards.adversary: got 1 rewards, expected 2"):
         reward_attempts(described, "adversary", Rewards(SimilarityReward(), Short()))
+
+
+def test_rounding_takes_no_similarity_above_1():
+    def embed(images):
+        return torch.tensor([[0.6, 0.8000001], [-0.6, -0.8000001]])[: len(images)]
+
+    described = compare([[drawing("east")]], [[drawing("east"), drawing("north")]], [], embed, read)
+    assert similarities(described) == [[[1.0, -1.0]]]

@@ -106,3 +106,9 @@ def test_stored_settings_of_a_version_without_settings_per_player_are_read():
     assert old["optimizer"] == optimizer
     today = settings.model_dump(mode="json")
     assert upgrade_settings(today) == today
+
+
+def test_completions_are_no_longer_than_the_generator_reads():
+    settings = read_settings({"sampling": {"max_new_tokens": 512}})
+    assert settings.limited(256).sampling.max_new_tokens == 256
+    assert settings.limited(1000) == settings
