@@ -139,7 +139,7 @@ def test_how_often_a_run_is_evaluated_does_not_change_its_training(state):
 
 def test_a_run_refuses_other_defining_settings_and_names_them(state):
     with pytest.raises(RunError, match=r"base.optimizer.learning_rate: 0.001 then, 0.5 now"):
-        train(settings(optimizer__learning_rate=0.5), "whole", state)
+        train(settings(base__optimizer__learning_rate=0.5), "whole", state)
 
 
 def test_the_base_alone_learns_from_the_data_sets_images(state):
