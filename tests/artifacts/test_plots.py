@@ -1,4 +1,4 @@
-"""The seven plots: nothing clipped or overlapping, at 3 and at 1000 rounds."""
+"""The plots: nothing clipped or overlapping, at 3 and at 1000 rounds."""
 
 import io
 import json
