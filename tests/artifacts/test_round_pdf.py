@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -106,17 +105,11 @@ def test_a_large_group_runs_over_pages(run: RunDirectory) -> None:
     assert 4 <= pages_of(path / "round.pdf") <= 6
 
 
-def test_equal_rounds_are_equal_bytes_and_quickly_made(run: RunDirectory, tmp_path: Path) -> None:
+def test_equal_rounds_are_equal_bytes(run: RunDirectory, tmp_path: Path) -> None:
     images = Images()
     path = write_round(run, fake_record(0, images, "base", groups=4), images.read, write_round_pdf)  # 36 images
-    record = read_round(run, 0)
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        write_round_pdf(tmp_path / "again.pdf", record, path)
-        seconds.append(time.perf_counter() - began)
+    write_round_pdf(tmp_path / "again.pdf", read_round(run, 0), path)
     assert (tmp_path / "again.pdf").read_bytes() == (path / "round.pdf").read_bytes()
-    assert min(seconds) < 0.5  # 0.1 s on an idle core
 
 
 def test_bytes_that_are_no_image_do_not_stop_the_page(run: RunDirectory) -> None:
