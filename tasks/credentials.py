@@ -100,4 +100,6 @@ def read_block(name: str, reason: str) -> SecretStr | None:
         failure = type(error).__name__
     except httpx.HTTPError as error:
         failure = f"Prefect's server does not respond ({type(error).__name__}), check PREFECT_API_URL"
-    raise SettingsError(f"{reason}, and Prefect's Secret block {name} cannot be used: {failure}; save the key in it again")
+    raise SettingsError(
+        f"{reason}, and Prefect's Secret block {name} cannot be used: {failure}; save the key in it again"
+    )
