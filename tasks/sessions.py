@@ -50,7 +50,7 @@ def settle_dead_sessions(run: RunDirectory) -> None:
     trainings = [session for session in read_sessions(run) if session.command == "train"]
     for session in trainings:
         if session.outcome is None:
-            end_session(run, session, "died", f"process {session.process} on {session.host} died without a word")
+            end_session(run, session, "died", f"process {session.process} on {session.host} was killed")
     ended = {UUID(session.flow_run) for session in trainings if session.flow_run and session.outcome != "completed"}
     if ended:
         with get_client(sync_client=True) as client:

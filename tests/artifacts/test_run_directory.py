@@ -88,7 +88,7 @@ def test_a_run_of_a_version_that_would_go_on_otherwise_is_refused_by_the_version
     open_run(tmp_path).close()
     path = tmp_path / "runs" / "run_1"
     write_record(path / "versions.json", dataclasses.replace(read_versions(path), run_schema=3, duel="9.1.0"))
-    with pytest.raises(RunError, match=r"run run_1 was begun by Duel 9\.1\.0; Duel .* cannot go on with it"):
+    with pytest.raises(RunError, match=r"run run_1 was created by Duel 9\.1\.0; Duel .* cannot resume it"):
         open_run(tmp_path)
 
 
