@@ -131,7 +131,7 @@ def test_a_run_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_somebody_elses_directory_is_not_taken_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "runs" / "run_1").mkdir(parents=True)
     (tmp_path / "runs" / "run_1" / "thesis.tex").write_text("precious")
-    with pytest.raises(RunError, match="no run of Duel: it holds thesis"):
+    with pytest.raises(RunError, match="not a run of Duel: it holds thesis"):
         open_run(tmp_path)
     assert [path.name for path in (tmp_path / "runs" / "run_1").iterdir()] == ["thesis.tex"]
 
