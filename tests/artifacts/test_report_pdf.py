@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 SECTIONS = (
     "pass@1 of ckpt-60", "Curves", "Evaluations", "Comparison with alone",
-    "Hardest prompts, grouped by similar wording", "Most similar, of all recorded rounds", "Least similar, of all recorded rounds", "First and last rounds",
+    "Hardest prompts, grouped by similar wording", "Most similar, of all recorded rounds",
+    "Least similar, of all recorded rounds", "First and last rounds",
     "Settings and versions", "Cost and time",
 )  # fmt: skip
 
