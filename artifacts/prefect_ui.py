@@ -1,6 +1,7 @@
-"""What a run shows in the Prefect UI: progress, its last rounds, images, plots, evaluations and spend.
+"""Prefect artifacts of a run: progress, last rounds, images, plots, evaluations and spend.
 
-The one module of `artifacts` that knows Prefect. Images travel inside the text, small: the UI shows no local file.
+The only module of `artifacts` that imports Prefect. Images are embedded as small data URIs, because the UI cannot show
+local files.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ from duel.types import Spend
 
 ROUNDS = 20  # in the table of the last rounds
 THUMBNAIL, PLOT = 144, 720  # pixels
-TEXT = 300  # characters of a text that are shown
-ATTEMPTS = 4  # shown of a round: the most and the least similar
+TEXT = 300  # characters shown of a text
+ATTEMPTS = 4  # shown of a round: those with the highest and the lowest similarity
 
 
 def artifact_key(run: str, what: str) -> str:
-    """Return a key as Prefect asks for it: lower-case letters, digits and dashes."""
+    """Return an artifact key of the form that Prefect requires: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", f"{run}-{what}".lower()).strip("-")
 
 
 def show_progress(run: RunDirectory, done: int, rounds: int, artifact: UUID | None) -> UUID:
-    """Create the run's progress bar, or move the one there is; return its id."""
+    """Update the progress bar `artifact`, or create one if it is None; return its id."""
     percent = 100.0 * min(done, rounds) / rounds
     description = f"{run.name}: {done} of {rounds} rounds"
     if artifact is not None:
@@ -55,7 +56,7 @@ def show_progress(run: RunDirectory, done: int, rounds: int, artifact: UUID | No
 
 
 def show_rounds(run: RunDirectory, log: TrainingLog) -> None:
-    """Show the last rounds as a table."""
+    """Publish the last ROUNDS rounds as a table, latest first; nothing if there are none."""
     metrics = log.metrics
     if metrics.empty:
         return
@@ -70,7 +71,7 @@ def show_rounds(run: RunDirectory, log: TrainingLog) -> None:
 
 
 def show_images(run: RunDirectory) -> None:
-    """Show the last recorded round of each player: drawings, descriptions, reconstructions, similarities."""
+    """Publish the last recorded round of each player: drawings, descriptions, reconstructions, similarities."""
     last: dict[str, RecordedRound] = {}
     for index in reversed(run.rounds_recorded()[-ROUNDS:]):
         record = read_round(run, index)
@@ -81,7 +82,7 @@ def show_images(run: RunDirectory) -> None:
 
 
 def show_plots(run: RunDirectory, log: TrainingLog, rows: Sequence[EvaluationRow]) -> None:
-    """Draw the run's plots and show them."""
+    """Write the run's plots and publish them."""
     plots = write_plots(run, log, rows)
     if plots:
         text = "\n\n".join(f"![{name}]({_png(path)})" for name, path in plots.items())
@@ -89,7 +90,7 @@ def show_plots(run: RunDirectory, log: TrainingLog, rows: Sequence[EvaluationRow
 
 
 def show_evaluations(run: RunDirectory, rows: Sequence[EvaluationRow]) -> None:
-    """Show similarity on held-out images, the adversary's reward and pass@1 of every checkpoint, with intervals."""
+    """Publish held-out similarity, adversary's reward and pass@1 of every checkpoint with 95 % intervals."""
     shown = [
         {
             "rounds": row.rounds_done,
@@ -111,7 +112,7 @@ def show_evaluations(run: RunDirectory, rows: Sequence[EvaluationRow]) -> None:
 
 
 def show_spend(run: RunDirectory, spend: Spend | None) -> None:
-    """Show what the run's drawings cost; a run whose images are drawn on this machine cost nothing."""
+    """Publish what the run's images cost; 0 dollars for `spend` None, as of images drawn on this machine."""
     row = {"service": run.settings.generator.service, "dollars": 0.0, "images billed": 0}
     if spend is not None:
         row |= {"dollars": spend.dollars, "images billed": spend.images, **spend.outcomes}
@@ -129,7 +130,7 @@ def _round_markdown(run: RunDirectory, record: RecordedRound) -> str:
 
 
 def _attempt_markdown(directory: Path, attempt: RecordedAttempt) -> str:
-    """Return the two images side by side, and the two texts below, which would be cut off beside them."""
+    """Return a table of the two images and, below it, the two texts, which a table's cells would truncate."""
     images = {"drawing": attempt.drawing.file, "reconstruction": attempt.reconstruction.file}
     drawing, redrawn = (f"![{what}]({_jpeg(directory / (file or ''))})" for what, file in images.items())
     return (
@@ -144,7 +145,7 @@ def _markdown(run: RunDirectory, what: str, text: str) -> None:
 
 
 def _escape(text: str) -> str:
-    """Return what a model wrote as Markdown that shows it: no markup and no link in it."""
+    """Return a model's text, truncated, with all Markdown and HTML characters escaped."""
     shown = printable(text[: TEXT * 4])[:TEXT]
     return re.sub(r"([\\`*_{}\[\]()#+.!|<>&~:@-])", r"\\\1", shown)
 

@@ -1,4 +1,4 @@
-"""Where a run stands, in a few lines: rounds, who has it open, checkpoints, cost, the last failure, how to go on."""
+"""The lines of `duel status`: rounds, process, checkpoints, evaluations, cost, last failure, how to resume."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from duel.types import Spend
 
 
 def status_lines(run: RunDirectory, spend: Spend | None) -> list[str]:
-    """Return what `duel status` prints; `spend` is what the run's drawings cost, None when nothing was bought."""
+    """Return the lines that `duel status` prints; `spend` is the cost of the run's images, None without purchases."""
     rows = read_rows(run.metrics)
     done, rounds = len(rows), run.settings.rounds
     owner = owner_of(run.path / "lock")
     sessions = read_sessions(run)
     said = {
         "rounds": _rounds(run, rows),
-        "process": f"training now: {owner}" if owner else "nobody trains it now",
+        "process": f"in training by {owner}" if owner else "not in training",
         "checkpoints": _checkpoints(run, done),
         "questions": _questions(run),
         "cost": _cost(run, spend),
         "last failure": _last_failure(sessions, owner),
-        "to go on": _how_to_go_on(run, done >= rounds, owner),
+        "next": _next_step(run, done >= rounds, owner),
     }
     width = max(map(len, said))
     return [f"{name:<{width}}  {text}" for name, text in said.items()]
@@ -45,10 +45,10 @@ def _checkpoints(run: RunDirectory, done: int) -> str:
     found = list_checkpoints(run)
     resumable = [checkpoint for checkpoint in found if checkpoint.resumable]
     if not resumable:
-        return "none yet: a stopped run starts from round 0, and finds its finished stages"
+        return "none yet: resuming starts from round 0, with the cached results of finished stages"
     last = resumable[-1]
     behind = done - last.rounds_done
-    replay = f"; going on replays the updates of {behind} recorded {'rounds' if behind > 1 else 'round'}"
+    replay = f"; resuming replays the updates of {behind} recorded {'rounds' if behind > 1 else 'round'}"
     return f"{len(found)}, the last is {last.name}{replay if behind > 0 else ''}"
 
 
@@ -67,28 +67,28 @@ def _questions(run: RunDirectory) -> str:
 def _cost(run: RunDirectory, spend: Spend | None) -> str:
     if spend is None:
         local = run.settings.generator.service != "replicate"
-        return "none: images are drawn on this machine" if local else "nothing was bought yet"
+        return "none: images are drawn on this machine" if local else "no images bought yet"
     counts = ", ".join(f"{count} {outcome}" for outcome, count in spend.outcomes.items())
     return f"{spend.dollars:.2f} dollars for {spend.images} images ({counts})"
 
 
 def _last_failure(sessions: list[Session], owner: str | None) -> str:
     ended = [session for session in sessions if session.outcome in ("failed", "died")]
-    unsaid = [session for session in sessions if session.outcome is None and session.command == "train"]
-    if unsaid and owner is None:
-        session = unsaid[-1]
-        return f"process {session.process} on {session.host}, started {session.started}, died without a word"
+    unended = [session for session in sessions if session.outcome is None and session.command == "train"]
+    if unended and owner is None:
+        session = unended[-1]
+        return f"process {session.process} on {session.host}, started {session.started}, was killed"
     if not ended:
         return "none"
     last = ended[-1]
     return f"{last.ended}, {last.command}, after {last.rounds} rounds: {last.message}"
 
 
-def _how_to_go_on(run: RunDirectory, complete: bool, owner: str | None) -> str:
+def _next_step(run: RunDirectory, complete: bool, owner: str | None) -> str:
     state = run.state.path.absolute()
     name = run.name if state == Path("state").absolute() else f"{run.name} --state {state}"
     if owner:
-        return "it is going on"
+        return "nothing to do while it is in training"
     if complete:
-        return f"it is complete; duel evaluate --run {name}, duel report --run {name}"
-    return f"duel train --run {name}, or Retry in the Prefect UI"
+        return f"training is complete: duel evaluate --run {name}, duel report --run {name}"
+    return f"resume with duel train --run {name}, or Retry in the Prefect UI"

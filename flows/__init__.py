@@ -1,1 +1,1 @@
-"""What runs, in what order: the Prefect flows and the command line."""
+"""The Prefect flows (prepare, train, evaluate, report) and the command line."""

@@ -1,7 +1,7 @@
 """The command line: `duel prepare | train | evaluate | report | status | settings | demo`.
 
-Everything a stranger can get wrong is checked here, before Prefect or torch is started. Exit codes: 0 done,
-1 a service failed or Duel has a bug, 2 something you can mend, 130 interrupted, 143 terminated.
+Options and settings are checked before Prefect or torch is imported. Exit codes: 0 done, 1 a service failed or Duel
+has a bug, 2 wrong input or settings, 130 interrupted (Ctrl-C), 143 terminated.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from duel.settings import Settings
 from duel.state import StateDirectory
 from flows.profiles import profile_names, profile_path
 from flows.settings_page import settings_page
-from flows.signals import SAID, stoppable
+from flows.signals import STOPPED, stoppable
 
-# Read by Prefect when it is imported. `[tool.prefect]` in pyproject.toml says the same to Prefect's own commands, which
-# read it in the project's folder. The recorder's batches keep a process that ends from losing task runs.
+# Read by Prefect when it is imported; `[tool.prefect]` in pyproject.toml holds the same values for Prefect's own
+# commands. With larger or slower batches, a process that ends would lose the task runs not yet recorded.
 PREFECT_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -38,7 +38,7 @@ PREFECT_DEFAULTS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code."""
+    """Run one command (None: that of `sys.argv`) and return its exit code; SIGTERM leaves by SystemExit(143)."""
     for name, value in PREFECT_DEFAULTS.items():
         os.environ.setdefault(name, value)
     if str(Path.cwd()) not in sys.path:
@@ -57,21 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"duel: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(SAID, file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return 130
     return 0
 
 
 def run_command(options: argparse.Namespace) -> None:
-    """Read the settings, then do what the command says."""
+    """Read the settings and run the command. Raises UserError for wrong settings, before anything is written."""
     if options.command == "status":
-        say_status(StateDirectory(options.state), options.run)
+        print_status(StateDirectory(options.state), options.run)
         return
     if options.command == "settings":
         print(settings_page(), end="")
         return
     settings = demo_settings(options) if options.command == "demo" else settings_of(options)
-    from flows import commands  # torch and Prefect take seconds to import: not before the settings are right
+    from flows import commands  # torch and Prefect take seconds to import: only once the settings are valid
 
     state = StateDirectory(options.state)
     if options.command == "demo":
@@ -86,8 +86,8 @@ def run_command(options: argparse.Namespace) -> None:
         commands.report(settings, options.run, options.compare, state)
 
 
-def say_status(state: StateDirectory, run: str) -> None:
-    """Print where a run stands; asks neither Prefect nor a service."""
+def print_status(state: StateDirectory, run: str) -> None:
+    """Print a run's status from its files; makes no request to Prefect or to a service."""
     from artifacts.run.directory import RunDirectory
     from artifacts.status import status_lines
     from tasks.services import read_spend
@@ -97,7 +97,7 @@ def say_status(state: StateDirectory, run: str) -> None:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """Return the settings: those of the run if it exists, else the profile's, with the overrides on top."""
+    """Return the settings of the run if it exists and no profile is named, else the profile's, with overrides."""
     values = stored_settings(options)
     if values is None:
         values = read_profile(profile_path(options.profile or "offline"))
@@ -108,13 +108,13 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 
 def demo_settings(options: argparse.Namespace) -> Settings:
-    """Return the settings of the demo's duel: the offline profile, with the number of rounds that was asked for."""
+    """Return the settings of the demo: the offline profile, with the number of rounds of `--rounds`, if given."""
     values = read_profile(profile_path("offline"))
     return read_settings(values if options.rounds is None else values | {"rounds": parse_value(options.rounds)})
 
 
 def stored_settings(options: argparse.Namespace) -> dict[str, Any] | None:
-    """Return the settings of a run that exists, unless the command line names a profile; None if there is none."""
+    """Return the settings of an existing run; None if the command line names a profile or the run is to be created."""
     if options.command == "prepare" or options.profile is not None:
         return None
     from artifacts.run.directory import RunDirectory
@@ -129,7 +129,7 @@ UNSET: Any = object()
 
 
 def parse_value(text: Any) -> Any:
-    """Read a value as TOML (`3`, `1e-4`, `true`, `["base"]`); `none` is None; anything else is text."""
+    """Parse a value as TOML (`3`, `1e-4`, `true`, `["base"]`); `none` is None, anything else text; UNSET if absent."""
     if not isinstance(text, str):
         return UNSET
     if text.lower() == "none":
@@ -141,7 +141,7 @@ def parse_value(text: Any) -> Any:
 
 
 def top_level() -> set[str]:
-    """Return the settings that stand in no section."""
+    """Return the names of the settings outside any section."""
     return {name for name, _ in fields_of() if "." not in name}
 
 
@@ -149,27 +149,31 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser, with an option for every setting."""
     parser = argparse.ArgumentParser(
         prog="duel",
-        description="Train a vision-language model with no labels, by a duel: an adversary writes prompts, a generator "
-        "draws them, the base model describes the drawings, the generator redraws them from the descriptions, and "
-        "how alike the two images are rewards the base and punishes the adversary.",
+        description="Train a vision-language model without labels against an adversary: the adversary writes prompts, "
+        "an image generator draws them, the base model describes the drawings, and the generator draws the "
+        "descriptions. The similarity of the two images rewards the base when high and the adversary when low.",
         epilog="Start with `duel demo`. Each command has its own --help.",
     )
     parser.add_argument("--version", action="version", version=f"duel {duel.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = add_command(commands, "demo", "run everything offline: prepare, train, evaluate, report", settings=False)
-    demo.add_argument("--rounds", metavar="N", help="rounds of the duel (default: 60); 2 only shows that all works")
-    add_command(commands, "prepare", "get the data set ready")
+    demo.add_argument("--rounds", metavar="N", help="training rounds (default: 60); 2 are enough to test the set-up")
+    add_command(commands, "prepare", "write or download the data set")
     train = add_command(commands, "train", "train both players; a run that exists is resumed")
     evaluate = add_command(commands, "evaluate", "measure pass@1 of the untrained base and of every checkpoint")
     report = add_command(commands, "report", "write plots and a report (HTML and PDF) of a run")
-    status = add_command(commands, "status", "say where a run stands, what it cost, how to go on", settings=False)
+    status = add_command(
+        commands, "status", "show a run's progress, cost, last failure, and how to resume it", settings=False
+    )
     commands.add_parser("settings", help="print all settings: defaults, values, meaning (Markdown)")
     for command in (train, evaluate, report, status):
         command.add_argument("--run", required=True, help="name of the run, a folder under STATE/runs")
     for command in (evaluate, report):
         command.add_argument("--compare", metavar="RUN", help="another run to compare with, e.g. one without adversary")
     evaluate.add_argument(
-        "--power", metavar="DIFFERENCE", help="say how many questions would show such a difference in pass@1, e.g. 0.03"
+        "--power",
+        metavar="DIFFERENCE",
+        help="say how many questions are needed to detect this difference in pass@1, e.g. 0.03",
     )
     return parser
 
@@ -177,7 +181,7 @@ def build_parser() -> argparse.ArgumentParser:
 def add_command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help_line: str, settings: bool = True
 ) -> argparse.ArgumentParser:
-    """Add a sub-command; with `settings`, it takes a profile and an override for every setting."""
+    """Add a sub-command with `--state`; with `settings`, also `--profile` and an option for every setting."""
     command = commands.add_parser(name, help=help_line, description=f"duel {name}: {help_line}.", allow_abbrev=False)
     command.add_argument(
         "--state",
@@ -189,7 +193,8 @@ def add_command(
         return command
     command.add_argument(
         "--profile",
-        help=f"{', '.join(profile_names())}, or a .toml file (default: those of the run if it exists, else offline)",
+        help=f"{', '.join(profile_names())}, or a .toml file (default: the settings of the run if it exists, else "
+        "offline)",
     )
     group = command.add_argument_group("settings", "Each overrides the profile. 'none' empties an optional setting.")
     for setting, field in fields_of():
@@ -200,7 +205,7 @@ def add_command(
 
 
 def explain_unknown(option: str) -> str:
-    """Return a sentence about an option that does not exist, with the nearest that does."""
+    """Return the error message for an unknown option, with the most similar existing one."""
     names = [f"--{name}" for name, _ in fields_of()] + ["--profile", "--run", "--state", "--compare", "--power"]
     near = difflib.get_close_matches(option.split("=")[0], names, n=1, cutoff=0.5)
     return f"{option} is not an option" + (f"; did you mean {near[0]}?" if near else "; see duel COMMAND --help")

@@ -1,4 +1,4 @@
-"""What each command does: check what can be checked at once, call the flow, say where to look."""
+"""The commands prepare, train, evaluate, report and demo: check the input, call the flow, print where results are."""
 
 import math
 import sys
@@ -30,12 +30,12 @@ DEMO, ARM = "demo", "demo-no-adversary"
 
 
 def prepare(settings: Settings, state: StateDirectory) -> None:
-    """Get the data set ready."""
+    """Write, download or check the data set, and print its directory."""
     print(f"data set: {prepare_flow.prepare(settings, state.path)}")
 
 
 def train(settings: Settings, run: str, state: StateDirectory) -> None:
-    """Train, or go on training."""
+    """Check questions, keys, models and run directory, then train or resume. Raises UserError before Prefect starts."""
     evaluation_questions(settings.evaluation, open_dataset(settings.data, state))
     check_plugins(settings)
     check_generator(settings.generator)
@@ -48,7 +48,7 @@ def train(settings: Settings, run: str, state: StateDirectory) -> None:
 
 
 def check_models(settings: Settings) -> None:
-    """Raise SettingsError when a model that the settings name is not there; reads no weights."""
+    """Raise SettingsError when a model named in the settings cannot be found; reads no weights."""
     from duel.embedder import check_embedder  # eight seconds of import that no other command needs
     from duel.policies.models import check_model
 
@@ -62,9 +62,9 @@ def check_models(settings: Settings) -> None:
 def evaluate(
     settings: Settings, run: str, state: StateDirectory, compare: str | None = None, power: str | None = None
 ) -> None:
-    """Measure pass@1 of every checkpoint and say what that shows, alone or against another run.
+    """Measure pass@1 of every checkpoint and print the results, optionally against another run.
 
-    With `compare` or `power`, nothing is started when everything is measured already.
+    With `compare` or `power`, the flow is not started when every checkpoint is evaluated already.
     """
     difference = DIFFERENCE if power is None else read_difference(power)
     directory = RunDirectory.read(state, run, settings)
@@ -87,7 +87,7 @@ def evaluate(
 
 
 def read_difference(text: str) -> float:
-    """Return the difference in pass@1 that `--power` names; raises SettingsError when it is not above 0 and below 1."""
+    """Return the difference in pass@1 given with `--power`. Raises SettingsError unless it is between 0 and 1."""
     try:
         value = float(text)
     except ValueError:
@@ -98,16 +98,16 @@ def read_difference(text: str) -> float:
 
 
 def report(settings: Settings, run: str, compare: str | None, state: StateDirectory) -> None:
-    """Write plots and report."""
+    """Write plots and report, and print the path of the report."""
     if compare is not None:
         RunDirectory.read(state, compare)
     print(f"report: {report_flow.report(settings, run, compare, state.path)}")
 
 
 def demo(settings: Settings, state: StateDirectory) -> None:
-    """Run everything offline: the duel, the arm without adversary, evaluation of both, report.
+    """Run everything offline: training with and without adversary, evaluation of both, report.
 
-    The arm gets as many rounds as the base has in the duel.
+    The run without adversary gets as many rounds as the base has in the run with one.
     """
     base_rounds = sum(player_of(settings.order, round) == "base" for round in range(settings.rounds))
     prepare(settings, state)
@@ -121,5 +121,5 @@ def demo(settings: Settings, state: StateDirectory) -> None:
 
 
 def profile(name: str, **replaced: Any) -> Settings:
-    """Return the settings of a shipped profile, with settings outside any section replaced."""
+    """Return the settings of a shipped profile, with the given top-level settings replaced."""
     return read_settings(read_profile(profile_path(name)) | replaced)

@@ -33,41 +33,41 @@ def flow_run_name() -> str:
 def evaluate(settings: Settings | None = None, run: str | None = None, state: Path | None = None) -> State[None]:
     """Evaluate every checkpoint that has no result for these questions yet; `ckpt-0` is the untrained base.
 
-    Without `run`, all runs; without `settings`, by each run's own. Where there is nothing new, no model is loaded
-    and no judge asked.
+    Without `run`, all runs are evaluated; without `settings`, each with its own. For a run without new checkpoints, no
+    model is loaded and the judge is not called.
     """
     folder = StateDirectory.default(state)
     names = [run] if run is not None else RunDirectory.names(folder)
-    said, broken = [], False
+    messages, failed = [], False
     for name in names:
         try:
-            said.append(say_evaluated(name, evaluate_run(settings, name, folder)))
-        except DuelError as error:  # one broken run does not keep the others from being evaluated
+            messages.append(evaluated_message(name, evaluate_run(settings, name, folder)))
+        except DuelError as error:  # a run that cannot be evaluated does not stop the evaluation of the others
             if run is not None:
                 raise
-            said.append(f"{name}: {error}")
-            broken = True
-    message = "; ".join(said) or f"there is no run in {folder.path}"
-    return Failed(message=message) if broken else Completed(message=message)
+            messages.append(f"{name}: {error}")
+            failed = True
+    message = "; ".join(messages) or f"there is no run in {folder.path}"
+    return Failed(message=message) if failed else Completed(message=message)
 
 
 def evaluate_run(settings: Settings | None, run: str, state: StateDirectory) -> int:
-    """Evaluate one run; return how many checkpoints were new."""
+    """Evaluate one run; return the number of checkpoints evaluated."""
     directory = RunDirectory.read(state, run, settings)
     dataset = open_dataset(directory.settings.data, state)
     questions = evaluation_questions(directory.settings.evaluation, dataset)
     waiting = checkpoints_to_evaluate(directory, questions)
     if waiting:
-        examine(directory, dataset, questions, waiting, state)
+        evaluate_checkpoints(directory, dataset, questions, waiting, state)
     record_results(directory)
     return len(waiting)
 
 
-def examine(
+def evaluate_checkpoints(
     run: RunDirectory, dataset: Dataset, questions: list[Question], waiting: list[Checkpoint], state: StateDirectory
 ) -> None:
-    """Put the questions to each of the checkpoints, and record what it answered; the bar counts answers."""
-    apart = development_figures(run.settings.evaluation, dataset)
+    """Answer and grade the questions with each of the checkpoints, and record the results; the bar counts answers."""
+    development = development_figures(run.settings.evaluation, dataset)
     answers_wanted = len(waiting) * len(questions) * run.settings.evaluation.completions
     with (
         open_evaluation(run, dataset, state) as context,
@@ -76,14 +76,17 @@ def examine(
         for checkpoint in waiting:
             context.players["base"].load(checkpoint.weights("base"))
             answers, grades = question_base(context, checkpoint.rounds_done, questions, bar)
-            record_answers(run, checkpoint, questions, answers, grades, apart)
+            record_answers(run, checkpoint, questions, answers, grades, development)
         publish_evaluations(context, waiting[-1].rounds_done)
 
 
 def question_base(
     context: EvaluationContext, rounds: int, questions: list[Question], bar: "tqdm[NoReturn]"
 ) -> tuple[list[list[Completion]], list[list[Grade]]]:
-    """Put all questions to the base as it is now, `questions_at_once` in a batch; return answers and grades."""
+    """Return the base's answers to all questions and their grades, both (questions, completions).
+
+    Questions are answered in batches of `evaluation.questions_at_once`.
+    """
     size = context.settings.evaluation.questions_at_once
     answers: list[list[Completion]] = []
     grades: list[list[Grade]] = []
@@ -96,8 +99,8 @@ def question_base(
     return answers, grades
 
 
-def say_evaluated(run: str, new: int) -> str:
-    """Return what was done for a run, in words."""
+def evaluated_message(run: str, new: int) -> str:
+    """Return the message about a run with `new` evaluated checkpoints."""
     if not new:
-        return f"{run}: nothing new, no model loaded and no judge asked"
+        return f"{run}: no new checkpoints; no model was loaded and the judge was not called"
     return f"{run}: {new} new checkpoint{'s' if new > 1 else ''} evaluated"

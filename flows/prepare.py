@@ -1,4 +1,4 @@
-"""The preparation flow: get the data set ready."""
+"""The preparation flow: write, download or check the data set."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tasks.preparing import dataset_root, prepare_dataset
 
 @flow(name="prepare")
 def prepare(settings: Settings, state: Path | None = None) -> str:
-    """Write, download or check the data set; return where it lies. What is there already is kept."""
+    """Write, download or check the data set and return its directory. Files that exist are kept."""
     folder = StateDirectory.default(state)
     prepare_dataset(settings.data, folder)
     return str(dataset_root(settings.data, folder))

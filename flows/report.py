@@ -11,5 +11,5 @@ from tasks.reporting import write_run_report
 
 @flow(name="report", flow_run_name="{run}")
 def report(settings: Settings | None, run: str, compare: str | None = None, state: Path | None = None) -> str:
-    """Draw the plots of a run, alone or against another run, and write its report; return where it lies."""
+    """Write the plots and the report of a run, optionally compared with another run; return the path of report.html."""
     return str(write_run_report(settings, run, compare, StateDirectory.default(state)))

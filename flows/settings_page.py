@@ -1,4 +1,4 @@
-"""All settings as a Markdown page: what `duel settings` prints and docs/settings.md holds (`make docs`)."""
+"""All settings as a Markdown page, printed by `duel settings` and stored in docs/settings.md by `make docs`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ A run's settings are a profile (a TOML file; sections are its tables) with singl
 `duel train --profile offline --run run_1 --sampling.temperature 1.0`. An unknown name or a value out of range is
 refused before anything is written. `none` on the command line empties an optional setting.
 
-Settings that say *no* under *change on resume* define the result: `duel train` refuses to resume a run with another
+Settings with *no* under *change on resume* define the result: `duel train` refuses to resume a run with another
 value. The others are operational: they may be changed each time the run is resumed.
 """
 HEADER = "| setting | default | values | change on resume | meaning |\n| --- | --- | --- | --- | --- |"
@@ -30,7 +30,7 @@ TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": 
 
 
 def settings_page() -> str:
-    """Return the page: one table for the settings outside any section, then one for each section."""
+    """Return the page: one table of the top-level settings, then one for each section."""
     parts = [INTRODUCTION, table(Settings, ""), ""]
     for name, field in Settings.model_fields.items():
         section = section_of(field)
@@ -45,7 +45,7 @@ def table(section: type[Section], prefix: str) -> str:
 
 
 def rows(section: type[Section], prefix: str) -> Iterator[str]:
-    """Yield a table row for each setting of a section, and of the sections inside it."""
+    """Yield a table row for each setting of a section and of its sub-sections."""
     schema = section.model_json_schema()["properties"]
     for name, field in section.model_fields.items():
         inner = section_of(field)
@@ -58,7 +58,7 @@ def rows(section: type[Section], prefix: str) -> Iterator[str]:
                 field.description or "",
             ]
             yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ⏎ ") for cell in cells) + " |"
-        elif prefix:  # a section of the top level has a table of its own
+        elif prefix:  # a top-level section has its own table
             yield from rows(inner, f"{prefix}{name}.")
 
 
@@ -69,7 +69,7 @@ def section_of(field: FieldInfo) -> type[Section] | None:
 
 
 def default_text(default: Any) -> str:
-    """Return a default as the command line takes it; `none` is an empty optional setting."""
+    """Return a default as it is written on the command line; `none` for an empty optional setting."""
     if default is None:
         return "none"
     if isinstance(default, bool | tuple | list | dict):
@@ -78,7 +78,7 @@ def default_text(default: Any) -> str:
 
 
 def values_text(schema: dict[str, Any]) -> str:
-    """Return what a setting takes, from its JSON schema: names to choose from, or a type with its bounds."""
+    """Return the values that a setting accepts, from its JSON schema: the choices, or a type with its bounds."""
     if "anyOf" in schema:
         return " or ".join(values_text(option) for option in schema["anyOf"])
     if "enum" in schema:

@@ -1,8 +1,8 @@
-"""Being stopped: Ctrl-C and SIGTERM end a command within ten seconds, whatever becomes of Prefect's own server.
+"""Signal handlers: Ctrl-C and SIGTERM end a command within ten seconds, even when Prefect's server is gone.
 
-A terminal's Ctrl-C also reaches the server that Prefect started for this process. It is then gone before the flow's
-last state can be told to it, and Prefect would try for minutes. Nothing is lost by not waiting: a run is whole on disk
-after every round, and whoever takes it up next settles the flow run.
+A terminal's Ctrl-C also reaches the server that Prefect started for this process. The server is then gone before the
+flow's last state can be reported to it, and Prefect would retry for minutes. Leaving earlier loses nothing: a run is
+complete on disk after every round, and the next process that opens it marks the flow run as Crashed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from types import FrameType
 from typing import NoReturn
 
 GRACE = 10.0  # seconds
-SAID = "duel: stopped; the same command goes on where it was"
+STOPPED = "duel: stopped; run the same command again to resume"
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGINT raise KeyboardInterrupt and SIGTERM SystemExit, and leave for good when that takes too long.
+    """Make SIGINT raise KeyboardInterrupt and SIGTERM SystemExit(143); GRACE seconds later, exit unconditionally.
 
-    Without a handler of its own SIGTERM would leave Prefect's server behind.
+    With the default handler of SIGTERM, Prefect's server would survive this process. Does nothing outside the main
+    thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -48,5 +49,5 @@ def _stop(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _leave(code: int) -> None:
-    print(SAID, file=sys.stderr, flush=True)
+    print(STOPPED, file=sys.stderr, flush=True)
     os._exit(code)

@@ -1,4 +1,4 @@
-"""The training flow: rounds in strict order, each prompting, drawing, describing, redrawing, scoring, learning."""
+"""The training flow: rounds in strict order, each of prompting, drawing, describing, redrawing, scoring, updating."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tasks.writing import describe_drawings, write_prompts
 
 @flow(name="train", flow_run_name="{run}")
 def train(settings: Settings, run: str, state: Path | None = None) -> None:
-    """Train the players round by round; a run that exists is resumed where it stopped, however it stopped."""
+    """Train the players round by round; a run that exists is resumed from its last checkpoint."""
     with open_training(settings, run, StateDirectory.default(state)) as context:
         for start, stop in chapters(context.resume(), settings.rounds):
             play_chapter(context, start, stop)
@@ -34,7 +34,7 @@ def train(settings: Settings, run: str, state: Path | None = None) -> None:
 
 @flow(name="chapter", flow_run_name="rounds {start} to {stop}", validate_parameters=False)
 def play_chapter(context: TrainingContext, start: int, stop: int) -> None:
-    """Play the rounds from `start` to before `stop`; a flow of its own, so that a long run stays readable in the UI."""
+    """Play the rounds `start` to `stop - 1`; a separate flow, so that a long run stays readable in the UI."""
     settings = context.settings
     for round in tqdm(range(start, stop), context.run.name, initial=start, total=settings.rounds):
         if round % settings.evaluation.every == 0:
@@ -44,16 +44,16 @@ def play_chapter(context: TrainingContext, start: int, stop: int) -> None:
 
 
 def keep_state(context: TrainingContext, rounds: int) -> None:
-    """Measure the players after `rounds` rounds under fixed seeds, and keep them."""
+    """Evaluate the players after `rounds` rounds (proxy, fixed seeds) and write a checkpoint."""
     record_evaluation(context, evaluate_players(context, rounds, context.settings.evaluation).value)
     save_checkpoint(context, rounds)
 
 
 def play_round(context: TrainingContext, round: int) -> PlayedRound:
-    """Play one round and let its player learn from it.
+    """Play one round and update its player; return the round's record with timings.
 
-    A base round has one original per group and G descriptions of it; an adversary round has G prompts per
-    group, one original of each, and one description of each original.
+    In a base round, each group has one original and G descriptions of it; in an adversary round, each group has G
+    prompts, one original per prompt and one description per original.
     """
     settings = context.settings
     player = player_of(settings.order, round)

@@ -1,1 +1,1 @@
-"""One stage of a round a file: Prefect tasks that call `duel`, `cache` and `artifacts`."""
+"""Prefect tasks, one stage of a round per module; they call `duel`, `cache` and `artifacts`."""

@@ -1,7 +1,7 @@
-"""Where stages happen: the context, in which two players train, and the context, in which the base answers.
+"""Contexts: the loaded models, generator, judge and run directory that stages work with, for training and evaluation.
 
-Torch and the models' libraries are imported only when a place is opened: they take eight seconds, and a Prefect worker
-imports the flows also to find their parameters and, before it calls a run cancelled, their hooks.
+Torch and transformers are imported only when a context is opened: importing them takes eight seconds, and a Prefect
+worker also imports the flows to read their parameters and, before it marks a run as cancelled, their hooks.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 
 class StageContext:
-    """What every stage needs.
+    """What every stage needs: settings, run directory, data set and the loaded policies.
 
-    Prefect does not walk into a plain class, and with slots alone it cannot store one as a flow's parameter either.
+    Prefect traverses and serialises parameters; a plain class with `__slots__` opts out of both.
     """
 
     __slots__ = ("dataset", "players", "run", "settings")
@@ -51,7 +51,7 @@ class StageContext:
 
 
 class TrainingContext(StageContext):
-    """The live things of a training run."""
+    """Everything loaded for a training: policies, generator with its image store, embedder."""
 
     __slots__ = ("embedder", "generator", "max_new_tokens", "progress", "rewards")
 
@@ -65,12 +65,13 @@ class TrainingContext(StageContext):
         self.rewards = load_rewards(settings.rewards)
         self.embedder = load_embedder(settings.models, hub_token)
         self.max_new_tokens = limited.sampling.max_new_tokens
-        self.progress: UUID | None = None  # of the progress bar in the Prefect UI
+        self.progress: UUID | None = None  # id of the progress artifact in the Prefect UI
 
     def resume(self) -> int:
-        """Bring the players to the last checkpoint and return the next round.
+        """Load the last resumable checkpoint into the players and return the number of the next round.
 
-        Rounds recorded after it are replayed: their stages are found finished, and only the updates are made again.
+        Rounds recorded after the checkpoint are replayed: the results of their stages are read from disk, only the
+        updates are computed again.
         """
         self.run.mend()
         checkpoint = latest_resumable(self.run)
@@ -80,12 +81,12 @@ class TrainingContext(StageContext):
         return checkpoint.rounds_done
 
     def file_drawing(self, path: Path) -> Drawing:
-        """Put an image file of the data set into the store, as if it had been drawn."""
+        """Put an image file of the data set into the image store and return it as a Drawing."""
         return Drawing(path.name, 0, self.generator.add(path.read_bytes(), SUFFIXES[path.suffix.lower()]))
 
 
 class EvaluationContext(StageContext):
-    """The live things of an evaluation: the base alone, and who grades its answers."""
+    """Everything loaded for an evaluation: the base policy and the judge."""
 
     __slots__ = ("judge",)
 
@@ -97,7 +98,10 @@ class EvaluationContext(StageContext):
 
 @contextmanager
 def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterator[TrainingContext]:
-    """Open a run for training, alone: create it, or continue it, whatever became of who had it before."""
+    """Create or resume a run for training, locked against other processes, and load what training needs.
+
+    Trainings of the run that died without recording an end are closed first, here and in Prefect.
+    """
     check_plugins(settings)
     dataset = open_dataset(settings.data, state)
     with open_generator(settings, run, state) as generator, RunDirectory.open(state, run, settings) as directory:
@@ -105,14 +109,14 @@ def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterat
         settle_dead_sessions(directory)
         with keep_session(directory, "train"), ImageStore(state.images) as store:
             at_once = settings.generator.concurrency
-            if settings.generator.service == "diffusers":  # draws in batches, which as many draws at once fill
+            if settings.generator.service == "diffusers":  # a batch is filled only by as many concurrent draws
                 at_once = max(at_once, settings.generator.batch_size)
             yield TrainingContext(settings, directory, dataset, CachedGenerator(generator, store, at_once))
 
 
 @contextmanager
 def open_evaluation(run: RunDirectory, dataset: Dataset, state: StateDirectory) -> Iterator[EvaluationContext]:
-    """Load the base of a run to evaluate it, beside a training that may be under way."""
+    """Load a run's base and judge; takes no lock, so that the run may be training meanwhile."""
     check_data(run, dataset)
     with keep_session(run, "evaluate"), open_judge(run.settings.judge, dataset.root, state) as judge:
         yield EvaluationContext(run.settings, run, dataset, judge)
@@ -121,7 +125,7 @@ def open_evaluation(run: RunDirectory, dataset: Dataset, state: StateDirectory) 
 def load_policies(
     settings: Settings, players: Sequence[Player] | None = None, hub_token: str | None = None
 ) -> Mapping[Player, Policy]:
-    """Load the players, all that the run needs or only these, without a bar: rounds have one of their own."""
+    """Load the policies of `players` (None: all that the run trains or samples), without transformers' progress bar."""
     import transformers
 
     from duel.policies.load import load_players

@@ -1,7 +1,7 @@
-"""Keys of services: from the environment, else from a Prefect Secret block.
+"""API keys of services, from an environment variable or else from a Prefect Secret block.
 
-A key travels as a `SecretStr`, which neither a log nor a traceback shows, and is opened where a client is made. It is
-put into no environment variable: child processes and crash reports would have it.
+A key is passed on as a `SecretStr`, which logs and tracebacks do not show, and is unwrapped where a client is made. It
+is never written to an environment variable, which child processes and crash reports would see.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 @dataclass(frozen=True)
 class KeyPlace:
-    """Where the key of a service may be, in this order, and where one is made."""
+    """Where a service's key is looked up, in this order, and the page that issues one."""
 
-    variable: str
-    block: str
-    made_at: str
+    variable: str  # environment variable
+    block: str  # name of the Prefect Secret block
+    made_at: str  # URL
 
 
 REPLICATE = KeyPlace("REPLICATE_API_TOKEN", "duel-replicate-api-token", "https://replicate.com/account/api-tokens")
@@ -42,7 +42,7 @@ HUB = KeyPlace("HF_TOKEN", "duel-hf-token", "https://huggingface.co/settings/tok
 def find_key(place: KeyPlace, needed_by: str) -> SecretStr:
     """Return the key of a service. Raises SettingsError naming both places when it is in neither.
 
-    Prefect's server is asked only when the environment has no key: it may have to be started for that.
+    The Secret block is read only when the environment has no key, because that may start a Prefect server.
     """
     key = os.environ.get(place.variable, "").strip()
     if key:
@@ -57,9 +57,9 @@ def find_key(place: KeyPlace, needed_by: str) -> SecretStr:
 
 
 def find_hub_token(names: Iterable[str | None]) -> SecretStr | None:
-    """Return the Hugging Face token of the Secret block, if a model is to come from the hub and there is such a block.
+    """Return the Hugging Face token of the Secret block; None when no name is a hub name or there is no such block.
 
-    None is what the hub's library wants where it finds a token itself: HF_TOKEN, or what `hf auth login` wrote.
+    Also None when `huggingface_hub` finds a token itself (HF_TOKEN, or the file that `hf auth login` wrote).
     """
     if get_token() is not None or not any(name is not None and is_hub_name(name) for name in names):
         return None
@@ -67,26 +67,26 @@ def find_hub_token(names: Iterable[str | None]) -> SecretStr | None:
 
 
 def model_names(settings: Settings) -> list[str | None]:
-    """Return every name in the settings that may be the hub's."""
+    """Return every model name in the settings that may be a Hugging Face Hub repository."""
     drawing = settings.generator.model if settings.generator.service == "diffusers" else None
     return [settings.models.base, settings.models.adversary, settings.models.embedder, drawing]
 
 
 def is_hub_name(name: str) -> bool:
-    """Tell a name on the hub from the embedded model and from a folder."""
+    """Return whether `name` is a hub repository, and not the embedded model or a local folder."""
     return name != OFFLINE and HUB_NAME.fullmatch(name) is not None and not Path(name).exists()
 
 
 def opened(key: SecretStr | None) -> str | None:
-    """Return the text of a key, for the client that sends it."""
+    """Return the plain text of a key, for the client that sends it; None for None."""
     return None if key is None else key.get_secret_value()
 
 
 def read_block(name: str, reason: str) -> SecretStr | None:
-    """Return the text of a Secret block, None when there is no such block.
+    """Return the text of a Secret block, or None when there is no such block.
 
-    Raises SettingsError, which begins with the `reason` for asking, when the block holds no text or the server cannot
-    be asked. Prefect's own errors do not leave: one about a block may quote what is in it.
+    Raises SettingsError, prefixed by `reason`, when the block holds no text or the server cannot be reached. Prefect's
+    own errors are not chained: their messages may quote the block's content.
     """
     failure = "it holds no text"
     try:
@@ -99,5 +99,7 @@ def read_block(name: str, reason: str) -> SecretStr | None:
             return None
         failure = type(error).__name__
     except httpx.HTTPError as error:
-        failure = f"Prefect's server gives no answer ({type(error).__name__}), check PREFECT_API_URL"
-    raise SettingsError(f"{reason}, and Prefect's Secret block {name} is of no use: {failure}; save the key in it anew")
+        failure = f"Prefect's server does not respond ({type(error).__name__}), check PREFECT_API_URL"
+    raise SettingsError(
+        f"{reason}, and Prefect's Secret block {name} cannot be used: {failure}; save the key in it again"
+    )

@@ -1,4 +1,4 @@
-"""The stages in which images come to be: the originals, and the reconstructions drawn from descriptions."""
+"""Image generation stages: originals from prompts (or from the data set), reconstructions from descriptions."""
 
 from duel.randomness import draw_seed
 from duel.schedule import images_of_turn, turns_before
@@ -12,9 +12,9 @@ NO_ORIGINAL = Drawing(text="", seed=0, key=None, refusal="its original was refus
 
 @stage("draw", retries=3)
 def draw(context: TrainingContext, round: int, completions: list[list[Completion]], *, label: str) -> DrawnGroups:
-    """Draw every completion of every group, (I, G). A group shares its seed: equal texts are one draw.
+    """Draw every completion of every group, (I, G). A group shares one seed, so that equal texts are one draw.
 
-    What is in the store is not drawn again, so that a retry draws only what is missing.
+    Images already in the store are not drawn again, so a retry draws only what is missing.
     """
     return draw_groups(context, completions, f"round-{round:04d}/{label}", round, label)
 
@@ -46,7 +46,10 @@ def drawn_ones(prompts: list[list[Completion]], originals: list[list[Drawing]]) 
 def draw_groups(
     context: TrainingContext, completions: list[list[Completion]], purpose: str, *names: int | str
 ) -> DrawnGroups:
-    """Draw completions with one seed per group from the stream `names`; `purpose` says which stage they are for."""
+    """Draw completions (I, G) with one seed per group from the random stream `names`.
+
+    `purpose` is stored with each image as the stage that it was drawn for.
+    """
     seeds = [draw_seed(context.settings.seed, *names, i) for i in range(len(completions))]  # (I,)
     wanted = [
         (completion.text, seed)

@@ -1,4 +1,4 @@
-"""The update stage: one GRPO step of one player. It is never cached and never steps twice."""
+"""The update stage: one GRPO step of one player; never cached, and never applied twice."""
 
 import dataclasses
 
@@ -11,9 +11,10 @@ from tasks.writing import description, invention
 
 @stage("learn", cached=False, retries=1)
 def learn(context: TrainingContext, round: int, player: Player, groups: list[Group]) -> UpdateReport:
-    """Let `player` learn from the round's groups.
+    """Update `player` on the round's groups and return the report.
 
-    A retry finds by the player's own count of rounds whether the step was taken, and returns its report.
+    A retry compares the policy's own count of rounds with the schedule: if the step was already taken, it returns the
+    report of that step.
     """
     policy = context.players[player]
     usable = [group for group in groups if player == "adversary" or group.attempts[0].original.key is not None]

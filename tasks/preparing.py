@@ -1,4 +1,4 @@
-"""Getting a data set ready, and opening one that is."""
+"""Prepare a data set (write, download or check it), and open a prepared one."""
 
 from pathlib import Path
 
@@ -26,9 +26,9 @@ OFFLINE_SEED = 0  # the offline data set is one fixed set of charts, whatever th
     retry_condition_fn=is_service_failure,
 )
 def prepare_dataset(settings: DataSettings, state: StateDirectory) -> Dataset:
-    """Write, download or check the data set that the settings name; what is there already is kept.
+    """Write, download or check the data set that the settings name; files that exist are kept.
 
-    A download that broke off goes on where it stopped when it is tried again.
+    A retry resumes an interrupted download.
     """
     if settings.source == "offline":
         write_dataset(dataset_root(settings, state), OFFLINE_SEED)
@@ -49,7 +49,7 @@ def open_dataset(settings: DataSettings, state: StateDirectory) -> Dataset:
 
 
 def dataset_root(settings: DataSettings, state: StateDirectory) -> Path:
-    """Return where the data set lies."""
+    """Return the data set's directory. Raises DataError for a folder data set without `data.path`."""
     if settings.path is not None:
         return settings.path
     if settings.source == "folder":

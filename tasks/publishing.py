@@ -1,4 +1,4 @@
-"""Showing a run in the Prefect UI while it goes on."""
+"""Publish a run's progress, tables, images and plots as Prefect artifacts while it runs."""
 
 from artifacts import prefect_ui
 from artifacts.evaluation.read import read_evaluations
@@ -12,7 +12,7 @@ UPDATES = 100  # of a run's progress bar, at most
 
 
 def publish_progress(context: TrainingContext, done: int) -> None:
-    """Move the run's progress bar, a hundred times in a run."""
+    """Update the run's progress bar, at most about a hundred times in a run."""
     rounds = context.settings.rounds
     if done % max(1, rounds // UPDATES) == 0 or done == rounds:
         context.progress = prefect_ui.show_progress(context.run, done, rounds, context.progress)
@@ -20,7 +20,7 @@ def publish_progress(context: TrainingContext, done: int) -> None:
 
 @stage("publish_run", cached=False, title="after {round:04d} rounds {label}")
 def publish_run(context: TrainingContext, round: int) -> None:
-    """Show the run as it is after `round` rounds: last rounds, images, plots, evaluations, spend."""
+    """Publish the state of the run after `round` rounds: last rounds, images, plots, evaluations, spend."""
     log, rows = read_training_log(context.run), evaluation_table(read_evaluations(context.run))
     prefect_ui.show_rounds(context.run, log)
     prefect_ui.show_images(context.run)
@@ -31,7 +31,7 @@ def publish_run(context: TrainingContext, round: int) -> None:
 
 @stage("publish_evaluations", cached=False, title="after {round:04d} rounds {label}")
 def publish_evaluations(context: EvaluationContext, round: int) -> None:
-    """Show what the questions found up to the checkpoint of `round` rounds: evaluations and plots."""
+    """Publish evaluations and plots; `round` is the number of rounds of the last checkpoint evaluated."""
     log, rows = read_training_log(context.run), evaluation_table(read_evaluations(context.run))
     prefect_ui.show_plots(context.run, log, rows)
     prefect_ui.show_evaluations(context.run, rows)

@@ -1,4 +1,4 @@
-"""Writing down what happened: rounds, checkpoints, evaluations."""
+"""Write rounds, checkpoints and evaluations to the run directory."""
 
 import dataclasses
 from collections.abc import Container, Sequence
@@ -22,9 +22,9 @@ from tasks.stages import digest, stage
 
 @stage("record_round", cached=False)
 def record_round(context: TrainingContext, round: int, played: PlayedRound) -> None:
-    """Write the round's images, texts, PDF, timings and metrics; a round that was only replayed has them already.
+    """Write the round's images, texts, PDF, timings and metrics; does nothing for a replayed round that has them.
 
-    The line of metrics comes last: a round that has one is recorded whole.
+    The row in `metrics.jsonl` is written last: a round with a row is completely recorded.
     """
     if not has_metrics(context.run, played.record):
         write_round(context.run, played.record, context.generator.read, write_round_pdf)
@@ -34,18 +34,18 @@ def record_round(context: TrainingContext, round: int, played: PlayedRound) -> N
 
 @stage("save_checkpoint", cached=False, title="after {round:04d} rounds save_checkpoint")
 def save_checkpoint(context: TrainingContext, round: int) -> None:
-    """Keep both players as they are after `round` rounds; a checkpoint that exists is left alone."""
+    """Write a checkpoint of all players after `round` rounds; does nothing if it exists."""
     if round not in {checkpoint.rounds_done for checkpoint in list_checkpoints(context.run)}:
         checkpoints.write_checkpoint(context.run, round, context.players, context.settings.keep_training_states)
 
 
 def record_evaluation(context: TrainingContext, measured: ProxyEvaluation) -> None:
-    """Write a proxy evaluation."""
+    """Write a proxy evaluation to `eval_logs/`."""
     write_proxy(context.run, measured)
 
 
 def checkpoints_to_evaluate(run: RunDirectory, questions: Sequence[Question]) -> list[Checkpoint]:
-    """Return the checkpoints that have no answers to these questions, asked in this way, yet."""
+    """Return the checkpoints without answers to these questions under the run's evaluation settings."""
     if not questions:
         return []
     asked = question_digest(run.settings, questions)
@@ -61,20 +61,20 @@ def record_answers(
     grades: Sequence[Sequence[Grade]],
     development: Container[str],
 ) -> None:
-    """Write what `checkpoint` answered and how that was graded; `development` are the figures set aside."""
+    """Write a checkpoint's answers and grades to `ckpt_tests/`; `development` holds the ids of development figures."""
     how = dataclasses.replace(asked_how(run.settings), judge_service=judge_name(run.settings))
     asked = question_digest(run.settings, questions)
     write_test(run, checkpoint_test(checkpoint.rounds_done, questions, answers, grades, development, how, asked))
 
 
 def record_results(run: RunDirectory) -> None:
-    """Write all evaluations of the run as tables, `results.csv` and `results_summary.csv`, both also as Parquet."""
+    """Write the tables `results` and `results_summary` of all evaluations of the run, as CSV and as Parquet."""
     evaluations = read_evaluations(run)
     write_results(evaluations, evaluation_table(evaluations))
 
 
 def question_digest(settings: Settings, questions: Sequence[Question]) -> str:
-    """Name the questions and how they are asked, so that equal evaluations are made once."""
+    """Return a digest of the questions, the evaluation settings and the judge; equal digests need no new evaluation."""
     evaluation, judge = settings.evaluation, settings.judge
     how = [evaluation.completions, evaluation.temperature, evaluation.max_new_tokens, evaluation.answer]
     how += [judge_name(settings), judge.model]
@@ -82,6 +82,6 @@ def question_digest(settings: Settings, questions: Sequence[Question]) -> str:
 
 
 def judge_name(settings: Settings) -> str:
-    """Return who grades; of a class of the user's own with its version, since another version may grade otherwise."""
+    """Return the judge's name; for a plug-in class with its version, because another version may grade differently."""
     own = plugin_versions(settings, "judge.service").get("judge.service")
     return settings.judge.service if own is None else str(own)

@@ -1,4 +1,4 @@
-"""Writing a run's tables of results, plots and report."""
+"""Write a run's result tables, plots and report."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tasks.services import read_spend
 
 
 def write_run_report(settings: Settings | None, run: str, compare: str | None, state: StateDirectory) -> Path:
-    """Write the tables, plots and report of a run, alone or against another; return the HTML file."""
+    """Write the tables, plots and report of a run, optionally compared with the run `compare`; return the HTML file."""
     directory = RunDirectory.read(state, run, settings)
     other = RunDirectory.read(state, compare) if compare is not None else None
     return write_report(directory, other, read_spend(directory))

@@ -1,4 +1,4 @@
-"""What is tried again: only what a service failed at."""
+"""Prefect's retry condition: only failures of a service are retried."""
 
 from typing import Any
 
@@ -9,6 +9,6 @@ from duel.errors import ServiceError
 
 
 async def is_service_failure(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Tell Prefect to retry when a service failed; a broken setting or a bug would fail again."""
+    """Return True when the task raised ServiceError; a wrong setting or a bug would fail again."""
     failure = await state.aresult(raise_on_failure=False)
     return isinstance(failure, ServiceError)

@@ -1,4 +1,4 @@
-"""A process at work on a run: written down in the run, and what died before it settled in Prefect."""
+"""Record which process works on a run and how it ends; mark flow runs of dead processes as Crashed in Prefect."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from prefect.states import Crashed
 from artifacts.run.directory import RunDirectory
 from artifacts.run.sessions import begin_session, end_session, read_sessions
 
-UNENDED = [StateType.RUNNING, StateType.CANCELLING]  # what a process that is gone may leave behind
+UNENDED = [StateType.RUNNING, StateType.CANCELLING]  # states that a dead process may leave behind
 
 
 @contextmanager
 def keep_session(run: RunDirectory, command: str) -> Iterator[None]:
-    """Write down that this flow run works on the run, and how that ends."""
+    """Record a session of this process on the run for the duration of the block, with its outcome."""
     session = begin_session(run, command, current_flow_run())
     try:
         yield
@@ -42,15 +42,15 @@ def keep_session(run: RunDirectory, command: str) -> Iterator[None]:
 
 
 def settle_dead_sessions(run: RunDirectory) -> None:
-    """Close the trainings that died without a word, in the run's directory and in Prefect, where they still run.
+    """Mark trainings whose process died as ended, in the run directory and in Prefect.
 
-    Those that could not tell their end, because the server was gone, too. Only who holds the run's lock may call this:
-    then no other process trains the run.
+    This includes those that ended but could not tell Prefect's server. The caller must hold the run's lock, so that no
+    training session found without an end is still alive.
     """
     trainings = [session for session in read_sessions(run) if session.command == "train"]
     for session in trainings:
         if session.outcome is None:
-            end_session(run, session, "died", f"process {session.process} on {session.host} died without a word")
+            end_session(run, session, "died", f"process {session.process} on {session.host} was killed")
     ended = {UUID(session.flow_run) for session in trainings if session.flow_run and session.outcome != "completed"}
     if ended:
         with get_client(sync_client=True) as client:
@@ -58,13 +58,13 @@ def settle_dead_sessions(run: RunDirectory) -> None:
 
 
 def current_flow_run() -> str:
-    """Return Prefect's id of the flow run that this is part of; empty outside of one."""
+    """Return the id of the current Prefect flow run; empty outside of one."""
     context = FlowRunContext.get()
     return str(context.flow_run.id) if context is not None and context.flow_run is not None else ""
 
 
 def _settle(client: SyncPrefectClient, ended: list[UUID], run: RunDirectory) -> None:
-    """Set flow runs whose process is gone, and the chapters under them, to Crashed; one may be this, retried."""
+    """Set the flow runs `ended` and their chapters to Crashed, except the current flow run (when it is a retry)."""
     running = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNENDED))
     chapters = FlowRunFilter(state=running, parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=ended))
     own = FlowRunFilter(state=running, id=FlowRunFilterId(any_=ended))
@@ -77,7 +77,10 @@ def _settle(client: SyncPrefectClient, ended: list[UUID], run: RunDirectory) -> 
 
 
 def _stop_behind(error: BaseException | None) -> BaseException | None:
-    """Return the request to stop that `error` is, or that came just before it: a server stopped too answers no more."""
+    """Return the first stop request (Ctrl-C, SIGTERM, cancellation) in the chain of `error`'s contexts, or None.
+
+    After a stop request, `error` may be a failure to reach a Prefect server that was stopped as well.
+    """
     while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit | TerminationSignal):
         error = error.__context__
     return error

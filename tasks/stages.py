@@ -1,8 +1,8 @@
-"""What makes a function one stage of a round: a Prefect task whose result is known by what it was given.
+"""The `stage` decorator: makes a function a Prefect task whose result is cached under a digest of its inputs.
 
-A stage's result lies in the run directory under round, stage name and a digest of its inputs, so that a
-retried or resumed round finds its finished stages. Live objects are not part of the digest; the counters
-of the players are, since their weights decide what they say.
+A stage's result is stored in the run directory under round, stage name and digest, so that a retried or resumed round
+reads the results of finished stages. The context is not part of the digest; the players' counts of rounds learned
+are, because they determine the weights that sample.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ Returned = TypeVar("Returned", covariant=True)
 
 @dataclass(frozen=True)
 class Measured(Generic[Result]):
-    """What a stage returned, and the seconds it took here, retries included; next to none where it was found done."""
+    """A stage's return value and its duration in this process."""
 
     value: Result
-    stage: str  # its label
-    seconds: float
+    stage: str  # the stage's label
+    seconds: float  # retries included; near 0 when the result was cached
 
 
 class Stage(Protocol[Context, Inputs, Returned]):
@@ -48,15 +48,15 @@ class Stage(Protocol[Context, Inputs, Returned]):
     __name__: str
 
     def __call__(self, context: Context, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs) -> Returned:
-        """Run it."""
+        """Run the stage and return its result."""
 
 
 def stage(
     name: str, *, retries: int = 0, cached: bool = True, title: str = "round {round:04d} {player} {label}"
 ) -> Callable[[Stage[Context, Inputs, Result]], Stage[Context, Inputs, Measured[Result]]]:
-    """Turn `function(context, round, *inputs)` into a stage; only failures of a service are retried.
+    """Return a decorator that turns `function(context, round, *inputs)` into a stage; only ServiceErrors are retried.
 
-    `title` is how a run of it is called in the Prefect UI.
+    `title` is the template of the task run's name in the Prefect UI.
     """
 
     def decorate(function: Stage[Context, Inputs, Result]) -> Stage[Context, Inputs, Measured[Result]]:
@@ -89,7 +89,7 @@ def stage(
 
 
 def stage_key(task_run: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """Return `NNNN-stage-digest`, the name of a stage's result in the run directory."""
+    """Return `NNNN-stage-digest`, the file name of a stage's result in the run directory."""
     (_, context), (_, round), *rest = parameters.items()
     inputs = dict(rest)
     label = inputs.get("label", task_run.task.name)
@@ -104,7 +104,7 @@ def digest(value: Any) -> str:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """Return the fields of settings or of a dataclass, less those by which equal values may differ."""
+    """Return the fields of settings or of a dataclass, without those declared `compare=False`."""
     if isinstance(value, Section):
         return value.model_dump(mode="json")
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.compare}

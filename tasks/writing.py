@@ -1,4 +1,4 @@
-"""The stages in which a model writes: prompts (adversary) and descriptions (base)."""
+"""Sampling stages: prompts written by the adversary, descriptions written by the base."""
 
 from duel.randomness import sample_seeds
 from duel.types import Completion, Drawing, ModelInput, Player
@@ -10,7 +10,7 @@ NOTHING_TO_DESCRIBE = Completion(text="", packed_tokens="", finished=False)
 
 @stage("write_prompts")
 def write_prompts(context: TrainingContext, round: int, per_input: int) -> list[list[Completion]]:
-    """Let the adversary write `per_input` prompts for each of the round's inputs, (I, per_input)."""
+    """Sample `per_input` prompts of the adversary for each of the round's inputs, (I, per_input)."""
     seeds = sample_seeds(context.settings.seed, context.settings.images_per_round, per_input, round, "prompt")
     return sample(context, "adversary", [invention(context)] * len(seeds), seeds)
 
@@ -19,14 +19,14 @@ def write_prompts(context: TrainingContext, round: int, per_input: int) -> list[
 def describe_drawings(
     context: TrainingContext, round: int, originals: list[list[Drawing]], per_image: int
 ) -> list[list[Completion]]:
-    """Let the base describe each original `per_image` times, all in one batch, (I, G)."""
+    """Sample `per_image` descriptions of each original in one batch; the result has one row per row of `originals`."""
     return describe(context, originals, per_image, round, "description")
 
 
 def describe(
     context: TrainingContext, originals: list[list[Drawing]], per_image: int, *names: int | str
 ) -> list[list[Completion]]:
-    """Sample descriptions of originals from the stream `names`; a refused original gets empty ones."""
+    """Sample descriptions of originals from the random stream `names`; a refused original gets NOTHING_TO_DESCRIBE."""
     flat = [original for group in originals for original in group]
     drawn = [i for i, original in enumerate(flat) if original.key is not None]
     seeds = sample_seeds(context.settings.seed, len(flat), per_image, *names)
@@ -39,17 +39,17 @@ def describe(
 def sample(
     context: TrainingContext, player: Player, inputs: list[ModelInput], seeds: list[list[int]]
 ) -> list[list[Completion]]:
-    """Sample completions of a player with the run's temperature and length."""
+    """Sample completions of a player, one per seed, (I, G), with the run's temperature and token limit."""
     return context.players[player].sample(
         inputs, seeds, temperature=context.settings.sampling.temperature, max_new_tokens=context.max_new_tokens
     )
 
 
 def invention(context: TrainingContext) -> ModelInput:
-    """Return what the adversary is asked."""
+    """Return the adversary's input: the instruction to write a prompt."""
     return ModelInput(context.settings.sampling.invent)
 
 
 def description(context: TrainingContext, original: Drawing) -> ModelInput:
-    """Return what the base is asked about an original that was drawn."""
+    """Return the base's input for a drawn original: the instruction and the image."""
     return ModelInput(context.settings.sampling.describe, context.generator.image(original))

@@ -1,1 +1,1 @@
-"""Evaluation results: written, read, compared, and put into tables and words."""
+"""Evaluation results of a run: records on disk, comparison with intervals, tables, console output and export."""

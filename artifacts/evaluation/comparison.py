@@ -1,7 +1,7 @@
-"""Two evaluations of the same units compared: two checkpoints of a run, or the reported ones of two runs.
+"""Paired comparison of two evaluations: of two checkpoints of a run, or of the reported checkpoints of two runs.
 
-Units (questions, held-out images, prompt seeds) are paired by name, never by position; what only one of the two has
-is left out and counted. `artifacts.evaluation.table` gathers these comparisons for every checkpoint of a run.
+Units (questions, held-out images, prompt seeds) are paired by name, never by position; units that only one of the two
+has are left out and counted. `artifacts.evaluation.table` collects these comparisons for every checkpoint of a run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNITS: dict[Measure, str] = {
     "held-out similarity": "held-out images",
     "adversary's reward": "prompt seeds",
 }
-# Settings that make similarities of two runs mean the same.
+# Settings that must be equal for the similarities of two runs to be comparable.
 SAME_SIMILARITY = (
     "models.embedder", "models.embedder_size", "generator.service", "generator.model", "generator.version",
     "generator.parameters", "data.source", "data.path", "data.test_images",
@@ -35,45 +35,45 @@ SAME_SIMILARITY = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `after` has that `before` has not, in the mean over the units that both have."""
+    """The difference of two evaluations in the mean over their common units."""
 
     measure: Measure
     before: str  # a checkpoint, or run and checkpoint
     after: str
     n: int  # units that both have
-    left_out: int  # units that one of the two lacks
+    left_out: int  # units that only one of the two has
     before_mean: float  # over the common units
     after_mean: float
     difference: Interval  # after - before
     p_value: float  # sign-flip permutation test, two-sided
     deviation: float | None  # standard deviation of the differences over units; None for one unit
-    chance: float = 0.0  # of it, what sampling other answers from the same model would give; 0: not known
+    chance: float = 0.0  # the deviation between two samplings of the same model's answers; 0: not known
 
     @property
     def units(self) -> str:
-        """What was compared: questions, held-out images or prompt seeds."""
+        """The name of the units: questions, held-out images or prompt seeds."""
         return UNITS[self.measure]
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation to plan with, None where it is unknown or 0.
+        """The standard deviation for power calculations: the larger of `deviation` and `chance`; None if it would be 0.
 
-        Two checkpoints that hardly differ answer alike under equal seeds, and their differences spread less than
-        those of two that do differ ever can: chance in sampling is the least to reckon with.
+        Two almost equal checkpoints give almost equal answers under equal seeds, so that their deviation
+        underestimates that of models which do differ; the deviation between two samplings is a lower bound for those.
         """
         return max(self.deviation or 0.0, self.chance) or None
 
     def units_needed(self, difference: float) -> int | None:
-        """Return how many units show `difference` at 80 % power; None where the spread is unknown."""
+        """Return the number of units that detects `difference` with 80 % power; None if the spread is unknown."""
         return units_needed(self.spread, difference) if self.spread else None
 
     def detectable(self) -> float | None:
-        """Return the difference that as many units show at 80 % power; None where the spread is unknown."""
+        """Return the difference that these `n` units detect with 80 % power; None if the spread is unknown."""
         return detectable(self.spread, self.n) if self.spread else None
 
 
 def compare_checkpoints(evaluations: Evaluations) -> Comparison | None:
-    """Return pass@1 of the reported checkpoint against the run's first one; None where there are no two to compare."""
+    """Compare pass@1 of the reported checkpoint with the run's first one; None if there are not two to compare."""
     reported, tests = reported_checkpoint(evaluations), evaluations.tests
     if reported is None or reported.test.rounds_done == tests[0].rounds_done:
         return None
@@ -83,10 +83,10 @@ def compare_checkpoints(evaluations: Evaluations) -> Comparison | None:
 def compare_tests(
     before: CheckpointTest, after: CheckpointTest, chosen: Callable[[QuestionResult], bool] = lambda _: True
 ) -> Comparison | None:
-    """Return the difference in pass@1 between two checkpoints of a run, question by question, of those `chosen`.
+    """Compare pass@1 of two checkpoints of a run over the `chosen` questions, paired by question.
 
-    None where no question has grades from both, or the two were asked or graded in different ways: the next
-    `duel evaluate` asks both alike.
+    Returns None if no question has grades from both, or if the two were evaluated with different settings (the next
+    `duel evaluate` repeats those that are out of date).
     """
     if _differences(before.how, after.how):
         return None
@@ -95,17 +95,17 @@ def compare_tests(
 
 
 def compare_runs(ours: Evaluations, theirs: Evaluations) -> Comparison:
-    """Return pass@1 of our reported checkpoint against theirs, question by question.
+    """Compare pass@1 of the reported checkpoints of two runs (`before` is theirs), paired by question.
 
-    Raises RunError when one is not evaluated, when the two were asked or graded in different ways, or when they have no
-    graded question in common.
+    Raises RunError when one is not evaluated, when the two were evaluated with different settings, or when they have
+    no graded question in common.
     """
     before, after = _reported_or_refuse(theirs).test, _reported_or_refuse(ours).test
     names = f"{theirs.run.name} {before.checkpoint_name}", f"{ours.run.name} {after.checkpoint_name}"
     different = _differences(before.how or asked_how(theirs.run.settings), after.how or asked_how(ours.run.settings))
     if different:
         raise RunError(
-            f"{names[0]} and {names[1]} were not asked or graded alike: {'; '.join(different)}; "
+            f"{names[0]} and {names[1]} were evaluated with different settings: {'; '.join(different)}; "
             "evaluate both with the same settings"
         )
     found = _compare_answers(names[0], before.per_chart_results, names[1], after.per_chart_results)
@@ -118,10 +118,10 @@ def compare_runs(ours: Evaluations, theirs: Evaluations) -> Comparison:
 
 
 def compare_held_out(ours: Evaluations, theirs: Evaluations) -> Comparison | None:
-    """Return held-out similarity after our last evaluation against that after theirs, image by image.
+    """Compare held-out similarity of two runs at their last evaluations (`before` is theirs), paired by image.
 
-    None where one has no such evaluation, no image is common, or similarities mean different things (another embedder
-    or generator): `differing_similarity` names what.
+    Returns None if one has no such evaluation, if no image is common, or if the similarities are not comparable
+    (`differing_similarity` returns the settings that differ).
     """
     if not ours.proxies or not theirs.proxies or differing_similarity(ours.run.settings, theirs.run.settings):
         return None
@@ -131,10 +131,10 @@ def compare_held_out(ours: Evaluations, theirs: Evaluations) -> Comparison | Non
 
 
 def compare_proxies(before: ProxyRecord, after: ProxyRecord) -> list[Comparison]:
-    """Return what changed between two proxy evaluations of a run: held-out similarity, the adversary's reward.
+    """Compare two proxy evaluations of a run in held-out similarity and in the adversary's reward.
 
-    Held-out images are the same ones, described and redrawn under the same seeds. Prompts share only their seeds:
-    another adversary writes another prompt, so that pairing removes little of the spread.
+    Held-out images are the same, described and redrawn under the same seeds. Prompts share only their seeds: after
+    updates the adversary writes other prompts, so that pairing removes little variance.
     """
     names = f"{before.rounds_done} rounds", f"{after.rounds_done} rounds"
     found = [
@@ -147,7 +147,7 @@ def compare_proxies(before: ProxyRecord, after: ProxyRecord) -> list[Comparison]
 def compare_units(
     measure: Measure, before: str, earlier: Mapping[Unit, float], after: str, later: Mapping[Unit, float]
 ) -> Comparison | None:
-    """Return the comparison of two evaluations over the units that both have; None where there are none."""
+    """Compare two evaluations, values by unit, over their common units; None if there are none."""
     common = [unit for unit in earlier if unit in later]
     if not common:
         return None
@@ -168,7 +168,7 @@ def compare_units(
 
 
 def differing_similarity(ours: Settings, theirs: Settings) -> list[str]:
-    """Return the settings by which similarities of two runs are not the same measure."""
+    """Return the names of differing settings that make the similarities of two runs incomparable."""
     return [name for name in SAME_SIMILARITY if _setting(ours, name) != _setting(theirs, name)]
 
 
@@ -191,7 +191,7 @@ def _reported_or_refuse(evaluations: Evaluations) -> Reported:
 
 
 def _differences(earlier: AskedHow | None, later: AskedHow | None) -> list[str]:
-    if earlier is None or later is None:  # written before results said how
+    if earlier is None or later is None:  # older files do not record the evaluation settings
         return []
     return earlier.differences(later)
 

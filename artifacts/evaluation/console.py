@@ -1,4 +1,4 @@
-"""What an evaluation says on the command line."""
+"""Console output of `duel evaluate`: table of checkpoints, reported result, comparison, statistical power."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from artifacts.evaluation.table import EvaluationRow, GroupResult, evaluation_ta
 from duel.power import detectable, sampling_deviation, units_needed
 from duel.statistics import Interval
 
-DIFFERENCE = 0.03  # in pass@1, whose price in questions is said with every evaluation
+DIFFERENCE = 0.03  # in pass@1; the questions needed to detect it are printed with every evaluation
 
 
 def evaluation_lines(evaluations: Evaluations, difference: float = DIFFERENCE) -> list[str]:
-    """Return the table of checkpoints, then the reported one's result, then how many questions show `difference`."""
+    """Return the table of checkpoints, the reported result, and the number of questions that detects `difference`."""
     rows = evaluation_table(evaluations)
     reported = reported_checkpoint(evaluations)
     if reported is None:
-        return [f"{evaluations.run.name}: no checkpoint has answered any question yet", *_proxy_lines(rows)]
+        return [f"{evaluations.run.name}: no checkpoint has been evaluated on questions yet", *_proxy_lines(rows)]
     lines = ["", *_checkpoint_lines(rows)]
     for row in rows:
         if row.reported:
@@ -30,9 +30,9 @@ def evaluation_lines(evaluations: Evaluations, difference: float = DIFFERENCE) -
 
 
 def comparison_lines(ours: Evaluations, theirs: Evaluations, difference: float = DIFFERENCE) -> list[str]:
-    """Return what our reported checkpoint has that theirs has not; raises RunError as `compare_runs`.
+    """Return the comparison of two runs by pass@1 and held-out similarity. Raises RunError as `compare_runs` does.
 
-    Runs on a data set without questions are compared by their held-out images alone.
+    Runs on a data set without questions are compared by held-out similarity alone.
     """
     reported = [reported_checkpoint(evaluations) for evaluations in (ours, theirs)]
     held_out = compare_held_out(ours, theirs)
@@ -48,9 +48,7 @@ def comparison_lines(ours: Evaluations, theirs: Evaluations, difference: float =
         lines.append(f"held-out similarity is not compared, the runs differ in {', '.join(different)}")
     for one in reported:
         if one is not None and one.waiting:
-            lines.append(
-                f"not settled: {', '.join(one.waiting)} still to be evaluated beside {one.test.checkpoint_name}"
-            )
+            lines.append(f"{one.test.checkpoint_name} is preliminary, not yet evaluated: {', '.join(one.waiting)}")
     return lines if reported[0] is None else [*lines, *power_lines(reported[0], found, difference)]
 
 
@@ -61,28 +59,28 @@ def reported_line(reported: Reported, rows: list[EvaluationRow], change: Compari
     )
     result = next(row.questions for row in rows if row.reported)
     measured = "no answer could be graded" if result is None or result.pass_at_1 is None else _share(result.pass_at_1)
-    line = f"reported: {reported.test.checkpoint_name} ({how}, named beforehand): pass@1 {measured}"
+    line = f"reported: {reported.test.checkpoint_name} ({how}, rule set beforehand): pass@1 {measured}"
     if change is not None:
         line += f", against {change.before}: {_difference(change.difference)}, p {_p(change)}"
     if reported.waiting:
-        line += f"; not settled, still to be evaluated: {', '.join(reported.waiting)}"
+        line += f"; preliminary, not yet evaluated: {', '.join(reported.waiting)}"
     return line
 
 
 def power_lines(reported: Reported, change: Comparison | None, difference: float) -> list[str]:
-    """Return what difference the questions at hand show with 80 % probability, and how many show `difference`."""
+    """Return the difference that the questions detect with 80 % power, and how many would detect `difference`."""
     scores = [result.graded for result in reported.test.per_chart_results if result.graded]
     n, deviation = len(scores), sampling_deviation(scores) if scores else 0.0
-    source = f"between two samplings of {reported.test.checkpoint_name}'s answers, the least by which two models differ"
+    source = f"between two samplings of {reported.test.checkpoint_name}'s answers, a lower bound for two models"
     if change is not None and change.spread:
         n, deviation = change.n, change.spread
         if change.deviation == deviation:
             source = f"of {change.after} - {change.before} over questions"
     if deviation == 0:
-        return ["power: all graded answers to each question are alike; there is no spread to reckon with"]
+        return ["power: not known, because all graded answers to each question have the same score"]
     return [
-        f"power: {n} questions show a difference of {detectable(deviation, n):.3f} with 80 % probability, "
-        f"{units_needed(deviation, difference)} would show {difference:g}",
+        f"power: {n} questions detect a difference of {detectable(deviation, n):.3f} with 80 % probability, "
+        f"{units_needed(deviation, difference)} would detect {difference:g}",
         f"       (two-sided 5 % level; standard deviation {deviation:.3f}, {source})",
     ]
 
@@ -117,7 +115,7 @@ def _proxy_lines(rows: list[EvaluationRow]) -> list[str]:
 
 
 def _change_line(found: Comparison) -> str:
-    left_out = f", {found.left_out} of one side left out" if found.left_out else ""
+    left_out = f", {found.left_out} without a pair left out" if found.left_out else ""
     return (
         f"{found.measure}: {found.before_mean:.3f} ({found.before}) -> {found.after_mean:.3f} ({found.after}), "
         f"difference {_difference(found.difference)}, p {_p(found)} ({found.n} {found.units}{left_out})"

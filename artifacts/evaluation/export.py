@@ -1,7 +1,7 @@
-"""The evaluations of a run as two tidy tables, for pandas and whatever else reads CSV or Parquet.
+"""Export of a run's evaluations as two tidy tables, in CSV and Parquet.
 
-results          one row for each checkpoint and question, held-out image or prompt seed
-results_summary  one row for each checkpoint and measure (and group of questions), with intervals and p-values
+results          one row per checkpoint and question, held-out image or prompt seed
+results_summary  one row per checkpoint, measure and group of questions, with intervals and p-values
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SUMMARY = {
 
 
 def write_results(evaluations: Evaluations, rows: list[EvaluationRow]) -> None:
-    """Write both tables into the run's directory as CSV and Parquet; `rows` are those of `evaluation_table`."""
+    """Write both tables to the run directory as CSV and Parquet; `rows` come from `evaluation_table`."""
     run = evaluations.run
     for name, frame in (("results", results_frame(evaluations)), ("results_summary", summary_frame(run, rows))):
         files.write_bytes(run.path / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
@@ -44,14 +44,14 @@ def write_results(evaluations: Evaluations, rows: list[EvaluationRow]) -> None:
 
 
 def results_frame(evaluations: Evaluations) -> pd.DataFrame:
-    """Return one row for each checkpoint and unit; `value` is pass@1 of a question, a similarity or a reward."""
+    """Return one row per checkpoint and unit; `value` is pass@1 of a question, a similarity or a reward."""
     found = (*_questions(evaluations), *_proxies(evaluations))
     rows = [{**_run(evaluations.run, row["rounds"]), **row} for row in found]
     return _frame(rows, RESULTS)
 
 
 def summary_frame(run: RunDirectory, rows: list[EvaluationRow]) -> pd.DataFrame:
-    """Return one row for each checkpoint, measure and group: the numbers that reports show."""
+    """Return one row per checkpoint, measure and group, with the numbers that reports show."""
     found = [
         {**_run(run, row.rounds_done), "rounds": row.rounds_done, **measured}
         for row in rows
@@ -70,7 +70,7 @@ def _question(result: QuestionResult) -> dict[str, Any]:
     return {
         "measure": "pass@1",
         "unit": result.figure_id,
-        "question": result.question.encode("utf-8", "replace").decode(),  # half a surrogate pair is no UTF-8
+        "question": result.question.encode("utf-8", "replace").decode(),  # UTF-8 cannot encode lone surrogates
         "kind": result.kind,
         "answer_category": result.answer_category,
         "question_id": result.question_id,

@@ -1,4 +1,4 @@
-"""The evaluations of a run, read once and handed to whoever compares, tabulates, draws or says them."""
+"""Reads all evaluations of a run once, for comparison, tables, plots and reports."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ R = TypeVar("R", bound=Record)
 
 @dataclass(frozen=True)
 class Evaluations:
-    """Everything that was measured of a run, in the order of rounds."""
+    """All evaluations of a run, sorted by rounds done."""
 
     run: RunDirectory
     proxies: list[ProxyRecord]
     tests: list[CheckpointTest]
-    checkpoints: list[str]  # those that the run keeps, evaluated or not
+    checkpoints: list[str]  # names of the run's checkpoints, evaluated or not
 
 
 def read_evaluations(run: RunDirectory) -> Evaluations:
-    """Return the evaluations of a run, each file read once; raises RunError when one is damaged."""
+    """Read all evaluations of a run, each file once. Raises RunError when one is damaged."""
     names = [checkpoint.name for checkpoint in list_checkpoints(run)]
     return Evaluations(run, read_proxies(run), read_tests(run), names)
 
 
 def read_proxies(run: RunDirectory) -> list[ProxyRecord]:
-    """Return the proxy evaluations by rounds done; raises RunError when one is damaged."""
+    """Read the proxy evaluations, sorted by rounds done. Raises RunError when one is damaged."""
     found = [_read(path, ProxyRecord) for path in run.eval_logs.glob("eval-*.json")]
     return sorted(found, key=lambda record: record.rounds_done)
 
 
 def read_tests(run: RunDirectory) -> list[CheckpointTest]:
-    """Return the tests of all checkpoints by rounds done; raises RunError when one is damaged."""
+    """Read the tests of all checkpoints, sorted by rounds done. Raises RunError when one is damaged."""
     found = [_read(path, CheckpointTest) for path in run.checkpoint_tests.glob("ckpt-*.json")]
     return sorted(found, key=lambda test: test.rounds_done)
 
 
 def similarity_interval(values: Sequence[float]) -> Interval:
-    """Return the interval of a mean similarity, which lies in [-1, 1]."""
+    """Return the mean similarity with its 95 % interval, clipped to [-1, 1]."""
     return mean_interval(values).within(-1, 1)
 
 
 def reward_interval(values: Sequence[float]) -> Interval:
-    """Return the interval of the adversary's mean reward, 1 - similarity, which lies in [0, 2]."""
+    """Return the adversary's mean reward (1 - similarity) with its 95 % interval, clipped to [0, 2]."""
     return mean_interval(values).within(0, 2)
 
 
@@ -60,5 +60,5 @@ def _read(path: Path, kind: type[R]) -> R:
         return read_record(path, kind)
     except RunError as error:
         raise RunError(f"{error}; or remove it and evaluate again") from None
-    except (KeyError, TypeError, AttributeError) as error:  # of `upgrade`: an older file that lacks what it should have
+    except (KeyError, TypeError, AttributeError) as error:  # from `upgrade`, for an older file with missing fields
         raise RunError(f"cannot read {path}: {error!r}; remove it and evaluate again") from None

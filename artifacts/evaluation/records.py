@@ -1,7 +1,7 @@
-"""Evaluations as they are kept: `eval_logs/eval-NNNN.json` and `ckpt_tests/ckpt-N.json`.
+"""Records of evaluations: `eval_logs/eval-NNNN.json` and `ckpt_tests/ckpt-N.json`, as dataclasses.
 
-Whoever adds a field raises SCHEMA and says in `upgrade` what a file without it has; files of an older schema stay
-readable. Files without a number are schema 1, written before version 0.1.0.
+When adding a field, increase SCHEMA and fill the field in `upgrade`, so that older files stay readable. Files without
+a number are schema 1, written before version 0.1.0.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 from artifacts.run.records import BEFORE_SCHEMAS, Record
 from duel.types import ProxyEvaluation
 
-Unit = tuple[str | int | None, ...]  # names one image, prompt or question, so that evaluations are paired by it
+Unit = tuple[str | int | None, ...]  # identifies an image, prompt or question; evaluations are paired by it
 
 
 @dataclass(frozen=True)
 class ProxyRecord(ProxyEvaluation, Record):
-    """`eval-NNNN.json`: a proxy evaluation as it is kept, and what is read off it.
+    """`eval-NNNN.json`: a proxy evaluation on disk.
 
-    Refused images and prompts have no similarity and no reward; the properties leave them out.
+    Refused images and prompts have neither similarity nor reward; the properties omit them.
     """
 
     SCHEMA: ClassVar[int] = 2
@@ -33,9 +33,9 @@ class ProxyRecord(ProxyEvaluation, Record):
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
-        """Return the fields of schema 1, which counted the draws made of both players together.
+        """Return the fields of a schema 1 file, which has one count of draws made for both players together.
 
-        Its oldest files name neither images nor texts, and count no draws.
+        The oldest files have neither image names, texts nor counts of draws.
         """
         if schema != BEFORE_SCHEMAS:
             return None
@@ -48,63 +48,63 @@ class ProxyRecord(ProxyEvaluation, Record):
 
     @property
     def draws_asked(self) -> int:
-        """Distinct images that the two measurements needed, drawn for them or found in the store."""
+        """Distinct images needed by both players' evaluations, drawn or found in the store."""
         return sum(found.draws_asked for found in (self.base, self.adversary) if found is not None)
 
     @property
     def draws_made(self) -> int:
-        """Images drawn for the two measurements rather than found in the store."""
+        """Images drawn for both players' evaluations rather than found in the store."""
         return sum(found.draws_made for found in (self.base, self.adversary) if found is not None)
 
     @property
     def similarities(self) -> list[float]:
-        """One for each held-out image."""
+        """One similarity per held-out image."""
         return _known(self.base.similarities) if self.base else []
 
     @property
     def adversary_rewards(self) -> list[float]:
-        """One for each prompt; empty without an adversary."""
+        """One reward per prompt; empty without an adversary."""
         return _known(self.adversary.rewards) if self.adversary else []
 
     @property
     def adversary_similarities(self) -> list[float]:
-        """One for each prompt; empty without an adversary."""
+        """One similarity per prompt; empty without an adversary."""
         return _known(self.adversary.similarities) if self.adversary else []
 
     @property
     def similarity_of(self) -> dict[Unit, float]:
-        """Similarities by the held-out image's file name."""
+        """Similarities by file name of the held-out image."""
         base = self.base
         return _named(base.images, base.similarities) if base else {}
 
     @property
     def reward_of(self) -> dict[Unit, float]:
-        """Rewards by the place of the prompt's seed."""
+        """Rewards by index of the prompt's seed."""
         adversary = self.adversary
         return _named(range(len(adversary.rewards)), adversary.rewards) if adversary else {}
 
 
 @dataclass(frozen=True)
 class QuestionResult:
-    """What one checkpoint answered to one question; the reference's fields, and more."""
+    """A checkpoint's answers to one question and their grades; a superset of the reference script's fields."""
 
     figure_id: str
     image_path: str  # relative to the data set's directory
     question: str
     ground_truth: str
     kind: str  # reasoning, descriptive
-    answer_category: int  # 0: not said
+    answer_category: int  # 0: unknown
     question_id: int | None  # of a descriptive question
     completions: list[str]  # the answers
     finished: list[bool]  # False: cut at the token limit
-    invalid: int  # answers that are empty, or cut at the token limit; graded all the same
-    extracted: list[str]  # what the judge took for the answer
+    invalid: int  # answers that are empty or cut at the token limit; they are graded like the others
+    extracted: list[str]  # the answer that the judge extracted from each completion
     scores: list[float | None]  # of the answers; None: could not be graded
     pass_at_1: float | None  # mean of the graded answers; None: no answer could be graded
 
     @property
     def unit(self) -> Unit:
-        """Names the question, wherever it stands in a file."""
+        """The question's identity, independent of its position in a file."""
         return (self.figure_id, self.kind, self.question_id, self.question, self.ground_truth)
 
     @property
@@ -114,25 +114,25 @@ class QuestionResult:
 
     @property
     def ungraded(self) -> int:
-        """How many answers could not be graded."""
+        """The number of answers that could not be graded."""
         return len(self.scores) - len(self.graded)
 
 
 @dataclass(frozen=True)
 class AskedHow:
-    """What must be equal for two answers' grades to mean the same; the number of answers need not be.
+    """The settings that must be equal for two evaluations to be comparable; the number of answers may differ.
 
-    A field is named as its setting, `evaluation_answer` for `evaluation.answer`.
+    A field is named after its setting, `evaluation_answer` for `evaluation.answer`.
     """
 
     evaluation_temperature: float
     evaluation_max_new_tokens: int
     evaluation_answer: str
     judge_service: str
-    judge_model: str | None  # None: the service knows no models
+    judge_model: str | None  # None: the service has no models to choose from
 
     def differences(self, other: AskedHow) -> list[str]:
-        """Return the settings that differ, in words: this one's value, then the other's."""
+        """Return a text for each setting that differs: `name: value here and value there`."""
         pairs = (
             (field.name, getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self)
         )
@@ -143,7 +143,7 @@ class AskedHow:
 
 @dataclass(frozen=True)
 class CheckpointTest(Record):
-    """`ckpt-N.json`: every answer and grade of the checkpoint of N rounds, in the reference's fields."""
+    """`ckpt-N.json`: all answers and grades of the checkpoint after N rounds; a superset of the reference's fields."""
 
     SCHEMA: ClassVar[int] = 2
 
@@ -153,15 +153,15 @@ class CheckpointTest(Record):
     total_questions: int
     ungraded: int
     invalid: int
-    per_chart_results: list[QuestionResult]  # of the final number
+    per_chart_results: list[QuestionResult]  # of the questions that count for the result
     development_pass_at_1: float | None
-    development_results: list[QuestionResult]  # set aside for choosing a checkpoint
-    how: AskedHow | None  # how questions were asked and graded; None: the file does not say
-    asked: str | None  # digest of the questions and of how they were asked, so that equal evaluations are made once
+    development_results: list[QuestionResult]  # of the questions for choosing a checkpoint
+    how: AskedHow | None  # the evaluation settings; None: unknown, in older files
+    asked: str | None  # digest of the questions and settings; an evaluation with an equal digest is not repeated
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
-        """Return the fields of schema 1, whose oldest files say neither how they were asked nor what was cut."""
+        """Return the fields of a schema 1 file; the oldest have no evaluation settings and no `finished`."""
         if schema != BEFORE_SCHEMAS:
             return None
         results, development = (
@@ -185,12 +185,12 @@ class CheckpointTest(Record):
 
 
 def graded_means(results: Sequence[QuestionResult]) -> list[float]:
-    """Return pass@1 of each question that has a graded answer."""
+    """Return pass@1 of each question that has at least one graded answer."""
     return _known(result.pass_at_1 for result in results)
 
 
 def mean_score(scores: Sequence[float | None]) -> float | None:
-    """Return the mean of the scores that are known; None where none is."""
+    """Return the mean of the scores that are not None; None if there are none."""
     known = _known(scores)
     return sum(known) / len(known) if known else None
 

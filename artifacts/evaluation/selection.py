@@ -1,4 +1,4 @@
-"""Which checkpoint is a run's result: chosen by a rule that its settings name beforehand."""
+"""Selects the checkpoint that is reported as a run's result, by the rule in `evaluation.report`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from duel.errors import RunError
 
 @dataclass(frozen=True)
 class Reported:
-    """The checkpoint whose number is the run's result, chosen by a rule that its settings named beforehand."""
+    """The checkpoint that is reported as the run's result, and how it was chosen."""
 
     test: CheckpointTest
     rule: Literal["last", "best"]
-    development_pass_at_1: float | None  # what "best" chose by; None for "last"
-    waiting: list[str]  # checkpoints that have not been evaluated yet: until they are, the choice is not settled
+    development_pass_at_1: float | None  # the criterion of "best"; None for "last"
+    waiting: list[str]  # checkpoints not evaluated yet, which may still change the choice
 
 
 def reported_checkpoint(evaluations: Evaluations) -> Reported | None:
-    """Return the checkpoint that `evaluation.report` names; None before any is evaluated.
+    """Return the checkpoint selected by `evaluation.report`; None before any is evaluated.
 
-    `last` is the one after most rounds. `best` has the highest mean pass@1 on the development charts, whose questions
-    take no part in any other number; of equal ones the earliest, and the untrained base only if there is no other.
-    Raises RunError when `best` has no answers to choose by.
+    `last` is the evaluated checkpoint with the most rounds. `best` has the highest pass@1 on the development charts,
+    whose questions count in no other number; the earliest of equal ones, and the untrained base only if there is no
+    other. Raises RunError when the rule is `best` and no development question has a graded answer.
     """
     tests = evaluations.tests
     if not tests:
@@ -48,4 +48,4 @@ def _best(tests: Sequence[CheckpointTest]) -> tuple[CheckpointTest, float]:
             "run `duel evaluate` again"
         )
     trained = [found for found in means if found[0].rounds_done > 0] or means
-    return max(trained, key=lambda found: found[1])  # of equal ones the first
+    return max(trained, key=lambda found: found[1])  # the first of equal ones

@@ -1,4 +1,4 @@
-"""A run in five numbers, and how they are said."""
+"""The five headline numbers of a run, computed and formatted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from artifacts.run.metrics import TrainingLog
 
 @dataclass(frozen=True)
 class Headline:
-    """One of the five numbers, as shown."""
+    """One of the five numbers, formatted."""
 
     label: str
     value: str
@@ -24,7 +24,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class Measured:
-    """A mean at the first evaluation and at a later one; None where nothing was measured."""
+    """A mean at the first and at a later evaluation; None if not measured."""
 
     before: float | None
     after: float | None
@@ -32,11 +32,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Summary:
-    """A run's numbers.
+    """The five numbers of a run, not formatted.
 
     Similarity is the mean over held-out images, the adversary's reward the mean over fresh prompts, each at the first
     and at the last evaluation; pass@1 is the mean over questions, at the first and at the reported checkpoint.
-    `draws_asked` counts the images that training and evaluations needed, `draws_made` those not in the store.
+    `draws_asked` counts the images that training and evaluations needed, `draws_made` those of them that were drawn.
     """
 
     base_rounds: int
@@ -46,17 +46,17 @@ class Summary:
     pass_at_1: Measured
     draws_asked: int
     draws_made: int
-    reported: str | None  # the checkpoint that is the result, and the rule that chose it
+    reported: str | None  # the reported checkpoint and the rule that chose it
     changes: dict[Measure, Comparison]  # paired by unit
 
     @property
     def rounds(self) -> int:
-        """Rounds recorded, of both players."""
+        """Recorded rounds of both players."""
         return self.base_rounds + self.adversary_rounds
 
 
 def summarise(evaluations: Evaluations, log: TrainingLog) -> Summary:
-    """Return the run's numbers."""
+    """Compute the five numbers from the evaluations and the training log."""
     metrics, timings = log.metrics, log.timings
     proxies, tests = evaluations.proxies, evaluations.tests
     similarity = [fmean(found.similarities) for found in proxies if found.similarities]
@@ -82,23 +82,25 @@ def summarise(evaluations: Evaluations, log: TrainingLog) -> Summary:
 
 
 def headlines(numbers: Summary) -> list[Headline]:
-    """Return the five numbers in words."""
+    """Return the five numbers with labels and notes."""
     rounds = f"{numbers.base_rounds} of the base, {numbers.adversary_rounds} of the adversary"
     draws = f"{numbers.draws_asked} → {numbers.draws_made}"
-    similarity, reward = (_surely(numbers.changes.get(what)) for what in ("held-out similarity", "adversary's reward"))
+    similarity, reward = (
+        _interval_of(numbers.changes.get(what)) for what in ("held-out similarity", "adversary's reward")
+    )
     return [
         Headline("Rounds", str(numbers.rounds), rounds),
         Headline(
             "Held-out similarity", _change(numbers.similarity), f"mean cosine on images never trained on{similarity}"
         ),
         Headline("Adversary's reward", _change(numbers.adversary_reward), f"mean over freshly sampled prompts{reward}"),
-        Headline("Draws", draws, "images asked for → drawn; the others were in the store"),
+        Headline("Draws", draws, "images requested → drawn; the others were in the store"),
         Headline("pass@1", _change(numbers.pass_at_1), _pass_note(numbers)),
     ]
 
 
 def summary_lines(numbers: Summary) -> list[str]:
-    """Return the five lines that the command line prints at the end of a run."""
+    """Return the five lines that `duel demo` prints at the end."""
     found = headlines(numbers)
     width = max(len(headline.label) for headline in found)
     return [f"{headline.label:<{width}}  {headline.value:<16} {headline.note}" for headline in found]
@@ -107,11 +109,11 @@ def summary_lines(numbers: Summary) -> list[str]:
 def _pass_note(numbers: Summary) -> str:
     if numbers.reported is None:
         return "questions about charts never trained on"
-    return f"first → reported checkpoint, {numbers.reported}" + _surely(numbers.changes.get("pass@1"))
+    return f"first → reported checkpoint, {numbers.reported}" + _interval_of(numbers.changes.get("pass@1"))
 
 
-def _surely(found: Comparison | None) -> str:
-    """Return how surely a change is known."""
+def _interval_of(found: Comparison | None) -> str:
+    """Return a change with its interval and number of units as the end of a note; empty for None."""
     if found is None:
         return ""
     change = found.difference
@@ -133,5 +135,5 @@ def _draws_asked(metrics: pd.DataFrame) -> int:
 
 
 def _draws_made(timings: pd.DataFrame) -> int:
-    """The last line of a round that was done again counts what its earlier tries drew, too."""
+    """Sum `draws_made` over rounds; of a repeated round only the last row, which includes the earlier tries' draws."""
     return 0 if timings.empty else int(timings.drop_duplicates("round", keep="last")["draws_made"].sum())

@@ -1,4 +1,4 @@
-"""Every evaluation of a run in one table: what each checkpoint scored, how surely, and against the run's first one."""
+"""Table of all evaluations of a run: each checkpoint's results with intervals, and differences from the first one."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ CATEGORIES = {1: "text in chart", 2: "text in general", 3: "number in chart", 4:
 
 @dataclass(frozen=True)
 class GroupResult:
-    """pass@1 of a checkpoint over a group of questions."""
+    """A checkpoint's pass@1 over a group of questions."""
 
     group: str  # all questions, a kind of question, or an answer category
     questions: int
     pass_at_1: Interval | None  # None: no answer could be graded
     answers: int
-    invalid: int  # empty, or cut at the token limit; graded all the same
-    ungraded: int  # without a usable verdict; in no mean
+    invalid: int  # answers that are empty or cut at the token limit; they are graded like the others
+    ungraded: int  # answers without a usable verdict; they count in no mean
     against_first: Comparison | None  # None for the first checkpoint
 
 
 @dataclass(frozen=True)
 class EvaluationRow:
-    """What was measured after so many rounds; None where nothing was."""
+    """All evaluations after `rounds_done` rounds; None for what was not measured."""
 
     rounds_done: int
-    reported: bool  # this checkpoint's pass@1 is the run's result
+    reported: bool  # whether this checkpoint's pass@1 is the run's result
     questions: GroupResult | None
-    by_kind: list[GroupResult]  # reasoning, descriptive; empty where only one of them was put
-    by_category: list[GroupResult]  # of the answers to reasoning questions; empty where there is only one
+    by_kind: list[GroupResult]  # reasoning, descriptive; empty if there is only one kind
+    by_category: list[GroupResult]  # answer categories of reasoning questions; empty if there is only one
     similarity: Interval | None
-    similarity_change: Comparison | None  # against the run's first evaluation, as the next ones
+    similarity_change: Comparison | None  # from the run's first evaluation, like the changes below
     adversary_reward: Interval | None
     adversary_reward_change: Comparison | None
     adversary_similarity: Interval | None
 
 
 def evaluation_table(evaluations: Evaluations) -> list[EvaluationRow]:
-    """Return one row for each number of rounds at which anything was evaluated.
+    """Return one row per number of rounds with an evaluation.
 
-    Every interval and comparison of the run is worked out here: call it once and pass the rows on.
+    All intervals and comparisons of the run are computed here, which takes time: call it once and pass the rows on.
     """
     proxies = {found.rounds_done: found for found in evaluations.proxies}
     tests = {found.rounds_done: found for found in evaluations.tests}

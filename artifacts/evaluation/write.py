@@ -1,4 +1,4 @@
-"""Writes evaluations into a run: one file for each proxy evaluation, and one for each checkpoint that was asked."""
+"""Writes evaluations to the run directory: a file per proxy evaluation, and a file per checkpoint with its answers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from duel.types import Completion, Grade, ProxyEvaluation, Question
 
 
 def write_proxy(run: RunDirectory, evaluation: ProxyEvaluation) -> None:
-    """Write `eval-NNNN.json`, in place of an older one."""
+    """Write `eval-NNNN.json`, replacing an existing one."""
     write_record(run.eval_logs / f"eval-{evaluation.rounds_done:04d}.json", ProxyRecord.of(evaluation))
 
 
 def write_test(run: RunDirectory, test: CheckpointTest) -> None:
-    """Write `ckpt-N.json`, in place of an older one."""
+    """Write `ckpt-N.json`, replacing an existing one."""
     write_record(run.checkpoint_tests / f"{test.checkpoint_name}.json", test)
 
 
@@ -30,17 +30,17 @@ def checkpoint_test(
     how: AskedHow | None = None,
     asked: str | None = None,
 ) -> CheckpointTest:
-    """Return the results of one checkpoint; the charts of `development` (figure ids) stand apart from the others.
+    """Return the results of one checkpoint; those of the `development` charts (figure ids) are kept separate.
 
-    pass@1 of a question is the mean score of its graded answers; overall, the mean over questions. A question
-    none of whose answers could be graded has null and does not count. An answer is invalid when it is empty or
-    was cut at the token limit; it is graded all the same.
+    pass@1 of a question is the mean score of its graded answers, and overall the mean over questions. A question
+    without a graded answer has pass@1 None and does not count. An answer is invalid when it is empty or was cut at the
+    token limit; it is graded like the others.
     """
     rows = [
         question_result(question, row, graded) for question, row, graded in zip(questions, answers, grades, strict=True)
     ]
     final = [row for row in rows if row.figure_id not in development]
-    apart = [row for row in rows if row.figure_id in development]
+    set_aside = [row for row in rows if row.figure_id in development]
     return CheckpointTest(
         rounds_done=rounds_done,
         checkpoint_name=f"ckpt-{rounds_done}",
@@ -49,15 +49,15 @@ def checkpoint_test(
         ungraded=sum(row.ungraded for row in final),
         invalid=sum(row.invalid for row in final),
         per_chart_results=final,
-        development_pass_at_1=mean_score(graded_means(apart)),
-        development_results=apart,
+        development_pass_at_1=mean_score(graded_means(set_aside)),
+        development_results=set_aside,
         how=how,
         asked=asked,
     )
 
 
 def question_result(question: Question, answers: Sequence[Completion], grades: Sequence[Grade]) -> QuestionResult:
-    """Return what was answered to one question, and how that was graded."""
+    """Return the answers to one question with their grades."""
     scores = [grade.score for grade in grades]
     return QuestionResult(
         figure_id=question.figure_id,
@@ -77,7 +77,7 @@ def question_result(question: Question, answers: Sequence[Completion], grades: S
 
 
 def asked_how(settings: Settings) -> AskedHow:
-    """Return how a run asks its questions and grades the answers."""
+    """Return the evaluation settings that must be equal for results to be comparable."""
     evaluation, judge = settings.evaluation, settings.judge
     return AskedHow(
         evaluation_temperature=evaluation.temperature,

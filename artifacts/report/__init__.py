@@ -1,1 +1,1 @@
-"""The report of a run, as one HTML page and as a PDF."""
+"""The report of a run, as an HTML page and as a PDF."""

@@ -1,4 +1,4 @@
-"""Everything that a report shows, whatever it is written as."""
+"""Collects the content of a report, independent of its format (HTML or PDF)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from duel.profile import flatten
 from duel.settings import Settings
 from duel.types import Spend
 
-BESIDE = "report_files"  # the folder of small pictures
+BESIDE = "report_files"  # folder of thumbnails, beside report.html
 
 
 @dataclass(frozen=True)
 class SettingRow:
-    """One setting, and whether it differs from the default."""
+    """A setting's name and value, and whether it differs from the default."""
 
     name: str
     value: str
@@ -38,38 +38,38 @@ class SettingRow:
 
 @dataclass(frozen=True)
 class Rival:
-    """Another run beside this one."""
+    """The other run of a comparison."""
 
     run: RunDirectory
     headlines: list[Headline]
-    comparisons: list[Comparison]  # before: the rival's
-    not_compared: list[str]  # why something could not be compared
+    comparisons: list[Comparison]  # `before` is the other run
+    not_compared: list[str]  # measures that could not be compared, with the reason
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """One run, gathered for a reader."""
+    """Everything that the report of a run shows."""
 
     run: RunDirectory
     theme: Theme
     kind: str
     reported: Reported | None
-    change: Comparison | None  # of the reported checkpoint against the run's first one
+    change: Comparison | None  # pass@1 of the reported checkpoint against the run's first one
     headlines: list[Headline]
     rival: Rival | None
     plots: dict[str, Path]
     evaluations: list[EvaluationRow]
     hardest: list[PromptGroup]
     gallery: Gallery
-    thumbnails: dict[str, Path]  # small pictures by store key
+    thumbnails: dict[str, Path]  # by store key
     settings: list[SettingRow]
     versions: dict[str, str]
-    seconds: dict[str, float]  # mean seconds a round, by stage
-    spend: Spend | None  # None: nothing was bought
+    seconds: dict[str, float]  # mean seconds per round, by stage
+    spend: Spend | None  # None: no images were bought
 
     @property
     def result(self) -> EvaluationRow | None:
-        """The evaluation whose pass@1 is the run's result."""
+        """The row of the reported checkpoint; None before any is evaluated."""
         return next((row for row in self.evaluations if row.reported), None)
 
 
@@ -79,9 +79,9 @@ def gather(
     theirs: Evaluations | None = None,
     spend: Spend | None = None,
 ) -> ReportContent:
-    """Collect what the report shows, draw its plots, and make the small pictures that are not there yet.
+    """Collect the content of a run's report, write its plots, and write the thumbnails that are missing.
 
-    `rows` are the `evaluation_table` of `ours`; with `theirs`, another run's evaluations, the two are compared.
+    `rows` is the `evaluation_table` of `ours`; with `theirs`, another run's evaluations, the two runs are compared.
     """
     run, log, gallery = ours.run, read_training_log(ours.run), read_gallery(ours.run)
     numbers = summarise(ours, log)
@@ -106,11 +106,11 @@ def gather(
 
 
 def compared(ours: Evaluations, theirs: Evaluations) -> Rival:
-    """Return what two runs can be compared by; what cannot be compared yet, or at all, is said."""
+    """Compare two runs in every measure that both have; `not_compared` gives the reasons for the others."""
     found, missing = [], []
     try:
         found.append(compare_runs(ours, theirs))
-    except RunError as error:  # a run under way has no evaluation yet: the rest of the report stands without it
+    except RunError as error:  # a run in training has no evaluation yet; the report omits this comparison
         missing.append(f"pass@1: {error}")
     different = differing_similarity(ours.run.settings, theirs.run.settings)
     held_out = compare_held_out(ours, theirs)
@@ -125,7 +125,7 @@ def compared(ours: Evaluations, theirs: Evaluations) -> Rival:
 
 
 def setting_rows(settings: Settings) -> list[SettingRow]:
-    """Return every setting, marking those that differ from the default."""
+    """Return a row for every setting, with those marked that differ from the default."""
     default = flatten(Settings())
     return [
         SettingRow(name, json.dumps(value, ensure_ascii=False), changed=value != default[name])
@@ -134,7 +134,7 @@ def setting_rows(settings: Settings) -> list[SettingRow]:
 
 
 def _images(gallery: Gallery) -> dict[str, Path]:
-    """Return where the image of each store key lies."""
+    """Return an image file for each store key."""
     found: dict[str, Path] = {}
     for case in gallery.cases():
         for which in ("drawing", "reconstruction"):

@@ -1,4 +1,4 @@
-"""The recorded rounds of a run, and which of their cases a report shows first."""
+"""Reads the recorded rounds of a run for a report, and selects the most and least similar cases."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from artifacts.run.round_record import Image, RecordedAttempt
 from artifacts.run.rounds import read_round
 from duel.types import Player
 
-FIRST, LAST = 2, 6  # rounds shown where not all can be
-CASES = 8
+FIRST, LAST = 2, 6  # rounds shown in the PDF and without JavaScript
+CASES = 8  # most and least similar ones shown
 
 
 @dataclass(frozen=True)
 class Case:
-    """One attempt with its place; its files lie in `directory`."""
+    """One attempt with its position in the run; its image files are in `directory`."""
 
     round: int
     player: Player
     group: int
-    place: int  # in its group, as in record.json
+    place: int  # index in its group in record.json
     attempt: RecordedAttempt
     directory: Path
 
     def file(self, which: Image) -> Path | None:
-        """Return where the `drawing` or `reconstruction` lies; None when it was refused."""
+        """Return the file of the drawing or the reconstruction; None if it was refused."""
         name = self.attempt.image(which).file
         return self.directory / name if name else None
 
 
 @dataclass(frozen=True)
 class ShownRound:
-    """One round; each group's cases with the most similar first."""
+    """One round; the cases of each group are sorted by similarity, highest first."""
 
     round: int
     player: Player
@@ -44,11 +44,11 @@ class ShownRound:
 
 @dataclass(frozen=True)
 class Gallery:
-    """All rounds that were recorded, and what stands out of them."""
+    """All recorded rounds, and the cases with the highest and the lowest similarity."""
 
     rounds: list[ShownRound]
-    best: list[Case]  # most similar of all rounds
-    worst: list[Case]  # least similar
+    best: list[Case]  # highest similarity first, over all rounds
+    worst: list[Case]  # lowest similarity first
 
     @property
     def ends(self) -> list[ShownRound]:
@@ -56,12 +56,12 @@ class Gallery:
         return self.rounds if len(self.rounds) <= FIRST + LAST else [*self.rounds[:FIRST], *self.rounds[-LAST:]]
 
     def cases(self) -> Iterator[Case]:
-        """Yield every attempt, round by round."""
+        """Iterate over all attempts, round by round."""
         return (case for shown in self.rounds for group in shown.groups for case in group)
 
 
 def read_gallery(run: RunDirectory) -> Gallery:
-    """Read every recorded round; raises RunError when one is damaged."""
+    """Read all recorded rounds. Raises RunError when one is damaged."""
     rounds = [_read(run, index) for index in run.rounds_recorded()]
     scored = [
         (case.attempt.similarity, case)
@@ -75,7 +75,7 @@ def read_gallery(run: RunDirectory) -> Gallery:
 
 
 def _lowest(cases: Sequence[tuple[float, Case]]) -> list[Case]:
-    """Return the CASES with the lowest numbers, one for each drawing, by the drawing's store key."""
+    """Return the cases with the CASES lowest numbers, lowest first, at most one per drawing (by store key)."""
     chosen: dict[str | None, tuple[float, Case]] = {}
     for number, case in cases:
         key = case.attempt.drawing.key

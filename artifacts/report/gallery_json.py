@@ -1,4 +1,4 @@
-"""The recorded rounds as the page's script reads them: one compact JSON text."""
+"""Encodes the recorded rounds as compact JSON for the gallery script of the HTML report."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from artifacts.report.gallery import Case, Gallery, ShownRound
 from artifacts.text import legible, shorten
 
-CHARACTERS = 12_000_000  # of texts in one page, about; what is cut stands whole in record.json
-LEAST, MOST = 240, 4000  # characters of one text
+CHARACTERS = 12_000_000  # approximate limit of all texts in a page; record.json has them untruncated
+LEAST, MOST = 240, 4000  # bounds of one text's limit, in characters
 FIELDS = (
     "place", "prompt", "drawing", "drawingFile", "description", "reconstruction", "reconstructionFile",
     "similarity", "reward", "tokens", "finished", "refusal",
@@ -18,20 +18,20 @@ FIELDS = (
 
 
 class Interned:
-    """Values that stand once in the page and are spoken of by number."""
+    """String interning: each distinct value is stored once and referred to by its number."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
 
     def number(self, value: str | None) -> int:
-        """Return the number of a value; -1 for None."""
+        """Return the number of a value, a new one for a new value; -1 for None."""
         return -1 if value is None else self.numbers.setdefault(value, len(self.numbers))
 
 
 def gallery_json(gallery: Gallery, thumbnails: Mapping[str, str], originals: bool) -> str:
-    """Return the data of the page's gallery, safe to stand in a script element.
+    """Return the gallery's data as JSON that is safe inside a script element.
 
-    `thumbnails` are addresses by store key. With `originals` the page may show images of the round directories.
+    `thumbnails` are URLs by store key. With `originals`, the page may load full images from the round directories.
     """
     texts, pictures = Interned(), Interned()
     count = sum(1 for _ in gallery.cases())
@@ -46,7 +46,7 @@ def gallery_json(gallery: Gallery, thumbnails: Mapping[str, str], originals: boo
         "texts": list(texts.numbers),
         "pictures": list(pictures.numbers),
     }
-    # In a script element only "</script" and "<!--" mean anything; without "<" neither can stand there.
+    # Inside a script element only "</script" and "<!--" have a meaning; with "<" escaped, neither can occur.
     return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
@@ -58,7 +58,7 @@ def _group(
     thumbnails: Mapping[str, str],
     most: int,
 ) -> list[Any]:
-    """Return (round, player, number of the group, attempts)."""
+    """Return [round, player, number of the group, attempts], each attempt a list in the order of FIELDS."""
 
     def attempt(case: Case) -> list[Any]:
         drawing, redrawn = case.attempt.drawing, case.attempt.reconstruction

@@ -1,4 +1,4 @@
-"""The report of a run: one self-contained HTML page, and the same as PDF."""
+"""Writes the report of a run: an HTML page without external resources, and a PDF."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from artifacts.text import decimals, legible, shorten
 from artifacts.themes import DARK
 from duel.types import Spend
 
-TEXT = 420  # characters of a text in the parts of the page that are not the gallery
+TEXT = 420  # limit of a text in characters, outside the gallery
 SCRIPTS = ("gallery.js", "detail.js")
 
 
 def write_report(run: RunDirectory, compare: RunDirectory | None = None, spend: Spend | None = None) -> Path:
-    """Write plots, tables of results, `report.html` and `report.pdf` into the run's directory; return the HTML file.
+    """Write plots, result tables, `report.html` and `report.pdf` to the run directory; return the HTML file.
 
-    Each file of evaluations and logs is read once. The page's small pictures lie in `report_files/` beside it, or in
-    it with `report.embed`.
+    Each file of evaluations and logs is read once. Thumbnails are written to `report_files/`, and embedded in the page
+    with `report.embed`.
     """
     ours, theirs = read_evaluations(run), read_evaluations(compare) if compare else None
     rows = evaluation_table(ours)
@@ -45,7 +45,7 @@ def write_report(run: RunDirectory, compare: RunDirectory | None = None, spend: 
 
 
 def render_html(content: ReportContent) -> str:
-    """Return the page; it asks for nothing but files beside it, and everything models wrote is escaped."""
+    """Return the HTML page; it loads only files of the run directory, and all text of models is escaped."""
     embed = content.run.settings.report.embed
     pictures = {key: data_uri(path) if embed else f"{BESIDE}/{path.name}" for key, path in content.thumbnails.items()}
     script = "\n".join(_resource(name) for name in SCRIPTS)
@@ -82,5 +82,5 @@ def _resource(name: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return what a page shows of a text: nothing that turns or breaks it, and no more than fits."""
+    """Return a text on one line, without control characters and direction overrides, truncated to TEXT characters."""
     return shorten(" ".join(legible(text[: TEXT * 4]).split()), TEXT)

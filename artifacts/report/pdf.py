@@ -1,4 +1,4 @@
-"""The report on paper, in the order of the page: result, curves, evaluations, cases, rounds, what was run."""
+"""Writes the PDF report, in the order of the HTML page: result, curves, evaluations, cases, rounds, settings, cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLOT_HEIGHT = PLOT * SIZE[1] / SIZE[0]
 
 
 def write_report_pdf(path: Path, content: ReportContent) -> None:
-    """Write the report as PDF, A4."""
+    """Write the report as a PDF of A4 pages."""
     sheets = Sheets(path, f"{content.run.name}: Duel report", content.run.name, content.theme)
     add_head(sheets, content)
     add_curves(sheets, content)
@@ -38,9 +38,9 @@ def write_report_pdf(path: Path, content: ReportContent) -> None:
 
 
 def add_head(sheets: Sheets, content: ReportContent) -> None:
-    """Set the run's name, its result and its five numbers."""
+    """Draw the run's name, its result and the five headline numbers."""
     run, canvas = content.run, sheets.canvas
-    kind = "a duel" if content.kind == "duel" else "no adversary"
+    kind = "with adversary" if content.kind == "duel" else "no adversary"
     sheets.top -= draw_text(canvas, run.name, MARGIN, sheets.top, WIDTH, lines=2, size=22, font=BOLD)
     about = (
         f"Duel report  ·  {kind}  ·  base {run.settings.models.base}, drawn by {run.settings.generator.service}, "
@@ -64,7 +64,7 @@ def add_head(sheets: Sheets, content: ReportContent) -> None:
 
 
 def add_curves(sheets: Sheets, content: ReportContent) -> None:
-    """Draw the curves, three on a page."""
+    """Draw the plots of all curves, three per page."""
     sheets.title("Curves", PLOT_HEIGHT if content.plots else 10 * mm)
     if not content.plots:
         sheets.paragraph("Nothing was recorded yet.")
@@ -75,11 +75,11 @@ def add_curves(sheets: Sheets, content: ReportContent) -> None:
 
 
 def add_evaluations(sheets: Sheets, content: ReportContent) -> None:
-    """One row for each number of rounds at which anything was evaluated, then the reported one's groups."""
+    """Draw the table of evaluations, a row per number of rounds, then the reported checkpoint's groups of questions."""
     sheets.title("Evaluations", 40 * mm)
     sheets.paragraph(
-        "Mean and 95 % interval over questions, held-out images and prompts; below it the difference from the run's "
-        "first evaluation, paired unit by unit, with a two-sided sign-flip test."
+        "Mean and 95 % interval over questions, held-out images or prompts. Second line: difference from the run's "
+        "first evaluation, paired by question, image or prompt seed, and the p-value of a two-sided sign-flip test."
     )
     if not content.evaluations:
         sheets.paragraph("Nothing was evaluated yet.")
@@ -102,10 +102,10 @@ def add_evaluations(sheets: Sheets, content: ReportContent) -> None:
 
 
 def add_groups(sheets: Sheets, name: str, groups: list[GroupResult | None]) -> None:
-    """One row for each group of questions."""
+    """Draw a checkpoint's table of pass@1, a row per group of questions."""
     widths = [31 * mm, 40 * mm, 47 * mm, 14 * mm, 14 * mm, 15 * mm, 17 * mm]
     sheets.top -= 4 * mm
-    sheets.paragraph(f"{name} by kind of question and of answer", size=8, faint=False, font=BOLD)
+    sheets.paragraph(f"{name} by kind of question and answer category", size=8, faint=False, font=BOLD)
     head = ("questions", "pass@1", "against the first checkpoint", "number", "answers", "invalid", "ungraded")
     sheets.row(head, widths, bold=True, size=6.4)
     for group in groups:
@@ -116,14 +116,14 @@ def add_groups(sheets: Sheets, name: str, groups: list[GroupResult | None]) -> N
 
 
 def add_comparison(sheets: Sheets, content: ReportContent, rival: Rival) -> None:
-    """What two runs can be compared by, then both runs' five numbers."""
+    """Draw the comparison with another run, then both runs' headline numbers."""
     ours, theirs = content.run.name, rival.run.name
-    sheets.title(f"Against {theirs}", 40 * mm)
+    sheets.title(f"Comparison with {theirs}", 40 * mm)
     widths = [36 * mm, 24 * mm, 24 * mm, 58 * mm, 36 * mm]
     if rival.comparisons:
         sheets.row(("", ours, theirs, "difference", "units"), widths, bold=True, lines=3)
     for found in rival.comparisons:
-        units = f"{found.n} {found.units}" + (f", {found.left_out} of one side left out" if found.left_out else "")
+        units = f"{found.n} {found.units}" + (f", {found.left_out} without a pair left out" if found.left_out else "")
         means = decimals(found.after_mean), decimals(found.before_mean)
         sheets.row((found.measure, *means, changed(found), units), widths, lines=2)
     for reason in rival.not_compared:
@@ -136,8 +136,8 @@ def add_comparison(sheets: Sheets, content: ReportContent, rival: Rival) -> None
 
 
 def add_settings(sheets: Sheets, content: ReportContent) -> None:
-    """All settings, those that differ from the default in bold, and versions."""
-    sheets.title("What was run (bold: differs from the default)", 30 * mm)
+    """Draw the table of all settings, those that differ from the default in bold, and the versions."""
+    sheets.title("Settings and versions (bold: differs from the default)", 30 * mm)
     for row in content.settings:
         sheets.row((row.name, row.value), [64 * mm, WIDTH - 64 * mm], bold=row.changed, lines=3)
     sheets.top -= 3 * mm
@@ -146,13 +146,13 @@ def add_settings(sheets: Sheets, content: ReportContent) -> None:
 
 
 def add_cost(sheets: Sheets, content: ReportContent) -> None:
-    """What drawings cost, and where the time went."""
+    """Draw what images cost, and the mean seconds per round by stage."""
     sheets.title("Cost and time", 30 * mm)
     sheets.paragraph(f"{wording.cost_line(content)} {wording.judge_line(content)}", faint=False)
     if not content.seconds:
         return
     widths = [50 * mm, 30 * mm]
-    sheets.row(("stage", "seconds a round"), widths, bold=True)
+    sheets.row(("stage", "seconds per round"), widths, bold=True)
     for stage, seconds in content.seconds.items():
         sheets.row((stage, decimals(seconds, 2)), widths)
     sheets.row(("all stages", decimals(sum(content.seconds.values()), 2)), widths, bold=True)

@@ -1,4 +1,4 @@
-"""Cases on paper: drawings beside their reconstructions, and the adversary's hardest prompts."""
+"""PDF sections with images: cases (drawing and reconstruction), rounds, and the adversary's hardest prompts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL_SIDE = (WIDTH - SMALL * 1 * mm) / (SMALL + 1)
 
 
 def add_cases(sheets: Sheets, title: str, cases: Sequence[Case]) -> None:
-    """Draw cases in blocks of two images with their texts."""
+    """Draw a section of cases, each as two images with their texts."""
     height = SIDE + 27 * mm
     sheets.title(title, height if cases else 10 * mm)
     if not cases:
@@ -32,24 +32,25 @@ def add_cases(sheets: Sheets, title: str, cases: Sequence[Case]) -> None:
 
 
 def add_hardest(sheets: Sheets, groups: Sequence[PromptGroup]) -> None:
-    """Draw the groups of prompts, the one that earned most first; nothing where there are none."""
+    """Draw the groups of prompts, highest mean reward first; nothing if there are none."""
     if not groups:
         return
     height = SIDE + 32 * mm
-    sheets.title("Hardest prompts, grouped by likeness", height + 10 * mm)
+    sheets.title("Hardest prompts, grouped by similar wording", height + 10 * mm)
     sheets.paragraph(
-        "The adversary's prompts grouped by the likeness of their words, the group that earned most first. Left the "
-        "drawing of a typical prompt, right of the hardest; bars: the group's share of the adversary's prompts over "
-        "the run."
+        "The adversary's prompts, clustered by similar wording; groups in order of mean reward, highest first. Left: "
+        "drawing of a typical prompt; right: drawing of the prompt with the highest reward. Bars: the group's share "
+        "of all prompts in each tenth of the run."
     )
     _in_columns(sheets, len(groups), height, lambda place, x: _group(sheets, groups[place], x))
 
 
 def add_rounds(sheets: Sheets, gallery: Gallery) -> None:
-    """Draw the first and last rounds, each group's most similar attempts in a row."""
+    """Draw the first and last rounds, for each group a row of its most similar attempts."""
     sheets.title("First and last rounds", SMALL_SIDE + 20 * mm)
     sheets.paragraph(
-        "Most similar first, not all of large groups; each round's round.pdf has all, report.html every round."
+        "Most similar attempts first; of large groups not all are shown. Each round's round.pdf has all attempts, and "
+        "report.html has every round."
     )
     for found in gallery.ends:
         for group in found.groups:
@@ -124,7 +125,7 @@ def _group(sheets: Sheets, group: PromptGroup, x: float) -> None:
 
 
 def _trend(sheets: Sheets, shares: Sequence[float], x: float, bottom: float) -> None:
-    """Draw a bar for each share, as high as it is against the largest."""
+    """Draw a bar chart of the shares, scaled to the largest."""
     width = BLOCK / len(shares)
     sheets.canvas.setFillColor(sheets.accents[1])
     for place, share in enumerate(shares):

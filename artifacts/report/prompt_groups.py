@@ -1,7 +1,7 @@
-"""The adversary's prompts grouped by the likeness of their words, the hardest group first.
+"""Clusters the adversary's prompts by similar wording, for the report.
 
-A prompt is a vector of weights over its words and pairs of words (TF-IDF, of length one); Ward's criterion (1963) joins
-the nearest. Words that every prompt has weigh nothing, so that groups differ in what the adversary asks for.
+Prompts are TF-IDF vectors over words and word pairs, normalised to length 1, and clustered hierarchically by Ward's
+criterion (1963). Words that every prompt has get weight 0, so that groups differ in what the adversary asks for.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from scipy.sparse import csr_array
 from artifacts.report.gallery import Case
 
 GROUPS = 8
-JOINED = 1200  # distinct prompts that are joined pair by pair; the others go to the nearest group
+JOINED = 1200  # distinct prompts that are clustered; the others are assigned to the nearest group
 FEATURES = 1000  # most frequent words and pairs
 SLICES = 10  # of the run, for the trend
-WORD = re.compile(r"[^\W\d]\w*")  # no bare numbers: data that a prompt gives is not what it asks for
+WORD = re.compile(r"[^\W\d]\w*")  # no bare numbers, which are a prompt's data rather than its subject
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class PromptGroup:
-    """Prompts that are alike."""
+    """A cluster of prompts with similar wording."""
 
     count: int
     mean_reward: float
-    words: list[str]  # what they have more of than other prompts have
+    words: list[str]  # those most over-represented against all prompts
     typical: Case  # the prompt nearest to the group's mean
-    hardest: Case  # the one that earned most
+    hardest: Case  # the prompt with the highest reward
     trend: list[float]  # the group's share of the adversary's prompts in each slice of the run
 
 
 def group_prompts(cases: Sequence[Case]) -> list[PromptGroup]:
-    """Return at most GROUPS groups of the adversary's rewarded prompts, the highest mean reward first."""
+    """Return at most GROUPS groups of the adversary's prompts with a reward, highest mean reward first."""
     asked = [case for case in cases if case.player == "adversary" and case.attempt.reward is not None]
     if not asked:
         return []
@@ -61,7 +61,7 @@ def group_prompts(cases: Sequence[Case]) -> list[PromptGroup]:
 def _describe(
     members: list[Case], rows: Array, everywhere: Array, terms: list[str], slices: dict[int, tuple[int, int]]
 ) -> PromptGroup:
-    """`rows` are the members' weights, `slices` the slice of each round and how many prompts that slice has."""
+    """Return a group; `rows` are its members' vectors, `slices` maps a round to its slice and the slice's prompts."""
     mean = rows.mean(axis=0)
     rewards = [case.attempt.reward for case in members if case.attempt.reward is not None]  # all have one
     counts = Counter(slices[case.round][0] for case in members)
@@ -79,7 +79,7 @@ def _describe(
 
 
 def _weigh(texts: Sequence[str]) -> tuple[Array, list[str]]:
-    """Return the weights of the texts, (n, terms), each row of length one or zero, and the terms."""
+    """Return the TF-IDF vectors of the texts, (n, terms), each of norm 1 or 0, and the terms."""
     bags = [_terms(text) for text in texts]
     found = Counter(term for bag in bags for term in bag)
     terms = [term for term, count in found.most_common() if count > 1 or len(texts) < 20][:FEATURES]
@@ -101,7 +101,7 @@ def _terms(text: str) -> Counter[str]:
 
 
 def _join(weights: Array) -> list[int]:
-    """Return the group of each row."""
+    """Return the number of each row's group."""
     if len(weights) == 1:
         return [1]
     joined = np.unique(np.linspace(0, len(weights) - 1, min(len(weights), JOINED)).round().astype(int))
@@ -110,14 +110,14 @@ def _join(weights: Array) -> list[int]:
         return [int(group) for group in groups]
     numbers = np.unique(groups)
     means = np.stack([weights[joined][groups == number].mean(axis=0) for number in numbers])  # (groups, terms)
-    distances = (means**2).sum(axis=1) - 2 * weights @ means.T  # squared, less what a row has in common
+    distances = (means**2).sum(axis=1) - 2 * weights @ means.T  # squared, without the row's own norm
     nearest = numbers[np.argmin(distances, axis=1)]
     nearest[joined] = groups
     return [int(group) for group in nearest]
 
 
 def _slices(cases: Sequence[Case]) -> dict[int, tuple[int, int]]:
-    """Return for each round its slice of the run and how many prompts that slice has."""
+    """Return for each round the number of its slice of the run and the number of prompts in that slice."""
     rounds = sorted({case.round for case in cases})
     number = {index: place * min(SLICES, len(rounds)) // len(rounds) for place, index in enumerate(rounds)}
     sizes = Counter(number[case.round] for case in cases)

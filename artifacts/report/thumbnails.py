@@ -1,4 +1,4 @@
-"""Small pictures for a report: made once for each distinct image, kept in a folder beside the page."""
+"""Thumbnails for the HTML report, written once per distinct image to a folder beside the page."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SUFFIX = ".webp"
 
 
 def write_thumbnails(folder: Path, images: Mapping[str, Path]) -> dict[str, Path]:
-    """Make a small WebP of each image, by store key, that has none in `folder` yet; return their files by key.
+    """Write a WebP thumbnail to `folder` for each image that has none; return the thumbnails' files by store key.
 
-    Bytes that are no image have none. Small pictures that nobody asks for any more are removed.
+    Files that are not readable images are left out. Thumbnails of other images are removed from `folder`.
     """
     folder.mkdir(exist_ok=True)
     files.clean_leftovers(folder)
     there = {path.name for path in folder.iterdir() if path.suffix == SUFFIX}
     wanted = {key: folder / _name(key) for key in images}
     missing = [key for key, path in wanted.items() if path.name not in there]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and encodes without Python's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow releases the GIL while decoding and encoding
         made = list(pool.map(lambda key: _write_thumbnail(images[key], wanted[key]), missing))
     unreadable = {key for key, success in zip(missing, made, strict=True) if not success}
     for name in there - {path.name for path in wanted.values()}:
@@ -36,7 +36,7 @@ def write_thumbnails(folder: Path, images: Mapping[str, Path]) -> dict[str, Path
 
 
 def data_uri(path: Path) -> str:
-    """Return an image file as text that stands in a page in place of its address."""
+    """Return an image file as a data URI."""
     kind = path.suffix.removeprefix(".")
     return f"data:image/{kind};base64," + base64.b64encode(path.read_bytes()).decode()
 

@@ -1,4 +1,4 @@
-"""How a report says numbers and results, on a page and on paper alike."""
+"""Formats numbers and result sentences for both the HTML and the PDF report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from duel.statistics import Interval
 
 
 def measured(found: Interval | None) -> str:
-    """Return a mean with its 95 % interval; a dash where nothing was measured."""
+    """Return a mean with its 95 % interval; a dash for None."""
     if found is None:
         return "–"
     if not math.isfinite(found.high - found.low):
@@ -20,7 +20,7 @@ def measured(found: Interval | None) -> str:
 
 
 def changed(found: Comparison | None) -> str:
-    """Return a difference with its 95 % interval and p-value; a dash where nothing was compared."""
+    """Return a difference with its 95 % interval and p-value; a dash for None."""
     if found is None:
         return "–"
     p_value = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
@@ -28,14 +28,14 @@ def changed(found: Comparison | None) -> str:
 
 
 def difference(found: Interval) -> str:
-    """Return a difference with its sign and its 95 % interval."""
+    """Return a signed difference with its 95 % interval."""
     if not math.isfinite(found.high - found.low):
         return f"{found.mean + 0.0:+.3f} (one pair)"
     return f"{found.mean + 0.0:+.3f} ({found.low + 0.0:+.3f} to {found.high + 0.0:+.3f})"
 
 
 def result_lines(content: ReportContent) -> list[tuple[str, str]]:
-    """Return the run's result as (what, number) pairs: the reported checkpoint, and what it is compared with."""
+    """Return the run's result as (label, number) pairs: the reported checkpoint's pass@1 and its comparisons."""
     reported, row = content.reported, content.result
     if reported is None or row is None or row.questions is None:
         return []
@@ -46,48 +46,47 @@ def result_lines(content: ReportContent) -> list[tuple[str, str]]:
         )
     ]
     if content.change is not None:
-        lines.append((f"against {content.change.before}, the first checkpoint", changed(content.change)))
+        label = f"difference from {content.change.before}, the first checkpoint"
+        lines.append((label, changed(content.change)))
     if content.rival is not None:
-        lines += [(f"against {found.before}", changed(found)) for found in _of_questions(content)]
+        lines += [(f"difference from {found.before}", changed(found)) for found in _of_questions(content)]
     return lines
 
 
 def result_note(content: ReportContent) -> str:
-    """Return how the reported checkpoint was chosen, and whether the choice is settled."""
+    """Return how the reported checkpoint was chosen, and which checkpoints may still change the choice."""
     reported = content.reported
     if reported is None:
-        return f"No checkpoint is evaluated yet: duel evaluate --run {content.run.name}"
+        return f"No checkpoint is evaluated yet; run duel evaluate --run {content.run.name}."
     if reported.development_pass_at_1 is None:
         note = f"{reported.test.checkpoint_name} is reported because it is the last checkpoint"
     else:
         note = (
-            f"{reported.test.checkpoint_name} is reported because it is best on the development charts "
-            f"({decimals(reported.development_pass_at_1)} there), whose questions are in no number here"
+            f"{reported.test.checkpoint_name} is reported because it is the best on the development charts "
+            f"(pass@1 {decimals(reported.development_pass_at_1)}), whose questions count in no other number"
         )
-    note += "; the settings named the rule before anything was measured."
+    note += "; this rule was set before the run (evaluation.report)."
     if reported.waiting:
-        note += f" Not settled: still to be evaluated are {', '.join(reported.waiting)}."
+        note += f" Preliminary: not yet evaluated are {', '.join(reported.waiting)}."
     return note
 
 
 def cost_line(content: ReportContent) -> str:
-    """Return what the run's drawings cost."""
+    """Return a sentence about the cost of the run's images."""
     settings, spend = content.run.settings, content.spend
     if spend is not None:
         ends = ", ".join(f"{count} {outcome}" for outcome, count in spend.outcomes.items())
-        return f"${spend.dollars:,.2f} for {spend.images:,} images ({ends}), as the ledger has it."
+        return f"${spend.dollars:,.2f} for {spend.images:,} images ({ends}), from the spend ledger."
     if settings.generator.service == "replicate":
-        return "Nothing: the ledger knows of no image that was bought for this run."
-    return "Nothing: all images were drawn on this machine, no paid service was asked."
+        return "Images: no cost, the spend ledger has no purchase of this run."
+    return "Images: no cost, all were drawn on this machine."
 
 
 def judge_line(content: ReportContent) -> str:
-    """Return what the report knows of the judge's cost."""
+    """Return a sentence about the cost of grading."""
     if content.run.settings.judge.service == "openai":
-        return (
-            f"Answers are graded by {content.run.settings.judge.model}, billed by its service; the ledger has no sum."
-        )
-    return "Answers are graded on this machine, at no cost."
+        return f"Grading: by {content.run.settings.judge.model}, billed by its service and not recorded in the ledger."
+    return "Grading: no cost, on this machine."
 
 
 def _of_questions(content: ReportContent) -> list[Comparison]:

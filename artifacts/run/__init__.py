@@ -1,1 +1,1 @@
-"""The run directory: what is in it, and how it is written so that a kill at any instant leaves it whole."""
+"""The run directory: its layout, records and checkpoints, written so that a kill leaves it consistent."""

@@ -1,8 +1,8 @@
-"""Checkpoints on disk: `ckpts/ckpt-N/`, N being the rounds done, each one whole or absent.
+"""Checkpoints on disk, written atomically: directories `ckpts/ckpt-N/`, where N is the number of rounds done.
 
 ckpt-N/checkpoint.json          rounds done, players, Duel's version
 ckpt-N/<player>/                weights, kept for every checkpoint
-ckpt-N/training_state/<player>/ what resuming needs, kept for the last few
+ckpt-N/training_state/<player>/ optimizer state, counters and accumulated gradients, kept for the last few checkpoints
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from duel.types import Player
 
 
 class Saves(Protocol):
-    """What a player must be able to do to be kept."""
+    """The part of a policy that checkpoints use (protocol)."""
 
     def save(self, directory: Path) -> None:
         """Write the weights into `directory`."""
 
     def load(self, directory: Path) -> None:
-        """Take the weights from `directory`."""
+        """Load the weights from `directory`."""
 
     def save_training_state(self, directory: Path) -> None:
         """Write optimizer state, counters and accumulated gradients into `directory`."""
 
     def load_training_state(self, directory: Path) -> None:
-        """Take them from `directory`."""
+        """Load what `save_training_state` wrote into `directory`."""
 
 
 @dataclass(frozen=True)
 class CheckpointRecord(Record):
-    """`checkpoint.json`. Schema 1 did not say which version of Duel wrote it."""
+    """`checkpoint.json`. Schema 1 had no field `duel`."""
 
     SCHEMA: ClassVar[int] = 2
 
@@ -48,7 +48,7 @@ class CheckpointRecord(Record):
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
-        """Return a file of schema 1 without a version."""
+        """Return the fields of a schema 1 file with `duel` set to None; None for other schemas."""
         return {**content, "duel": None} if schema == 1 else None
 
 
@@ -66,12 +66,12 @@ class Checkpoint:
 
     @property
     def record(self) -> CheckpointRecord:
-        """What `checkpoint.json` says; raises RunError when it cannot be read."""
+        """The content of `checkpoint.json`. Raises RunError when it cannot be read."""
         return read_record(self.path / "checkpoint.json", CheckpointRecord)
 
     @property
     def resumable(self) -> bool:
-        """Whether it still holds what resuming needs."""
+        """Whether it has a training state, which resuming needs."""
         return (self.path / "training_state").is_dir()
 
     def weights(self, player: str) -> Path:
@@ -79,12 +79,12 @@ class Checkpoint:
         return self.path / player
 
     def training_state(self, player: str) -> Path:
-        """Return the directory of what a player needs to resume."""
+        """Return the directory of a player's training state."""
         return self.path / "training_state" / player
 
 
 def write_checkpoint(run: RunDirectory, rounds_done: int, players: Mapping[Player, Saves], keep: int) -> Checkpoint:
-    """Write `ckpt-<rounds_done>`, then drop the training states of all but the last `keep` checkpoints."""
+    """Write `ckpt-<rounds_done>` and return it; then remove the training states of all but the last `keep`."""
     checkpoint = Checkpoint(run.checkpoints / f"ckpt-{rounds_done}", rounds_done)
     files.clean_leftovers(run.checkpoints)
     with files.new_directory(checkpoint.path, durable=True) as directory:
@@ -98,9 +98,9 @@ def write_checkpoint(run: RunDirectory, rounds_done: int, players: Mapping[Playe
 
 
 def load_checkpoint(checkpoint: Checkpoint, players: Mapping[Player, Saves]) -> None:
-    """Bring the players to exactly where they were when the checkpoint was written.
+    """Load weights and training state of all players.
 
-    Raises RunError when it cannot be read, or lacks one of the players.
+    Raises RunError when the checkpoint cannot be read or lacks one of the players.
     """
     missing = sorted(players.keys() - set(checkpoint.record.players))
     if missing:
@@ -112,7 +112,7 @@ def load_checkpoint(checkpoint: Checkpoint, players: Mapping[Player, Saves]) -> 
 
 
 def list_checkpoints(run: RunDirectory) -> list[Checkpoint]:
-    """Return all whole checkpoints by rounds done; leftovers of killed writes are not among them."""
+    """Return all complete checkpoints, sorted by rounds done."""
     found = [path.parent for path in run.checkpoints.glob("ckpt-[0-9]*/checkpoint.json")]
     return sorted(
         (Checkpoint(path, int(path.name.removeprefix("ckpt-"))) for path in found),
@@ -121,13 +121,13 @@ def list_checkpoints(run: RunDirectory) -> list[Checkpoint]:
 
 
 def latest_resumable(run: RunDirectory) -> Checkpoint | None:
-    """Return the last checkpoint that can be resumed from, after mending what a killed write left."""
+    """Return the last checkpoint with a training state, or None; first removes what killed writes left."""
     files.clean_leftovers(run.checkpoints)
     return next((checkpoint for checkpoint in reversed(list_checkpoints(run)) if checkpoint.resumable), None)
 
 
 def prune(run: RunDirectory, keep: int) -> None:
-    """Drop the training states of all but the last `keep` checkpoints; weights stay."""
+    """Remove the training states of all but the last `keep` checkpoints; weights stay."""
     resumable = [checkpoint for checkpoint in list_checkpoints(run) if checkpoint.resumable]
     for checkpoint in resumable[:-keep]:
         files.remove_directory(checkpoint.path / "training_state", aside=run.checkpoints)

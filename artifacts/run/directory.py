@@ -1,4 +1,4 @@
-"""The run directory: where one run keeps its settings, logs, checkpoints, plots and stage results."""
+"""The run directory: paths of a run's settings, logs, checkpoints, plots and stage results; creating and opening it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 class RunDirectory:
     """One run's directory, `runs/<name>` of the state directory.
 
-    `RunDirectory.open` creates or continues a run and locks it against other processes until `close`;
-    `RunDirectory.read` looks at one, and may write evaluations and plots beside a running training.
+    `RunDirectory.open` creates or resumes a run and locks it against other processes until `close`.
+    `RunDirectory.read` takes no lock; evaluations and plots may be written with it while the run is being trained.
     """
 
     def __init__(self, state: StateDirectory, name: str, settings: Settings, lock: RunLock | None = None) -> None:
@@ -41,7 +41,7 @@ class RunDirectory:
         self.checkpoints = path / "ckpts"
         self.checkpoint_tests = path / "ckpt_tests"
         self.plots = path / "plots"
-        self.stage_results = path / "stage_results"  # of finished stages, so that a resumed round repeats none
+        self.stage_results = path / "stage_results"  # cached results of finished stages
         self.sessions = path / "sessions"  # who worked on the run, when, and how it ended
         self.metrics = self.training_logs / "metrics.jsonl"
         self.timings = self.training_logs / "timings.jsonl"
@@ -49,11 +49,11 @@ class RunDirectory:
 
     @classmethod
     def open(cls, state: StateDirectory, name: str, settings: Settings) -> RunDirectory:
-        """Create the run, or open it again to continue.
+        """Create the run, or open an existing one to resume it; locks it.
 
-        Raises RunError when the name or the place will not do, when another process has the run open, when a
-        version of Duel began it that would go on otherwise, or when a setting that defines the result differs from
-        the run's own (each one is named).
+        Raises RunError when the name is invalid, the directory cannot be written or is not a run, another process has
+        the run open, an incompatible version of Duel created it, or a setting that defines the result differs from the
+        run's own (the message names each).
         """
         path = _path(state, name)
         try:
@@ -74,7 +74,7 @@ class RunDirectory:
 
     @classmethod
     def exists(cls, state: StateDirectory, name: str) -> bool:
-        """Return whether there is such a run; raises RunError when the name will not do."""
+        """Return whether the run exists. Raises RunError when the name is invalid."""
         return (_path(state, name) / "settings.json").is_file()
 
     @classmethod
@@ -84,9 +84,9 @@ class RunDirectory:
 
     @classmethod
     def read(cls, state: StateDirectory, name: str, settings: Settings | None = None) -> RunDirectory:
-        """Look at an existing run, with the settings it was started with, or with these; takes no lock.
+        """Open an existing run without a lock, with its own settings or with `settings`.
 
-        Raises RunError when there is no such run, or when `settings` differ in what defines its result.
+        Raises RunError when there is no such run, or when a setting that defines the result differs in `settings`.
         """
         path = _path(state, name)
         if not cls.exists(state, name):
@@ -99,23 +99,23 @@ class RunDirectory:
         return cls(state, name, settings or own)
 
     def round_directory(self, index: int) -> Path:
-        """Return where the images, texts and PDF of round `index` lie."""
+        """Return the directory of round `index`, with its images, texts and PDF."""
         return self.training_logs / f"round-{index:04d}"
 
     def rounds_recorded(self) -> list[int]:
-        """Return the rounds that have a directory, in order."""
+        """Return the numbers of the rounds that have a directory, in ascending order."""
         found = self.training_logs.glob("round-[0-9]*")
         return sorted(int(path.name.removeprefix("round-")) for path in found)
 
     def mend(self) -> None:
-        """Remove what a kill left: half-written files and torn lines. What was recorded whole stays."""
+        """Remove what a kill left: temporary files and incomplete last lines."""
         files.clean_leftovers(self.training_logs)
         files.clean_leftovers(self.eval_logs)
         jsonl.keep_rows(self.metrics)
         jsonl.keep_rows(self.timings)
 
     def close(self) -> None:
-        """Let other processes open the run."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
 
@@ -176,7 +176,7 @@ def _path(state: StateDirectory, name: str) -> Path:
 
 
 def _check_free(path: Path) -> None:
-    """Refuse a directory of someone else's: a run has settings, or was killed before it wrote them."""
+    """Raise RunError when `path` is a directory without settings.json that holds files which no run has."""
     if not path.is_dir() or (path / "settings.json").exists():
         return
     ours = {
@@ -193,7 +193,7 @@ def _check_free(path: Path) -> None:
     }
     foreign = [found.name for found in path.iterdir() if found.name not in ours and found.name[0] != "."]
     if foreign:
-        raise RunError(f"{path} is no run of Duel: it holds {foreign[0]} and no settings.json; use another run name")
+        raise RunError(f"{path} is not a run of Duel: it holds {foreign[0]} but no settings.json; use another run name")
 
 
 def _read_settings(path: Path) -> Settings:

@@ -1,6 +1,6 @@
-"""Files and directories that are whole or absent: written under a temporary name, flushed, then renamed.
+"""Atomic writes of files and directories: written under a temporary name, flushed, then renamed.
 
-A name that starts with TEMPORARY is the leftover of a killed write; readers pass over it.
+A name that starts with TEMPORARY is the leftover of a killed write; readers ignore it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ REPLACED = ".replaced-"
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
-    """Write a file so that, whenever the machine stops, `path` holds the old bytes or the new ones.
+    """Write a file atomically: after a crash of the machine, `path` holds either the old bytes or the new ones.
 
-    Without `durable` that holds for a killed process, not for a power cut, and costs no wait for the disk.
+    Without `durable`, this holds for a killed process but not for a power failure, and there is no wait for the disk.
     """
     write_with(path, lambda temporary: temporary.write_bytes(data), durable)
 
 
 def write_with(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
-    """Let `write` write a new file at the path it is given, which then becomes `path`, whole or not at all."""
+    """Call `write` with a temporary path, then rename the file it wrote to `path`; on an error, `path` is unchanged."""
     temporary = _temporary_name(path)
     try:
         write(temporary)
@@ -42,16 +42,16 @@ def write_with(path: Path, write: Callable[[Path], object], durable: bool = True
 
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:
-    """Write `value` as indented JSON; raises ValueError for NaN and infinity, which are no JSON."""
-    # Escaped to ASCII: a model's text may hold lone surrogates, which UTF-8 cannot.
+    """Write `value` as indented JSON. Raises ValueError for NaN and infinity, which JSON cannot represent."""
+    # Escaped to ASCII: a model's text may contain lone surrogates, which UTF-8 cannot encode.
     write_bytes(path, json.dumps(value, indent=1, allow_nan=False).encode() + b"\n", durable)
 
 
 @contextmanager
 def new_directory(path: Path, durable: bool) -> Iterator[Path]:
-    """Yield an empty directory that becomes `path` when the block ends well, in place of an older one.
+    """Yield a temporary directory that is renamed to `path` when the block succeeds, replacing an older one.
 
-    With `durable` its files reach the disk before the name does, so that it also survives a power cut.
+    With `durable`, its files are flushed before the rename, so that it also survives a power failure.
     """
     temporary = _temporary_name(path)
     temporary.mkdir(parents=True)
@@ -66,19 +66,19 @@ def new_directory(path: Path, durable: bool) -> Iterator[Path]:
 
 
 def remove_directory(path: Path, aside: Path) -> None:
-    """Remove a directory by way of a leftover's name in `aside`, so that a kill leaves no half of it behind."""
+    """Remove a directory, renamed into `aside` first, so that a kill leaves no partial directory under its name."""
     doomed = aside / _temporary_name(path).name
     path.rename(doomed)
     shutil.rmtree(doomed)
 
 
 def clean_leftovers(directory: Path, names: str = "*") -> None:
-    """Remove what killed writes of `names` left in `directory`; call only while no one else writes these there."""
+    """Remove what killed writes of files matching `names` left in `directory`; no other process may be writing them."""
     for replaced in directory.glob(REPLACED + names):
         original = replaced.with_name(replaced.name.removeprefix(REPLACED))
         if original.exists():
             shutil.rmtree(replaced)
-        else:  # killed between the two renames of `_put_in_place`: the older one still stands
+        else:  # killed between the two renames of `_put_in_place`: restore the older directory
             replaced.rename(original)
     for leftover in directory.glob(TEMPORARY + names):
         if leftover.is_dir():
@@ -88,7 +88,7 @@ def clean_leftovers(directory: Path, names: str = "*") -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file's bytes, or a directory's names, to the disk."""
+    """Flush a file's bytes, or a directory's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -97,7 +97,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(directory: Path) -> None:
-    """Flush a directory and all below it."""
+    """Flush a directory and everything below it."""
     for folder, _, names in os.walk(directory):
         for name in names:
             sync(Path(folder, name))

@@ -1,4 +1,4 @@
-"""The data set a run was started with: name and hash of every file, so that a folder that changed is refused."""
+"""Fingerprint of a run's data set (file names and hashes), by which a data set that has changed is refused."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from duel.data.dataset import Dataset, digest_of
 from duel.errors import RunError
 
 FILE = "data.json"
-NAMED = 3  # changes that an error names; the others are counted
+NAMED = 3  # changes that an error message lists; the others are counted
 
 
 @dataclass(frozen=True)
 class DataFingerprint(Record):
-    """The images of both sides of the split by name, each with its SHA-256 (hex), and that of the questions as JSON."""
+    """SHA-256 hashes (hex) of a data set's images and questions."""
 
     SCHEMA: ClassVar[int] = 2
 
-    train_images: dict[str, str]
+    train_images: dict[str, str]  # by file name
     test_images: dict[str, str]
-    questions: str
+    questions: str  # of the questions as JSON
 
 
 def fingerprint(dataset: Dataset) -> DataFingerprint:
-    """Return the fingerprint of a data set; reads every image of it."""
+    """Return the fingerprint of a data set; reads all of its images."""
     questions = json.dumps([asdict(question) for question in dataset.questions], sort_keys=True)
     return DataFingerprint(
         train_images={path.name: digest_of(path) for path in dataset.train_images},
@@ -39,7 +39,7 @@ def fingerprint(dataset: Dataset) -> DataFingerprint:
 
 
 def check_data(run: RunDirectory, dataset: Dataset) -> None:
-    """Write the fingerprint at the first opening of a run; later raise RunError when the data set is another one."""
+    """Write the fingerprint when the run is new; otherwise raise RunError if the data set differs from it."""
     path, now = run.path / FILE, fingerprint(dataset)
     if not path.exists():
         write_record(path, now)

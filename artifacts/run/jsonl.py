@@ -1,4 +1,4 @@
-"""Tables that grow by one JSON line a round, and survive a kill in the middle of a line."""
+"""Append-only JSON Lines tables that tolerate an incomplete last line, as a kill leaves it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from duel.errors import RunError
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one line, whole and on disk when this returns; raises ValueError for NaN and infinity."""
+    """Append one line and flush it to the disk. Raises ValueError for NaN and infinity."""
     line = json.dumps(dict(row), allow_nan=False).encode() + b"\n"
     with path.open("ab") as file:
         file.write(line)
@@ -24,26 +24,26 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return all rows; a last line torn by a kill is passed over, a missing file has none.
+    """Return all rows; an incomplete last line is ignored, and a missing file has no rows.
 
-    Raises RunError naming the line when another one is damaged.
+    Raises RunError with the line's number when any other line is damaged.
     """
     rows = []
     for number, line in enumerate(_whole_lines(path), start=1):
         try:
             rows.append(json.loads(line))
         except ValueError as error:
-            raise RunError(f"{path}, line {number}, is damaged: {error}; remove or mend that line") from None
+            raise RunError(f"{path}, line {number}, is damaged: {error}; remove or repair that line") from None
     return rows
 
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """Return all rows as a table with one row a line; null is NaN."""
+    """Return all rows as a data frame, one row per line; null becomes NaN."""
     return pd.DataFrame(read_rows(path))
 
 
 def keep_rows(path: Path, before: int | None = None) -> None:
-    """Drop a torn last line, and with `before` the rows whose `round` is not below it; other bytes stay."""
+    """Remove an incomplete last line and, with `before`, the rows with `round >= before`; other bytes stay."""
     if not path.exists():
         return
     lines = _whole_lines(path)
@@ -55,5 +55,5 @@ def keep_rows(path: Path, before: int | None = None) -> None:
 
 
 def _whole_lines(path: Path) -> list[bytes]:
-    # What follows the last newline is a torn line, or nothing.
+    # What follows the last newline is an incomplete line, or nothing.
     return path.read_bytes().split(b"\n")[:-1] if path.exists() else []

@@ -1,4 +1,4 @@
-"""The lock of a run: one process at a time trains it, and its name is in the lock's file."""
+"""A run's lock file: allows one training process at a time and names its owner."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from duel.errors import RunError
 
 
 class RunLock:
-    """A file lock that the kernel drops when its process dies, so that a dead owner never blocks a run.
+    """An exclusive flock, which the kernel releases when its process dies, so that a dead owner never blocks a run.
 
-    Raises RunError naming the owner's process, host and start when another process, or this one, holds it.
+    Raises RunError naming the owner's process, host and start time when the lock is held, also by this process.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class RunLock:
         os.pwrite(self._descriptor, owner.encode(), 0)
 
     def release(self) -> None:
-        """Let the next process in; the file stays, since removing it would race with one that opens it."""
+        """Release the lock; the file stays, because removing it would race with a process that opens it."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
@@ -42,7 +42,7 @@ class RunLock:
 
 
 def owner_of(path: Path) -> str | None:
-    """Return the process, host and start of who holds the lock at `path` now, or None."""
+    """Return process, host and start time of the current holder of the lock at `path`, or None."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def owner_of(path: Path) -> str | None:
 
 
 def _take(descriptor: int) -> bool:
-    # Tried again for a moment: `owner_of` holds the lock while it looks.
+    # Retried for 0.2 s, because `owner_of` holds the lock briefly while it checks.
     for _ in range(10):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,6 +71,6 @@ def _take(descriptor: int) -> bool:
 def _describe(content: str) -> str:
     try:
         owner = json.loads(content)
-    except json.JSONDecodeError:  # it has the lock and has not yet written its name
+    except json.JSONDecodeError:  # the owner has not written its name yet
         return "another process"
     return f"process {owner['pid']} on host {owner['host']}, started {owner['started']}"

@@ -1,4 +1,4 @@
-"""metrics.jsonl, one line a round and equal for equal runs; timings.jsonl beside it for what may differ."""
+"""metrics.jsonl, one reproducible row per round, and timings.jsonl for durations and cache-dependent counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from duel.types import RoundRecord
 
 
 def round_metrics(record: RoundRecord) -> dict[str, Any]:
-    """Return the line of one round; None where there is nothing to average.
+    """Return the row of one round; a mean over nothing is None.
 
     `reward_std` is the standard deviation (divisor n) over all rewards of the round; `refused` counts the
     attempts whose drawing or reconstruction was refused; `finished` is the share of completions that the
@@ -52,21 +52,21 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
 
 
 def has_metrics(run: RunDirectory, record: RoundRecord) -> bool:
-    """Return whether the round's line is there already and says the same: a round replayed after a kill."""
+    """Return whether an identical row of the round exists, as after the replay of a recorded round."""
     return round_metrics(record) in jsonl.read_rows(run.metrics)
 
 
 def append_metrics(run: RunDirectory, record: RoundRecord) -> None:
-    """Add the round's line; when the round has another one already, replace it and what follows."""
+    """Append the round's row, after removing rows of this round and of later ones."""
     jsonl.keep_rows(run.metrics, before=record.round)
     jsonl.append_row(run.metrics, round_metrics(record))
 
 
 def append_timings(run: RunDirectory, index: int, seconds: Mapping[str, float], draws_made: int) -> None:
-    """Add one line about round `index`: seconds by stage, and images drawn for it rather than found in the store.
+    """Append a row about round `index`: seconds by stage, and images drawn for it rather than found in the store.
 
-    A round that is done again after a kill may have two lines: both times were spent, but `draws_made` of the second
-    counts what the first drew, too.
+    A round repeated after a kill may have two rows. Their durations add up, but `draws_made` of the second includes the
+    images drawn by the first.
     """
     row = {"round": index, "draws_made": draws_made, "seconds": dict(seconds)}
     jsonl.append_row(run.timings, row)
@@ -74,24 +74,24 @@ def append_timings(run: RunDirectory, index: int, seconds: Mapping[str, float], 
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """Both tables of a run, read once and handed to whoever sums them up or draws them."""
+    """Both tables of a run, read once for summaries, plots and reports."""
 
-    metrics: pd.DataFrame  # as of `read_metrics`
-    timings: pd.DataFrame  # as of `read_timings`
+    metrics: pd.DataFrame  # from `read_metrics`
+    timings: pd.DataFrame  # from `read_timings`
 
 
 def read_training_log(run: RunDirectory) -> TrainingLog:
-    """Return metrics.jsonl and timings.jsonl; raises RunError when one is damaged."""
+    """Read metrics.jsonl and timings.jsonl. Raises RunError when one is damaged."""
     return TrainingLog(read_metrics(run), read_timings(run))
 
 
 def read_metrics(run: RunDirectory) -> pd.DataFrame:
-    """Return metrics.jsonl, one row a round."""
+    """Return metrics.jsonl, one row per round."""
     return jsonl.read_frame(run.metrics)
 
 
 def read_timings(run: RunDirectory) -> pd.DataFrame:
-    """Return timings.jsonl with one column `seconds.<stage>` for each stage."""
+    """Return timings.jsonl with a column `seconds.<stage>` for each stage."""
     return pd.json_normalize(jsonl.read_rows(run.timings))
 
 

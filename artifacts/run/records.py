@@ -1,7 +1,7 @@
-"""Typed records on disk: a frozen dataclass and its schema number, as one JSON object, written whole and read strictly.
+"""Typed records: frozen dataclasses written atomically as one JSON object with a schema number, and read strictly.
 
-A record's class says which schema it writes. A file of an older schema is brought up to date by the class, or refused
-by name; a file of a newer one is refused.
+A record's class has the number of the schema that it writes. Files of an older schema are upgraded by the class or
+refused; files of a newer one are refused.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from cattrs.errors import BaseValidationError
 from artifacts.run import files
 from duel.errors import RunError
 
-BEFORE_SCHEMAS = 1  # the schema of files that name none: they were written before version 0.1.0
+BEFORE_SCHEMAS = 1  # schema of files without a number, which were written before version 0.1.0
 JSON_TYPES: dict[type, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (float, int)}
 
 
 class WrongType(ValueError):
-    """A value in a file is not of the JSON type that its field has."""
+    """A value in a file does not have the JSON type of its field."""
 
 
 def _strict_converter() -> cattrs.Converter:
-    """Return a converter that refuses a value of the wrong JSON type and a field that the class does not have.
+    """Return a converter that refuses values of the wrong JSON type and unknown fields.
 
-    By itself, cattrs converts: it would read null as the text "None", and a text as a list of its letters.
+    The default converter of cattrs coerces: it reads null as the string "None", and a string as a list of characters.
     """
     converter = cattrs.Converter(forbid_extra_keys=True)
     for kind, accepted in JSON_TYPES.items():
@@ -67,13 +67,13 @@ _converter = _strict_converter()
 
 @dataclass(frozen=True)
 class Record:
-    """Base of what is kept as one JSON file; subclasses are frozen dataclasses of fields that JSON has."""
+    """Base class of JSON records; subclasses are frozen dataclasses with fields that JSON can represent."""
 
     SCHEMA: ClassVar[int]
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
-        """Return the fields of a file of an older `schema` in today's form; None where that cannot be done."""
+        """Return the fields of a file of an older `schema` in the current form; None if it cannot be upgraded."""
         del content, schema
         return None
 
@@ -82,14 +82,14 @@ R = TypeVar("R", bound=Record)
 
 
 def write_record(path: Path, record: Record, durable: bool = True) -> None:
-    """Write the record as indented JSON with its schema number first; raises ValueError for NaN and infinity."""
+    """Write the record as indented JSON, schema number first. Raises ValueError for NaN and infinity."""
     files.write_json(path, {"schema": record.SCHEMA, **_converter.unstructure(record)}, durable)
 
 
 def read_record(path: Path, kind: type[R]) -> R:
-    """Return the record that `write_record` wrote.
+    """Read a record that `write_record` wrote.
 
-    Raises RunError naming the file when it is missing, damaged, of another shape, or of a schema that is not read.
+    Raises RunError naming the file when it is missing, damaged, has wrong fields, or an unsupported schema.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""`record.json` of a round: its texts, similarities, rewards and store keys, and what the update did."""
+"""`record.json` of a round: its texts, similarities, rewards, store keys and update report, as dataclasses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Image = Literal["drawing", "reconstruction"]
 
 @dataclass(frozen=True)
 class RecordedDrawing:
-    """A drawn image and the name of its file beside `record.json`; a refused text has neither key nor file."""
+    """A drawing and the name of its image file beside `record.json`; a refused text has neither key nor file."""
 
     key: str | None
     seed: int
@@ -23,7 +23,7 @@ class RecordedDrawing:
 
 @dataclass(frozen=True)
 class RecordedAttempt:
-    """One way around the loop, with the length of the completion that it earned a reward for."""
+    """One original with its description and reconstruction; `tokens` is the length of the rewarded completion."""
 
     prompt: str
     drawing: RecordedDrawing
@@ -49,7 +49,7 @@ class RecordedGroup:
 
 @dataclass(frozen=True)
 class RecordedRound(Record):
-    """Everything that one round leaves behind, as it stands on disk. Schema 1 knew no gap of log-probabilities."""
+    """The content of `record.json`. Schema 1 had no log-probability gap in `update`."""
 
     SCHEMA: ClassVar[int] = 2
 
@@ -61,7 +61,7 @@ class RecordedRound(Record):
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
-        """Return a file of schema 1 as it is: what it lacks has a default."""
+        """Return a schema 1 file unchanged, since the missing fields have defaults; None for other schemas."""
         return content if schema == 1 else None
 
     @property
@@ -71,7 +71,7 @@ class RecordedRound(Record):
 
 
 def record_attempt(completion: Completion, attempt: Attempt, drawn: str | None, redrawn: str | None) -> RecordedAttempt:
-    """Return what `record.json` says of an attempt; `drawn` and `redrawn` are the names of its images' files."""
+    """Return the record of an attempt; `drawn` and `redrawn` are the file names of its two images (None: refused)."""
     return RecordedAttempt(
         prompt=attempt.original.text,
         drawing=_record_drawing(attempt.original, drawn),

@@ -1,4 +1,4 @@
-"""What a round leaves behind for people: its images as files, its texts and numbers as JSON, and a PDF."""
+"""Writes and reads a round's directory: images as files, texts and numbers as JSON, and a PDF."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from artifacts.run.round_record import RecordedGroup, RecordedRound, record_atte
 from duel.types import Drawing, DrawnImage, Group, RoundRecord
 
 ReadImage = Callable[[Drawing], DrawnImage]
-WritePdf = Callable[[Path, RecordedRound, Path], None]  # the file, the record, where the images lie
+WritePdf = Callable[[Path, RecordedRound, Path], None]  # the PDF's path, the record, the directory of the images
 SUFFIXES = {"image/jpeg": ".jpg", "image/webp": ".webp", "image/png": ".png"}
 
 
 def write_round(run: RunDirectory, record: RoundRecord, read_image: ReadImage, write_pdf: WritePdf) -> Path:
-    """Write the round's directory, whole or not at all, and return it.
+    """Write the round's directory atomically and return it.
 
-    `read_image` gives the image of a drawing; the files hold its bytes unchanged. `write_pdf` draws round.pdf.
+    `read_image` returns the image of a drawing, whose bytes are written unchanged; `write_pdf` writes round.pdf.
     """
     path = run.round_directory(record.round)
     with files.new_directory(path, durable=False) as directory:
@@ -32,12 +32,12 @@ def write_round(run: RunDirectory, record: RoundRecord, read_image: ReadImage, w
 
 
 def read_round(run: RunDirectory, index: int) -> RecordedRound:
-    """Return record.json of a round; raises RunError when it is missing, damaged, or of a schema that is not read."""
+    """Return a round's record.json. Raises RunError when it is missing, damaged, or has an unsupported schema."""
     return read_record(run.round_directory(index) / "record.json", RecordedRound)
 
 
 def _write_group(directory: Path, number: int, group: Group, read_image: ReadImage) -> RecordedGroup:
-    """Write a group's images: one drawing for all its descriptions, or one for each prompt."""
+    """Write a group's images and return its record; a drawing shared by the whole group is one file."""
     shared = len({attempt.original for attempt in group.attempts}) == 1
     attempts = []
     for place, (completion, attempt) in enumerate(zip(group.completions, group.attempts, strict=True)):
@@ -54,6 +54,6 @@ def _write_image(directory: Path, name: str, drawing: Drawing, read_image: ReadI
     image = read_image(drawing)
     suffix = SUFFIXES.get(image.media_type) or mimetypes.guess_extension(image.media_type) or ".bin"
     path = directory / (name + suffix)
-    if not path.exists():  # a drawing that its whole group shares
+    if not path.exists():  # a shared drawing is written once
         path.write_bytes(image.data)
     return path.name

@@ -1,6 +1,6 @@
-"""Who worked on a run, when, and how it ended: one small file for each time that a process took it up.
+"""Session files of a run: one JSON file per process that trained or evaluated it, with start, end and outcome.
 
-A session without an end, whose process no longer holds the run's lock, died without a word.
+A session without an end whose process no longer holds the run's lock belongs to a process that was killed.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ Outcome = Literal["completed", "failed", "stopped", "died"]
 
 @dataclass(frozen=True)
 class Session:
-    """One time that a process trained or evaluated a run; times are UTC, ISO 8601."""
+    """One process that trained or evaluated a run; times are UTC in ISO 8601."""
 
     command: str  # train or evaluate
-    flow_run: str  # Prefect's id of it
+    flow_run: str  # id of the Prefect flow run; empty outside of one
     process: int
     host: str
     started: str
     ended: str | None = None
     outcome: Outcome | None = None
     message: str = ""
-    rounds: int | None = None  # recorded when it ended
+    rounds: int | None = None  # number of rounds recorded when it ended
 
     @property
     def file_name(self) -> str:
-        """Sorts by start."""
+        """The file's name, which sorts by start time."""
         return f"{self.started.replace(':', '')}-{self.command}-{self.host}-{self.process}.json"
 
 
 def begin_session(run: RunDirectory, command: str, flow_run: str) -> Session:
-    """Write down that this process starts to work on the run."""
+    """Write and return a session of this process that starts now."""
     session = Session(command, flow_run, os.getpid(), socket.gethostname(), _now())
     _write(run, session)
     return session
 
 
 def end_session(run: RunDirectory, session: Session, outcome: Outcome, message: str = "") -> Session:
-    """Write down how it ended."""
+    """Write and return the session with its end, outcome and number of recorded rounds."""
     rounds = len(run.rounds_recorded())
     ended = replace(session, ended=_now(), outcome=outcome, message=message, rounds=rounds)
     _write(run, ended)
@@ -56,7 +56,7 @@ def end_session(run: RunDirectory, session: Session, outcome: Outcome, message: 
 
 
 def read_sessions(run: RunDirectory) -> list[Session]:
-    """Return all sessions, the first first; raises RunError when a file is damaged."""
+    """Return all sessions in order of their start. Raises RunError when a file is damaged."""
     return [_read(path) for path in sorted(run.sessions.glob("[!.]*.json"))]
 
 

@@ -1,4 +1,4 @@
-"""`versions.json`: what a run was written with, and whether this version of Duel can go on with it."""
+"""`versions.json`: the versions that wrote a run, and whether this version of Duel can resume it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from duel.errors import RunError
 from duel.plugins import Plugin, plugin_versions
 from duel.settings import Settings
 
-# Raise it when a run that was begun before would not go on as it began: other stage results, random streams, settings
-# or training state. Runs of another number can still be read, as far as their files can.
+# Increase it when older runs can no longer be resumed with the same result, because stage results, random streams,
+# settings or training state have changed. Runs with another number can still be read if their files can.
 RUN_SCHEMA = 2
 LIBRARIES = ("torch", "transformers", "peft", "prefect", "diskcache", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
 class Versions(Record):
-    """What wrote a run last. Schema 1 named Python and the libraries side by side, and not Duel."""
+    """The versions that wrote a run last. Schema 1 was a flat table of Python and libraries, without Duel's version."""
 
     SCHEMA: ClassVar[int] = 2
 
-    run_schema: int  # RUN_SCHEMA of the version that began the run
+    run_schema: int  # RUN_SCHEMA of the version that created the run
     duel: str | None  # None: before 0.1.0
     python: str
     libraries: dict[str, str]
@@ -34,7 +34,7 @@ class Versions(Record):
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
-        """Return a file of schema 1 in today's form."""
+        """Return the fields of a schema 1 file in the current form; None for other schemas."""
         if schema != 1:
             return None
         libraries = {name: version for name, version in content.items() if name != "python"}
@@ -42,7 +42,7 @@ class Versions(Record):
 
     @property
     def by_name(self) -> dict[str, str]:
-        """All versions that are known, Duel's first."""
+        """All known versions by name, Duel's first."""
         known = {} if self.duel is None else {"duel": self.duel}
         own = {plugin.name: plugin.version for plugin in self.plugins.values()}
         return {**known, "python": self.python, **self.libraries, **own}
@@ -63,7 +63,7 @@ def versions_now(settings: Settings) -> Versions:
 
 
 def read_versions(run: Path) -> Versions:
-    """Return what wrote the run in this directory; raises RunError when that cannot be read."""
+    """Return the versions that wrote the run in this directory. Raises RunError when the file cannot be read."""
     return read_record(run / "versions.json", Versions)
 
 
@@ -77,12 +77,12 @@ def plugin_changes(before: Versions, now: Versions) -> list[str]:
 
 
 def check_can_continue(run: Path) -> None:
-    """Raise RunError when the run in this directory was begun by a version of Duel that would go on otherwise."""
+    """Raise RunError when the run in this directory was created by an incompatible version of Duel."""
     found = read_versions(run)
     if found.run_schema != RUN_SCHEMA:
         by = "a version of Duel before 0.1.0" if found.duel is None else f"Duel {found.duel}"
         raise RunError(
-            f"run {run.name} was begun by {by}; Duel {duel.__version__} cannot go on with it, its stage results and "
-            "random streams differ: go on with the version that began it, or use another run name; duel status and "
-            "duel report can read it"
+            f"run {run.name} was created by {by}; Duel {duel.__version__} cannot resume it, because stage results and "
+            "random streams differ: resume it with the version that created it, or use another run name; duel status "
+            "and duel report can read it"
         )

@@ -1,4 +1,4 @@
-"""Profiles: a whole run's settings in one readable TOML file each."""
+"""Profiles: TOML files, each with all settings of a run."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def profile_names() -> list[str]:
 
 
 def profile_path(name: str) -> Path:
-    """Return the file of a shipped profile, or `name` itself if it is a TOML file."""
+    """Return the path of a shipped profile, or `name` itself if it ends in `.toml`; raises SettingsError otherwise."""
     if name.endswith(".toml"):
         return Path(name)
     if name not in profile_names():

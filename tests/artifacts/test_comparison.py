@@ -99,7 +99,7 @@ def test_runs_that_were_asked_differently_are_not_compared(tmp_path):
     ours, theirs = open_run(tmp_path, "ours"), open_run(tmp_path, "theirs")
     write_test(ours, 1, [[1]], CHARTS[:1])
     write_test(theirs, 1, [[1]], CHARTS[:1], judge_service="openai")
-    with pytest.raises(RunError, match="not asked or graded alike: judge.service: 'openai' and 'exact'"):
+    with pytest.raises(RunError, match="evaluated with different settings: judge.service: 'openai' and 'exact'"):
         compare_runs(read_evaluations(ours), read_evaluations(theirs))
 
 
@@ -182,7 +182,7 @@ def test_a_checkpoint_that_waits_for_its_evaluation_is_named(tmp_path):
     write_test(run, 0, [[1], [0], [1], [0]])
     write_checkpoint(run, 9, {}, keep=1)
     assert reported_checkpoint(read_evaluations(run)).waiting == ["ckpt-9"]
-    assert "still to be evaluated: ckpt-9" in "\n".join(evaluation_lines(read_evaluations(run)))
+    assert "preliminary, not yet evaluated: ckpt-9" in "\n".join(evaluation_lines(read_evaluations(run)))
 
 
 def test_kinds_and_categories_have_their_own_numbers(tmp_path):
@@ -243,16 +243,16 @@ def test_the_closing_lines_say_the_result_and_its_price(tmp_path):
     lines = evaluation_lines(read_evaluations(run), 0.1)
     assert any(line.startswith("ckpt-9 *") for line in lines)
     reported = next(line for line in lines if line.startswith("reported"))
-    assert "ckpt-9 (last, named beforehand): pass@1 0.750 [" in reported
+    assert "ckpt-9 (last, rule set beforehand): pass@1 0.750 [" in reported
     assert "against ckpt-0: +0.250 [" in reported
     # the differences 0.5, 0, 0, 0.5 have a standard deviation of 0.289; ((1.960 + 0.842) * 0.289 / 0.1)^2 = 65.4;
     # but sampling alone, 2 of 2 right in one half of the questions, gives 0.
-    assert any("66 would show 0.1" in line for line in lines)
+    assert any("66 would detect 0.1" in line for line in lines)
 
 
 def test_a_run_before_its_first_evaluation_says_so(tmp_path):
     assert evaluation_lines(read_evaluations(open_run(tmp_path))) == [
-        "mine: no checkpoint has answered any question yet"
+        "mine: no checkpoint has been evaluated on questions yet"
     ]
 
 

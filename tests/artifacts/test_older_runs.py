@@ -86,7 +86,7 @@ def test_its_report_is_written(run: RunDirectory) -> None:
 def test_going_on_with_it_is_refused_in_one_line_and_changes_nothing(run: RunDirectory) -> None:
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     with pytest.raises(
-        RunError, match=r"run old was begun by a version of Duel before 0\.1\.0; .*another run name"
+        RunError, match=r"run old was created by a version of Duel before 0\.1\.0; .*another run name"
     ) as caught:
         RunDirectory.open(run.state, "old", run.settings)
     assert "\n" not in str(caught.value)

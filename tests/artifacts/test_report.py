@@ -65,9 +65,9 @@ class Page(HTMLParser):
 
 
 SECTIONS = (
-    "Curves", "Evaluations", "Against alone", "Hardest prompts", "Best and worst cases",
-    "Gallery of rounds", "What was run", "Settings", "Versions", "Cost",
-    "Seconds a round, by stage",
+    "Curves", "Evaluations", "Comparison with alone", "Hardest prompts", "Best and worst cases",
+    "Gallery of rounds", "Settings and cost", "Settings", "Versions", "Cost",
+    "Mean seconds per round, by stage",
 )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_a_duels_report_is_self_contained(tmp_path: Path, rounds: int, every: in
     assert page.tags.count("link") == 1  # the empty icon, so that none is asked for
     assert "url(" not in re.sub(r"url\(#\w+\)", "", html.read_text(encoding="utf-8"))
     assert [heading for heading in page.headings if heading in SECTIONS] == list(SECTIONS)
-    assert page.text.index("pass@1 of ckpt") < page.text.index("images asked for → drawn")
+    assert page.text.index("pass@1 of ckpt") < page.text.index("images requested → drawn")
     assert sum(address.startswith("data:image/png") for address in page.addresses) == 8
     assert html.stat().st_size < 5e6
     assert (run.path / "report.pdf").read_bytes().startswith(b"%PDF-")
@@ -165,9 +165,9 @@ def test_what_was_paid_stands_in_the_report(tmp_path: Path) -> None:
             return Page(write_report(run, spend=spend)).text
 
     paid = said("paid", "replicate", Spend(drawn=400, refused=10, images=410, dollars=1.23))
-    assert "$1.23 for 410 images (400 drawn, 10 refused), as the ledger has it." in paid
-    assert "Nothing: the ledger knows of no image that was bought" in said("found", "replicate", None)
-    assert "Nothing: all images were drawn on this machine" in said("free", "offline", None)
+    assert "$1.23 for 410 images (400 drawn, 10 refused), from the spend ledger." in paid
+    assert "Images: no cost, the spend ledger has no purchase" in said("found", "replicate", None)
+    assert "Images: no cost, all were drawn on this machine" in said("free", "offline", None)
 
 
 def test_a_run_that_cannot_be_compared_yet_is_reported_all_the_same(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_filters_leave_what_passes(html: Path) -> None:
         opened.wait_until("!document.getElementById('count').textContent.startsWith('60 ')")
         assert page.locator("#list .card").count() > 0
         page.fill("[name=text]", "nothing says this")
-        page.wait_for_selector("text=nothing passes these filters")
+        page.wait_for_selector("text=no match for these filters")
 
 
 def test_sorting_by_similarity_either_way(html: Path) -> None:

@@ -13,9 +13,10 @@ from tests.support.hostile import write_hostile_run
 pytestmark = pytest.mark.slow
 
 SECTIONS = (
-    "pass@1 of ckpt-60", "Curves", "Evaluations", "Against alone", "Hardest prompts, grouped by likeness",
-    "Most similar, of all recorded rounds", "Least similar, of all recorded rounds", "First and last rounds",
-    "What was run", "Cost and time",
+    "pass@1 of ckpt-60", "Curves", "Evaluations", "Comparison with alone",
+    "Hardest prompts, grouped by similar wording", "Most similar, of all recorded rounds",
+    "Least similar, of all recorded rounds", "First and last rounds",
+    "Settings and versions", "Cost and time",
 )  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def test_the_report_on_paper_has_the_order_of_the_page(tmp_path: Path) -> None:
     places = [text.index(section) for section in SECTIONS]
     assert places == sorted(places)
     assert "reported" in text
-    assert "Nothing: all images were drawn on this machine" in text
+    assert "Images: no cost, all were drawn on this machine" in text
 
 
 def test_what_models_wrote_is_on_paper_as_they_wrote_it(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_run_of_a_version_that_would_go_on_otherwise_is_refused_by_the_version
     open_run(tmp_path).close()
     path = tmp_path / "runs" / "run_1"
     write_record(path / "versions.json", dataclasses.replace(read_versions(path), run_schema=3, duel="9.1.0"))
-    with pytest.raises(RunError, match=r"run run_1 was begun by Duel 9\.1\.0; Duel .* cannot go on with it"):
+    with pytest.raises(RunError, match=r"run run_1 was created by Duel 9\.1\.0; Duel .* cannot resume it"):
         open_run(tmp_path)
 
 
@@ -131,7 +131,7 @@ def test_a_run_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_somebody_elses_directory_is_not_taken_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "runs" / "run_1").mkdir(parents=True)
     (tmp_path / "runs" / "run_1" / "thesis.tex").write_text("precious")
-    with pytest.raises(RunError, match="no run of Duel: it holds thesis"):
+    with pytest.raises(RunError, match="not a run of Duel: it holds thesis"):
         open_run(tmp_path)
     assert [path.name for path in (tmp_path / "runs" / "run_1").iterdir()] == ["thesis.tex"]
 

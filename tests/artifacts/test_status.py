@@ -20,36 +20,36 @@ def said(run: RunDirectory, spend: Spend | None = None) -> dict[str, str]:
 def test_a_finished_run_is_complete(tmp_path: Path) -> None:
     found = said(fake_run(tmp_path, rounds=6, every=3))
     assert found["rounds"] == "6 of 6 recorded (3 base, 3 adversary)"
-    assert found["process"] == "nobody trains it now"
+    assert found["process"] == "not in training"
     assert found["last failure"] == "none"
-    assert found["to go on"].startswith("it is complete")
+    assert found["next"].startswith("training is complete")
 
 
-def test_a_stopped_run_says_its_next_round_and_how_to_go_on(tmp_path: Path) -> None:
+def test_a_stopped_run_names_its_next_round_and_the_command_that_resumes_it(tmp_path: Path) -> None:
     run = fake_run(tmp_path, rounds=5)
     longer = RunDirectory(run.state, run.name, run.settings.model_copy(update={"rounds": 60}))
     found = said(longer)
     assert found["rounds"] == "5 of 60 recorded (3 base, 2 adversary); next is round 5, of the adversary"
-    assert found["to go on"] == f"duel train --run duel --state {tmp_path}, or Retry in the Prefect UI"
+    assert found["next"] == f"resume with duel train --run duel --state {tmp_path}, or Retry in the Prefect UI"
 
 
-def test_who_trains_it_now_is_named(tmp_path: Path) -> None:
+def test_the_training_process_is_named(tmp_path: Path) -> None:
     with RunDirectory.open(StateDirectory(tmp_path), "run", Settings()) as run:
-        assert said(run)["process"].startswith("training now: process ")
-        assert said(run)["to go on"] == "it is going on"
+        assert said(run)["process"].startswith("in training by process ")
+        assert said(run)["next"] == "nothing to do while it is in training"
 
 
-def test_what_failed_last_is_said_with_its_reason(tmp_path: Path) -> None:
+def test_the_last_failure_is_named_with_its_reason(tmp_path: Path) -> None:
     run = fake_run(tmp_path, rounds=4)
     end_session(run, begin_session(run, "train", ""), "failed", "GeneratorError: 3 of 8 images are missing")
     end_session(run, begin_session(run, "train", ""), "completed")
     assert said(run)["last failure"].endswith("train, after 4 rounds: GeneratorError: 3 of 8 images are missing")
 
 
-def test_a_process_that_was_killed_died_without_a_word(tmp_path: Path) -> None:
+def test_a_session_without_an_end_counts_as_killed(tmp_path: Path) -> None:
     run = fake_run(tmp_path, rounds=4)
     begin_session(run, "train", "")
-    assert said(run)["last failure"].endswith("died without a word")
+    assert said(run)["last failure"].endswith("was killed")
 
 
 def test_what_a_paid_run_cost(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_the_command_prints_the_lines(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "4 of 4 recorded" in capsys.readouterr().out
 
 
-def test_a_run_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_run_is_reported_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--run", "none", "--state", str(tmp_path)]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("duel: no run none in ")

@@ -236,7 +236,10 @@ def test_a_nightly_evaluation_with_nothing_new_says_so(site, whole):
     done = site.prefect("deployment", "run", "evaluate/nightly", "--watch")
     assert done.returncode == 0, done.stdout
     messages = [found["state"]["message"] for found in site.flow_runs("all runs", "evaluate")]
-    assert any("whole: nothing new, no model loaded and no judge asked" in (message or "") for message in messages)
+    assert any(
+        "whole: no new checkpoints; no model was loaded and the judge was not called" in (message or "")
+        for message in messages
+    )
 
 
 def test_a_killed_process_is_crashed_and_a_retry_ends_as_if_nothing_had_happened(site, whole):

@@ -90,8 +90,8 @@ def test_the_command_compares_without_asking_a_model_when_all_is_there(state, ca
     assert "bare against seed-1, paired by question and by held-out image" in capsys.readouterr().out
     assert main([*options, "--power", "0.05"]) == 0
     said = capsys.readouterr().out
-    assert "reported: ckpt-1 (last, named beforehand)" in said
-    assert "would show 0.05" in said
+    assert "reported: ckpt-1 (last, rule set beforehand)" in said
+    assert "would detect 0.05" in said
 
 
 @pytest.mark.parametrize("power", ["much", "0", "1.5", "nan"])

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from flows.signals import SAID, stoppable
+from flows.signals import STOPPED, stoppable
 
 
 def test_sigint_and_sigterm_raise_what_ends_a_command():
@@ -49,4 +49,4 @@ def test_a_command_that_will_not_end_is_left_for_good():
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert time.monotonic() - started < 15
-    assert said.decode().strip() == SAID
+    assert said.decode().strip() == STOPPED

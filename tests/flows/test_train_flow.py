@@ -158,7 +158,7 @@ def test_an_evaluation_asks_every_checkpoint_once(state):
     assert {len(row["completions"]) for row in result["per_chart_results"]} == {2}
     before = {path.name: path.stat().st_mtime_ns for path in tests.iterdir()}
     again = evaluate(settings(), "whole", state, return_state=True)
-    assert again.message == "whole: nothing new, no model loaded and no judge asked"
+    assert again.message == "whole: no new checkpoints; no model was loaded and the judge was not called"
     assert {path.name: path.stat().st_mtime_ns for path in tests.iterdir()} == before
 
 

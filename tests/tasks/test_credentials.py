@@ -99,7 +99,7 @@ def test_a_missing_key_names_both_places_before_a_run_is_made(no_keys, tmp_path)
 @pytest.mark.parametrize("value", ["", "  ", {"token": "in the wrong form"}, 12345])
 def test_a_block_that_holds_no_text_says_so_and_not_what_it_holds(save_block, value):
     save_block(OPENAI.block, value)
-    with pytest.raises(SettingsError, match="duel-openai-api-key is of no use: it holds no text") as caught:
+    with pytest.raises(SettingsError, match="duel-openai-api-key cannot be used: it holds no text") as caught:
         judge_key()
     assert "wrong form" not in "".join(traceback.format_exception(caught.value))
 

@@ -1,13 +1,13 @@
-// One attempt, large, and the keys.
+// The dialog that shows one attempt at full size, and keyboard control of the page.
 let opened = null; // { item, attempt }
-let returnTo = null; // what had the focus before
+let returnTo = null; // the element that had the focus before the dialog opened
 
 function large(item, attempt, which) {
   const small = picture(attempt, which);
   const file = data.texts[attempt[which + "File"]];
   if (small.tagName !== "IMG" || !data.originals || file === undefined) return small;
   const address = small.src;
-  small.addEventListener("error", () => { small.src = address; }, { once: true }); // the round's directory was moved away
+  small.addEventListener("error", () => { small.src = address; }, { once: true }); // the round's directory may have been moved
   small.loading = "eager";
   small.src = folderOf(item) + "/" + file;
   return small;
@@ -21,7 +21,7 @@ function fillDetail({ item, attempt }) {
   $("prompt").textContent = data.texts[attempt.prompt] || "(empty)";
   $("description").textContent = data.texts[attempt.description] || "(empty)";
   $("facts").textContent = `similarity ${decimals(attempt.similarity)}, reward ${decimals(attempt.reward)}, ` +
-    `${attempt.tokens} tokens${attempt.finished ? "" : ", cut at the limit"}`;
+    `${attempt.tokens} tokens${attempt.finished ? "" : ", cut at the token limit"}`;
   const all = walk();
   const place = all.findIndex((step) => step.attempt === attempt);
   $("place").textContent = place < 0 ? "" : `${place + 1} of ${all.length}`;
@@ -77,7 +77,7 @@ function apply(event) {
   const { name, value } = event.target;
   if (name in state && state[name] !== value) change({ [name]: value });
 }
-$("controls").addEventListener("input", (event) => { // words while they are typed; the rest at once
+$("controls").addEventListener("input", (event) => { // the search text is debounced, other controls apply at once
   clearTimeout(typing);
   typing = setTimeout(apply, event.target.type === "search" ? 120 : 0, event);
 });
@@ -108,7 +108,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.target.matches("input, select, textarea")) {
     if (event.key !== "Escape" && event.key !== "Enter") return;
-    event.preventDefault(); // a search field would be emptied
+    event.preventDefault(); // Escape would otherwise clear the search field
     event.target.blur();
     return;
   }
@@ -121,7 +121,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 window.addEventListener("hashchange", () => {
-  if (location.hash === "#gallery") writeAddress(); // the page's own link: the view stays
+  if (location.hash === "#gallery") writeAddress(); // the page's own link: keep the current view
   else start(true);
 });
 

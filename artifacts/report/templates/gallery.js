@@ -1,6 +1,6 @@
 "use strict";
-// The gallery: every recorded group, filtered, sorted and shown a page at a time. Its state stands in the address after
-// "#gallery", so that a view can be sent to someone. What models wrote only ever becomes text, never markup.
+// The gallery: all recorded groups, filtered, sorted and paginated. Its state is kept in the URL after "#gallery", so
+// that a view can be shared as a link. Text of models is only ever set as textContent, never as markup.
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 const STANDARD = { view: "groups", player: "", from: "", to: "", low: "", high: "", sort: "round", order: "up", text: "", page: "1", open: "" };
@@ -34,9 +34,9 @@ const singles = groups.flatMap((item) =>
 const several = groups.some((item) => item.group > 0);
 
 let state = { ...STANDARD };
-let found = []; // what passes the filters, sorted
+let found = []; // the items that pass the filters, sorted
 
-function textOf(item) { // made when it is first searched
+function textOf(item) { // computed when an item is first searched
   item.text ??= [...new Set(item.attempts.flatMap((attempt) => [attempt.prompt, attempt.description]))]
     .map((number) => data.texts[number]).join("\n").toLowerCase();
   return item.text;
@@ -55,7 +55,7 @@ function choose() {
   found = (state.view === "attempts" ? singles : groups).filter(passes);
   found.sort((one, other) => {
     const [a, b] = [one[state.sort], other[state.sort]];
-    if (a === null || b === null) return (a === null) - (b === null); // what has no number comes last either way
+    if (a === null || b === null) return (a === null) - (b === null); // items without a value come last in both orders
     return sign * (a - b) || one.round - other.round || one.group - other.group;
   });
 }
@@ -128,7 +128,7 @@ function makeCard(item) {
   fillCard(card, item);
   card.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.target !== card) return;
-    event.preventDefault(); // else the same key would press the dialog's first button
+    event.preventDefault(); // otherwise the same key press would activate the dialog's first button
     openDetail(item, item.attempts[0]);
   });
   return card;
@@ -146,7 +146,7 @@ function show() {
   $("list").replaceChildren(...found.slice((page - 1) * size, page * size).map(makeCard));
   const all = state.view === "attempts" ? singles.length : groups.length;
   $("count").textContent = all === 0 ? "No round was recorded yet."
-    : `${found.length} of ${all} ${state.view === "attempts" ? "attempts" : "groups"}` + (found.length ? "" : ": nothing passes these filters.");
+    : `${found.length} of ${all} ${state.view === "attempts" ? "attempts" : "groups"}` + (found.length ? "" : ": no match for these filters.");
   $("pages").hidden = pages === 1;
   $("pages").querySelector("span").textContent = `page ${page} of ${pages}`;
   $("before").disabled = page === 1;
