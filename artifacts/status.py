@@ -11,7 +11,6 @@ from artifacts.run.directory import RunDirectory
 from artifacts.run.jsonl import read_rows
 from artifacts.run.lock import owner_of
 from artifacts.run.sessions import Session, read_sessions
-from duel.schedule import player_of
 from duel.types import Spend
 
 
@@ -36,9 +35,9 @@ def status_lines(run: RunDirectory, spend: Spend | None) -> list[str]:
 
 def _rounds(run: RunDirectory, rows: list[dict[str, Any]]) -> str:
     done, rounds = len(rows), run.settings.rounds
-    by_player = [f"{sum(row['player'] == name for row in rows)} {name}" for name in dict.fromkeys(run.settings.order)]
+    by_player = [f"{sum(row['player'] == name for row in rows)} {name}" for name in run.settings.schedule.players]
     text = f"{done} of {rounds} recorded ({', '.join(by_player)})"
-    return text if done >= rounds else f"{text}; next is round {done}, of the {player_of(run.settings.order, done)}"
+    return text if done >= rounds else f"{text}; next is round {done}, of the {run.settings.schedule.player(done)}"
 
 
 def _checkpoints(run: RunDirectory, done: int) -> str:

@@ -17,8 +17,7 @@ import numpy.typing as npt
 import scipy
 from scipy import stats
 
-from duel.power import units_needed
-from duel.statistics import Interval, mean_interval, paired_interval, proportion_interval, sign_flip_p
+from duel.statistics import Interval, mean_interval, paired_interval, proportion_interval, sign_flip_p, units_needed
 
 Array = npt.NDArray[np.float64]
 BETAS = [(0.3, 0.7), (0.2, 0.8), (0.15, 0.85)]

@@ -88,12 +88,19 @@ class RegretReward:
 
     needs_ceiling = True
 
+    def __init__(self, gate: float | None = None, invalid: float = 0.0) -> None:
+        self.gate = gate
+        self.invalid = invalid
+
     def __call__(self, group: Sequence[Described]) -> list[float | None]:
         """Return ceiling - mean similarity, unclipped, since clipping at 0 would pay for noise.
 
-        A refused prompt earns what the least of its group earns, and no more than 0. None where the ceiling or every
-        similarity is missing: the prompt itself was drawn.
+        With a gate, a prompt that was refused or whose ceiling is below the gate earns `invalid`. Without, a refused
+        prompt earns what the least of its group earns, and no more than 0. None where the ceiling or every similarity
+        is missing: the prompt itself was drawn.
         """
+        if self.gate is not None:
+            return [self._gated(described, self.gate) for described in group]
         regrets = [_difference(described.ceiling, described.mean_similarity) for described in group]
         least = min([REFUSED_PROMPT, *(regret for regret in regrets if regret is not None)])
         return [
@@ -101,9 +108,18 @@ class RegretReward:
             for described, regret in zip(group, regrets, strict=True)
         ]
 
+    def _gated(self, described: Described, gate: float) -> float | None:
+        unpinnable = described.ceiling is not None and described.ceiling < gate
+        if described.original.key is None or unpinnable:
+            return self.invalid
+        return _difference(described.ceiling, described.mean_similarity)
+
 
 BASE: dict[str, Callable[[], BaseReward]] = {"similarity": SimilarityReward}
-ADVERSARY: dict[str, Callable[[], AdversaryReward]] = {"plain": PlainReward, "regret": RegretReward}
+ADVERSARY: dict[str, Callable[[RewardSettings], AdversaryReward]] = {
+    "plain": lambda _: PlainReward(),
+    "regret": lambda settings: RegretReward(settings.gate, settings.invalid),
+}
 
 
 def load_rewards(settings: RewardSettings) -> Rewards:
@@ -113,7 +129,7 @@ def load_rewards(settings: RewardSettings) -> Rewards:
         load_plugin("rewards.base", base, BaseReward, settings) if is_plugin(base) else BASE[base](),
         load_plugin("rewards.adversary", adversary, AdversaryReward, settings)
         if is_plugin(adversary)
-        else ADVERSARY[adversary](),
+        else ADVERSARY[adversary](settings),
     )
 
 

@@ -1,14 +1,43 @@
 """Round schedule: which player trains in which round, and on which images of the data set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from duel.randomness import stream
-from duel.types import Player
+from duel.types import Player, Turn
 
 
-def player_of(order: Sequence[Player], round: int) -> Player:
-    """Return the player that trains in `round`, counted from 0; `order` repeats."""
-    return order[round % len(order)]
+@dataclass(frozen=True)
+class Schedule:
+    """Which turn each round is: `warm_up` rounds of the base on the data set's images, then `order`, repeated."""
+
+    order: tuple[Turn, ...]
+    warm_up: int = 0
+
+    def turn(self, round: int) -> Turn:
+        """Return the turn of `round`, counted from 0."""
+        return "warm_up" if round < self.warm_up else self.order[(round - self.warm_up) % len(self.order)]
+
+    def player(self, round: int) -> Player:
+        """Return the player that trains in `round`."""
+        return "adversary" if self.turn(round) == "adversary" else "base"
+
+    @property
+    def players(self) -> list[Player]:
+        """The players that train, in the order of their first turn."""
+        return list(dict.fromkeys(self.player(round) for round in range(self.warm_up + len(self.order))))
+
+    def turns_before(self, round: int) -> int:
+        """Return how many earlier rounds trained the same player as `round`."""
+        return self.turns_of(self.player(round), round)
+
+    def turns_of(self, player: Player, rounds: int) -> int:
+        """Return how many of the first `rounds` rounds train `player`."""
+        warm = min(rounds, self.warm_up)
+        of_order = ["adversary" if turn == "adversary" else "base" for turn in self.order]
+        whole, rest = divmod(rounds - warm, len(self.order))
+        after = whole * of_order.count(player) + of_order[:rest].count(player)
+        return after + (warm if player == "base" else 0)
 
 
 def chapters(first: int, rounds: int, length: int = 25) -> Iterator[tuple[int, int]]:
@@ -17,17 +46,6 @@ def chapters(first: int, rounds: int, length: int = 25) -> Iterator[tuple[int, i
         stop = min(rounds, (first // length + 1) * length)
         yield first, stop
         first = stop
-
-
-def turns_before(order: Sequence[Player], round: int) -> int:
-    """Return how many earlier rounds trained the same player as `round`."""
-    return turns_of(player_of(order, round), order, round)
-
-
-def turns_of(player: Player, order: Sequence[Player], rounds: int) -> int:
-    """Return how many of the first `rounds` rounds train `player`."""
-    whole, rest = divmod(rounds, len(order))
-    return whole * order.count(player) + list(order[:rest]).count(player)
 
 
 def images_of_turn(seed: int, available: int, wanted: int, turn: int) -> list[int]:

@@ -60,7 +60,10 @@ def compare(
 
 
 def reward_attempts(described: list[list[Described]], player: Player, rewards: Rewards) -> list[list[Attempt]]:
-    """Reward `player` for every description, (I, n * k); descriptions of one original earn the adversary the same.
+    """Reward the base for every description, (I, n * k), or the adversary for every prompt, (I, n).
+
+    A prompt that was described several times is one attempt: its similarity is the mean, and its reconstruction the one
+    whose similarity is nearest to the mean.
 
     Raises SettingsError when a reward of the user's own gives another number of rewards than it should, or no numbers.
     """
@@ -80,8 +83,18 @@ def _reward_adversary(group: list[Described], rewards: Rewards) -> list[Attempt]
     earned = check_rewards(rewards.adversary(group), len(group), "rewards.adversary")
     attempts = []
     for described, reward in zip(group, earned, strict=True):
-        attempts += _attempts(described, [reward] * len(described.descriptions))
+        mean = described.mean_similarity
+        shown = described.reconstructions[_nearest(described.similarities, mean)]
+        attempts.append(Attempt(described.original, shown, mean, reward, described.ceiling))
     return attempts
+
+
+def _nearest(similarities: Sequence[float | None], mean: float | None) -> int:
+    """Return the place of the similarity nearest to the mean, the first of equals; 0 where none is known."""
+    known = [place for place, similarity in enumerate(similarities) if similarity is not None]
+    if mean is None or not known:
+        return 0
+    return min(known, key=lambda place: abs((similarities[place] or 0.0) - mean))
 
 
 def _attempts(described: Described, rewards: list[float | None]) -> list[Attempt]:

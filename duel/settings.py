@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from duel import instructions
+from duel.schedule import Schedule
 from duel.sections import OPERATIONAL, GeneratorSettings, JudgeSettings, NameOrClass, Section
 from duel.types import Player, Scalar
 
@@ -78,6 +79,9 @@ class SamplingSettings(Section):
     max_new_tokens: int = Field(
         512, ge=1, description="longest completion in tokens; the generator's prompt limit lowers it"
     )
+    descriptions: int = Field(
+        1, ge=1, description="descriptions of each drawing in an adversary's round; it earns by their mean"
+    )
     describe: str = Field(instructions.DESCRIBE, description="instruction of the base model")
     invent: str = Field(instructions.INVENT, description="instruction of the adversary")
 
@@ -110,7 +114,28 @@ class RewardSettings(Section):
         description="what a prompt earns the adversary; plain: 1 - similarity; regret: ceiling - similarity, the "
         "ceiling being the similarity of the original to a second drawing of its prompt; or package.module:Class",
     )
+    gate: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="with regret: a prompt with a lower ceiling is invalid, since not even itself brings its "
+        "drawing back; it earns `invalid`, and its drawing is never replayed; empty: no gate",
+    )
+    invalid: float = Field(
+        -0.2, le=0, description="with regret: reward of an invalid or refused prompt, if gate is set"
+    )
     parameters: dict[str, Scalar] | None = Field(None, description="a table of what your own reward takes")
+
+
+class ReplaySettings(Section):
+    """The rounds called replay: the base describes hard drawings of earlier rounds again (prioritised level replay)."""
+
+    capacity: int = Field(128, ge=1, description="drawings kept, those of highest regret")
+    drawings: int = Field(6, ge=1, description="kept drawings described in one round")
+    images: int = Field(2, ge=0, description="images of the data set described beside them")
+    stale: Probability = Field(
+        0.2, description="share of choices made by the time since a drawing was last described, in place of its regret"
+    )
 
 
 class OptimizerSettings(Section):
@@ -213,8 +238,20 @@ class Settings(Section):
 
     seed: int = Field(0, ge=0, description="every random stream of the run starts from it")
     rounds: int = Field(1000, ge=1, description="rounds, counted over all players", json_schema_extra=OPERATIONAL)
-    order: tuple[Player, ...] = Field(
-        ("base", "adversary"), description="who trains, round after round; one name: that player alone"
+    order: tuple[Literal["base", "adversary", "replay"], ...] = Field(
+        ("base", "adversary"),
+        description="who trains, round after round, repeated; one name: that player alone; replay: the base, on hard "
+        "drawings of earlier rounds",
+    )
+    warm_up: int = Field(
+        0,
+        ge=0,
+        description="rounds before that, in which the base trains on the data set's images as without adversary",
+    )
+    shared_draws: bool = Field(
+        False,
+        description="a base round right after an adversary's learns from the drawings and descriptions of that round, "
+        "whose weights wrote them, in place of new ones: one set of draws teaches both",
     )
     originals: Literal["adversary", "dataset"] = Field(
         "adversary",
@@ -228,12 +265,18 @@ class Settings(Section):
     models: ModelSettings = ModelSettings()
     sampling: SamplingSettings = SamplingSettings()
     rewards: RewardSettings = RewardSettings()
+    replay: ReplaySettings = ReplaySettings()
     base: PlayerSettings = PlayerSettings()
     adversary: PlayerSettings = PlayerSettings()
     generator: GeneratorSettings = GeneratorSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     judge: JudgeSettings = JudgeSettings()
     report: ReportSettings = ReportSettings()
+
+    @property
+    def schedule(self) -> Schedule:
+        """Which turn each round is."""
+        return Schedule(self.order, self.warm_up)
 
     def limited(self, prompt_limit: int) -> Settings:
         """Return these settings with completions of at most `prompt_limit` tokens: what the generator reads."""
@@ -250,4 +293,35 @@ class Settings(Section):
             raise ValueError("order is empty, expected at least one of base, adversary")
         if "adversary" in self.order and self.originals == "dataset":
             raise ValueError("originals = dataset leaves the adversary nothing to do; set order = ['base']")
+        return self
+
+    @model_validator(mode="after")
+    def _replay_has_something_to_replay(self) -> Settings:
+        if "replay" not in self.order:
+            return self
+        if "adversary" not in self.order:
+            raise ValueError("order has replay without adversary, whose rounds find the drawings; add adversary to it")
+        if self.rewards.adversary == "plain":
+            raise ValueError("order has replay, which goes by regret, but rewards.adversary = plain; set it to regret")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_draws_make_groups(self) -> Settings:
+        if not self.shared_draws:
+            return self
+        turns = len(self.order)
+        if ("adversary", "base") not in zip(self.order, self.order[1:], strict=False) or self.order[0] == "base":
+            raise ValueError(
+                f"shared_draws with order = {list(self.order)}; expected base right after adversary, not first"
+            )
+        if self.sampling.descriptions < 2:
+            raise ValueError(
+                f"shared_draws with sampling.descriptions = {self.sampling.descriptions}; expected at least 2: the "
+                "descriptions of a drawing are a group of the base's"
+            )
+        if self.evaluation.every % turns or self.warm_up % turns:
+            raise ValueError(
+                f"shared_draws with evaluation.every = {self.evaluation.every} and warm_up = {self.warm_up}; expected "
+                f"multiples of the {turns} turns in order: a checkpoint would part rounds that share draws"
+            )
         return self

@@ -1,7 +1,8 @@
-"""95 % confidence intervals of means and proportions, and a paired sign-flip test.
+"""95 % confidence intervals of means and proportions, a paired sign-flip test, and the power of a paired comparison.
 
 The unit of analysis is an image, a prompt or a question, never a single sample. `benchmarks/statistics.py` measures the
-coverage of these intervals against alternatives; the choices here follow from that.
+coverage of these intervals against alternatives; the choices here follow from that. Power is two-sided at the 5 %
+level, by the normal approximation: n = ((z(0.975) + z(power)) sd / difference)^2, with the sd of per-unit differences.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import fmean, variance
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ SIGN_FLIPS = 9999  # random ones, where there are too many to enumerate
 EXACT_UP_TO = 16  # non-zero differences whose 2^16 sign flips are all enumerated
 MIN_RELATIVE_ERROR = 0.25  # lower bound of a resample's standard error, relative to the sample's
 MIN_BOOTSTRAP = 10  # values; resamples of fewer often repeat one value, which has no standard error
+POWER = 0.8
+MIN_UNITS = 6  # with fewer, a sign-flip test cannot reach p < 0.05: 2 / 2^5 is 0.06
 
 Array = npt.NDArray[np.float64]
 
@@ -163,3 +167,40 @@ def _standard_error(sample: Array) -> float:
 
 def _equal(sample: Array) -> bool:
     return float(np.ptp(sample)) <= 1e-12 * max(1.0, abs(float(sample[0])))
+
+
+def units_needed(deviation: float, difference: float, power: float = POWER) -> int:
+    """Return the number of units that show `difference` with probability `power`; at least 6.
+
+    `deviation` is the standard deviation of the per-unit differences. Raises ValueError unless difference > 0 and
+    0 < power < 1.
+    """
+    if difference <= 0 or not 0 < power < 1:
+        raise ValueError(f"got a difference of {difference} and a power of {power}, expected > 0 and between 0 and 1")
+    return max(MIN_UNITS, math.ceil((_quantile_sum(power) * deviation / difference) ** 2 - 1e-9))
+
+
+def detectable(deviation: float, units: int, power: float = POWER) -> float:
+    """Return the difference that `units` units show with probability `power`."""
+    return _quantile_sum(power) * deviation / math.sqrt(units)
+
+
+def sampling_deviation(scores: Sequence[Sequence[float]]) -> float:
+    """Return the standard deviation, over questions, of the difference between two evaluations of the same model.
+
+    sqrt(2 mean(s_q^2 / k_q)): the sampling noise of k answers per question (s_q^2 with divisor k - 1). Two different
+    models have at least this deviation, since their questions do not all change alike. With one answer per question,
+    s^2 is m (1 - m) over all questions, an upper bound. Raises ValueError when there are no scores.
+    """
+    kept = [row for row in scores if row]
+    if not kept:
+        raise ValueError("got no scores, expected those of at least one question")
+    repeated = [variance(row) / len(row) for row in kept if len(row) > 1]
+    if repeated:
+        return math.sqrt(2 * fmean(repeated))
+    mean = fmean(row[0] for row in kept)
+    return math.sqrt(2 * mean * (1 - mean))
+
+
+def _quantile_sum(power: float) -> float:
+    return float(norm.ppf(0.975) + norm.ppf(power))

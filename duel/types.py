@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Player = Literal["base", "adversary"]
+Turn = Literal["base", "adversary", "replay", "warm_up"]  # what a round is: who trains, and on which originals
 QuestionKind = Literal["reasoning", "descriptive"]
 Scalar = str | int | float | bool | None
 
@@ -164,6 +165,20 @@ class UpdateReport:
     logprob_gap_mean: float | None = None
     logprob_gap_max: float | None = None
     divergence: float | None = None  # KL to the untrained model, nats per token, before the update; None: not measured
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What one round sampled and drew; n originals in each of I groups, k descriptions of each original."""
+
+    prompts: list[list[Completion]]  # (I, n); empty: nobody wrote the originals in this round
+    originals: list[list[Drawing]]  # (I, n)
+    ceilings: list[list[Drawing]]  # (I, n) second drawings of the prompts; empty: not asked for
+    descriptions: list[list[Completion]]  # (I, n * k), those of the first original first
+    reconstructions: list[list[Drawing]]  # (I, n * k)
+    seconds: dict[str, float]  # by stage
+    draws_asked: int  # distinct images that the round needed from the generator
+    draws_made: int  # of these, images drawn for this round
 
 
 @dataclass(frozen=True)

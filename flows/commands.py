@@ -12,7 +12,6 @@ from artifacts.run.metrics import read_training_log
 from duel.errors import SettingsError
 from duel.plugins import check_plugins
 from duel.profile import read_profile, read_settings
-from duel.schedule import player_of
 from duel.settings import Settings
 from duel.state import StateDirectory
 from flows import evaluate as evaluate_flow
@@ -109,7 +108,7 @@ def demo(settings: Settings, state: StateDirectory) -> None:
 
     The run without adversary gets as many rounds as the base has in the run with one.
     """
-    base_rounds = sum(player_of(settings.order, round) == "base" for round in range(settings.rounds))
+    base_rounds = settings.schedule.turns_of("base", settings.rounds)
     prepare(settings, state)
     for run, arm in ((DEMO, settings), (ARM, profile("offline-no-adversary", rounds=base_rounds))):
         train(arm, run, state)

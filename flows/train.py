@@ -1,21 +1,21 @@
 """The training flow: rounds in strict order, each of prompting, drawing, describing, redrawing, scoring, updating."""
 
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 from tqdm import tqdm
 
-from duel.schedule import chapters, player_of
+from duel.schedule import chapters
 from duel.settings import Settings
 from duel.state import StateDirectory
-from duel.types import PlayedRound, RoundRecord
+from duel.types import Completion, DrawnGroups, PlayedRound, Rollout, RoundRecord
 from tasks.context import TrainingContext, open_training
-from tasks.drawing import choose_originals, draw, draw_ceilings, draws_asked
+from tasks.drawing import choose_originals, draw, draw_ceilings, redraw
 from tasks.evaluating import evaluate_players
 from tasks.learning import learn
 from tasks.publishing import publish_progress, publish_run
-from tasks.recording import record_evaluation, record_round, save_checkpoint
+from tasks.recording import note_replayable, record_evaluation, record_round, save_checkpoint
+from tasks.rollouts import share_rollout, to_rollout
 from tasks.scoring import score, to_groups
 from tasks.stages import Measured
 from tasks.writing import describe_drawings, write_prompts
@@ -39,7 +39,9 @@ def play_chapter(context: TrainingContext, start: int, stop: int) -> None:
     for round in tqdm(range(start, stop), context.run.name, initial=start, total=settings.rounds):
         if round % settings.evaluation.every == 0:
             keep_state(context, round)
-        record_round(context, round, play_round(context, round))
+        played = play_round(context, round)
+        record_round(context, round, played)
+        note_replayable(context, played.record)
         publish_progress(context, round + 1)
 
 
@@ -50,35 +52,43 @@ def keep_state(context: TrainingContext, rounds: int) -> None:
 
 
 def play_round(context: TrainingContext, round: int) -> PlayedRound:
-    """Play one round and update its player; return the round's record with timings.
+    """Play one round and update its player; return the round's record with timings."""
+    player = context.settings.schedule.player(round)
+    rollout = go_around(context, round)
+    drawn = (rollout.originals, rollout.reconstructions, rollout.ceilings)
+    attempts = score(context, round, *drawn, player)  # (I, k) of the base, (I, G) of the adversary
+
+    groups = to_groups(rollout.descriptions if player == "base" else rollout.prompts, attempts.value)
+    update = learn(context, round, player, groups)
+    return PlayedRound(
+        RoundRecord(round, player, groups, update.value, rollout.draws_asked),
+        seconds={**rollout.seconds, attempts.stage: attempts.seconds, update.stage: update.seconds},
+        draws_made=rollout.draws_made,
+    )
+
+
+def go_around(context: TrainingContext, round: int) -> Rollout:
+    """Prompts, drawings, descriptions and reconstructions of one round.
 
     In a base round, each group has one original and G descriptions of it; in an adversary round, each group has G
-    prompts, one original per prompt and one description per original.
+    prompts, one original per prompt and k descriptions per original. With shared draws, a base round takes those of the
+    adversary's round before it.
     """
-    settings = context.settings
-    player = player_of(settings.order, round)
-    group_size = settings.sampling.group_size  # G
-    per_input, per_image = (1, group_size) if player == "base" else (group_size, 1)
-
-    stages: list[Measured[Any]] = []
-    if settings.originals == "adversary":
-        prompts = write_prompts(context, round, per_input)  # (I, per_input)
-        drawn = draw(context, round, prompts.value, label="draw_originals")  # (I, per_input)
-        again = draw_ceilings(context, round, player, prompts.value, drawn.value.drawings)  # one stage, or none
-        originals, stages = drawn.value, [prompts, drawn, *again]
+    settings, schedule = context.settings, context.settings.schedule
+    turn, group_size = schedule.turn(round), settings.sampling.group_size  # G
+    if turn == "base" and settings.shared_draws and schedule.turn(round - 1) == "adversary":
+        return share_rollout(context, round, go_around(context, round - 1))
+    prompts: list[Measured[list[list[Completion]]]] = []  # one stage, or none
+    ceilings: list[Measured[DrawnGroups]] = []  # the same
+    per_input, per_image = (group_size, settings.sampling.descriptions) if turn == "adversary" else (1, group_size)
+    if turn == "adversary" or (turn == "base" and settings.originals == "adversary"):
+        prompts = [write_prompts(context, round, per_input)]  # (I, per_input)
+        originals = draw(context, round, prompts[0].value, label="draw_originals")  # (I, per_input)
+        if turn == "adversary":
+            ceilings = draw_ceilings(context, round, prompts[0].value, originals.value.drawings)
     else:
-        originals, again = choose_originals(context, round), []  # (I, 1)
-    descriptions = describe_drawings(context, round, originals.drawings, per_image)  # (I, G)
-    redrawn = draw(context, round, descriptions.value, label="draw_reconstructions")  # (I, G)
-    ceilings = [group for stage in again for group in stage.value.drawings]  # (I, G), or none
-    attempts = score(context, round, originals.drawings, redrawn.value.drawings, ceilings, player)  # (I, G)
-
-    groups = to_groups(descriptions.value if player == "base" else prompts.value, attempts.value)
-    update = learn(context, round, player, groups)
-    asked = draws_asked(*(stage.value.drawings for stage in (*stages[1:], redrawn)))
-    stages += [descriptions, redrawn, attempts, update]
-    return PlayedRound(
-        RoundRecord(round, player, groups, update.value, asked),
-        seconds={stage.stage: stage.seconds for stage in stages},
-        draws_made=originals.made + sum(stage.value.made for stage in (*again, redrawn)),
-    )
+        originals = choose_originals(context, round)  # (I, 1)
+    drawings = originals.value.drawings
+    descriptions = describe_drawings(context, round, drawings, per_image)  # (I, per_input * per_image)
+    redrawn = redraw(context, round, descriptions.value, drawings, label="draw_reconstructions")
+    return to_rollout(prompts, originals, ceilings, descriptions, redrawn)

@@ -15,11 +15,13 @@ from uuid import UUID
 from artifacts.run.checkpoints import latest_resumable, load_checkpoint
 from artifacts.run.directory import RunDirectory
 from artifacts.run.fingerprint import check_data
+from artifacts.run.rounds import read_attempts
 from cache.cached_generator import CachedGenerator
 from cache.image_store import ImageStore
 from duel.data.dataset import SUFFIXES, Dataset
 from duel.judges.base import Judge
 from duel.plugins import check_plugins
+from duel.replay import ReplayPool
 from duel.rewards import load_rewards
 from duel.settings import Settings
 from duel.state import StateDirectory
@@ -53,7 +55,7 @@ class StageContext:
 class TrainingContext(StageContext):
     """Everything loaded for a training: policies, generator with its image store, embedder."""
 
-    __slots__ = ("embedder", "generator", "max_new_tokens", "progress", "rewards")
+    __slots__ = ("embedder", "generator", "max_new_tokens", "pool", "progress", "rewards")
 
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, generator: CachedGenerator) -> None:
         from duel.embedder import load_embedder
@@ -63,6 +65,7 @@ class TrainingContext(StageContext):
         super().__init__(settings, run, dataset, load_policies(limited, hub_token=hub_token))
         self.generator = generator
         self.rewards = load_rewards(settings.rewards)
+        self.pool = ReplayPool(settings.replay.capacity, settings.rewards.gate)
         self.embedder = load_embedder(settings.models, hub_token)
         self.max_new_tokens = limited.sampling.max_new_tokens
         self.progress: UUID | None = None  # id of the progress artifact in the Prefect UI
@@ -78,6 +81,9 @@ class TrainingContext(StageContext):
         if checkpoint is None:
             return 0
         load_checkpoint(checkpoint, self.players)
+        if "replay" in self.settings.order:
+            for round in range(checkpoint.rounds_done):
+                self.pool.note(round, *read_attempts(self.run, round))
         return checkpoint.rounds_done
 
     def file_drawing(self, path: Path) -> Drawing:

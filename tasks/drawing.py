@@ -1,8 +1,10 @@
 """Image generation stages: originals from prompts (or from the data set), reconstructions from descriptions."""
 
-from duel.randomness import draw_seed
-from duel.schedule import images_of_turn, turns_before
-from duel.types import Completion, Drawing, DrawnGroups, Player
+from collections.abc import Sequence
+
+from duel.randomness import draw_seed, stream
+from duel.schedule import images_of_turn
+from duel.types import Completion, Drawing, DrawnGroups
 from tasks.context import TrainingContext
 from tasks.stages import Measured, stage
 from tasks.writing import NOTHING_TO_DESCRIBE
@@ -19,20 +21,37 @@ def draw(context: TrainingContext, round: int, completions: list[list[Completion
     return draw_groups(context, completions, f"round-{round:04d}/{label}", round, label)
 
 
+@stage("redraw", retries=3)
+def redraw(
+    context: TrainingContext, round: int, texts: list[list[Completion]], originals: list[list[Drawing]], *, label: str
+) -> DrawnGroups:
+    """Draw texts about originals, (I, n * k), the k of the first original first, (I, n).
+
+    The seed belongs to the original, whatever the round, and never depends on the seed that the original was drawn
+    with (an empty text would redraw it): equal texts about one original are one draw in the whole run.
+    """
+    seeds = [[redraw_seed(context, original) for original in row] for row in originals]
+    return draw_texts(context, texts, seeds, f"round-{round:04d}/{label}")
+
+
+def redraw_seed(context: TrainingContext, original: Drawing) -> int:
+    """Return the seed of all images drawn from texts about an original; 0 where the original was refused."""
+    return 0 if original.key is None else draw_seed(context.settings.seed, "redraw", original.key)
+
+
 def draw_ceilings(
     context: TrainingContext,
     round: int,
-    player: Player,
     prompts: list[list[Completion]],
     originals: list[list[Drawing]],
 ) -> list[Measured[DrawnGroups]]:
-    """Draw every prompt a second time, (I, G), in rounds of an adversary whose reward asks for it.
+    """Draw every prompt of an adversary's round a second time, (I, G), if its reward asks for it.
 
     Return that one stage, or none.
     """
-    if player == "base" or not context.rewards.adversary.needs_ceiling:
+    if not context.rewards.adversary.needs_ceiling:
         return []
-    return [draw(context, round, drawn_ones(prompts, originals), label="draw_ceilings")]
+    return [redraw(context, round, drawn_ones(prompts, originals), originals, label="draw_ceilings")]
 
 
 def drawn_ones(prompts: list[list[Completion]], originals: list[list[Drawing]]) -> list[list[Completion]]:
@@ -50,11 +69,18 @@ def draw_groups(
 
     `purpose` is stored with each image as the stage that it was drawn for.
     """
-    seeds = [draw_seed(context.settings.seed, *names, i) for i in range(len(completions))]  # (I,)
+    seeds = [[draw_seed(context.settings.seed, *names, i)] for i in range(len(completions))]  # (I, 1)
+    return draw_texts(context, completions, seeds, purpose)
+
+
+def draw_texts(
+    context: TrainingContext, completions: list[list[Completion]], seeds: Sequence[Sequence[int]], purpose: str
+) -> DrawnGroups:
+    """Draw completions (I, n * k) with seeds (I, n): the first k of a group with its first seed, and so on."""
     wanted = [
-        (completion.text, seed)
-        for group, seed in zip(completions, seeds, strict=True)
-        for completion in group
+        (completion.text, row[place * len(row) // len(group)])
+        for group, row in zip(completions, seeds, strict=True)
+        for place, completion in enumerate(group)
         if completion != NOTHING_TO_DESCRIBE
     ]
     origin = f"{context.run.name}/{purpose}"
@@ -64,12 +90,30 @@ def draw_groups(
     return DrawnGroups(groups, batch.made)
 
 
-def choose_originals(context: TrainingContext, round: int) -> DrawnGroups:
-    """Return the data set's images that the base describes in this round, as drawings, (I, 1)."""
+def choose_originals(context: TrainingContext, round: int) -> Measured[DrawnGroups]:
+    """Return what the base describes in a round without prompts, (I, 1): hard drawings or the data set's images."""
+    choose = choose_replayed if context.settings.schedule.turn(round) == "replay" else choose_images
+    return Measured(DrawnGroups([[original] for original in choose(context, round)], made=0), "choose_originals", 0.0)
+
+
+def choose_images(context: TrainingContext, round: int) -> list[Drawing]:
+    """Return the data set's images whose turn it is, as drawings."""
     settings, paths = context.settings, context.dataset.train_images
-    turn = turns_before(settings.order, round)
+    turn = settings.schedule.turns_before(round)
     chosen = images_of_turn(settings.seed, len(paths), settings.images_per_round, turn)
-    return DrawnGroups([[context.file_drawing(paths[i])] for i in chosen], made=0)
+    return [context.file_drawing(paths[i]) for i in chosen]
+
+
+def choose_replayed(context: TrainingContext, round: int) -> list[Drawing]:
+    """Return hard drawings of earlier rounds, and images of the data set beside them.
+
+    Images of the data set also stand in for drawings until enough are kept.
+    """
+    how, paths = context.settings.replay, context.dataset.train_images
+    chance = stream(context.settings.seed, round, "replay")
+    kept = context.pool.choose(chance, how.drawings, how.stale, round)
+    images = chance.sample(paths, min(len(paths), how.images + how.drawings - len(kept)))
+    return [*kept, *(context.file_drawing(path) for path in images)]
 
 
 def draws_asked(*stages: list[list[Drawing]]) -> int:

@@ -28,10 +28,10 @@ from tasks.writing import describe, invention, sample
 @stage("evaluate_players", retries=3, title="after {round:04d} rounds {label}")
 def evaluate_players(context: TrainingContext, round: int, how: EvaluationSettings) -> ProxyEvaluation:
     """Measure the players on the held-out images and on fresh prompts; every evaluation uses the same seeds."""
-    order = context.settings.order
+    trained = context.settings.schedule.players
     purpose = f"eval-{round:04d}"
-    base = evaluate_base(context, how, purpose) if "base" in order else None
-    adversary = evaluate_adversary(context, how, purpose) if "adversary" in order else None
+    base = evaluate_base(context, how, purpose) if "base" in trained else None
+    adversary = evaluate_adversary(context, how, purpose) if "adversary" in trained else None
     return ProxyEvaluation(round, base, adversary)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from duel.schedule import turns_before
 from duel.types import Group, ModelInput, Player, UpdateReport
 from tasks.context import TrainingContext
 from tasks.stages import stage
@@ -18,7 +17,7 @@ def learn(context: TrainingContext, round: int, player: Player, groups: list[Gro
     """
     policy = context.players[player]
     usable = [group for group in groups if player == "adversary" or group.attempts[0].original.key is not None]
-    if policy.rounds_learned <= turns_before(context.settings.order, round):
+    if policy.rounds_learned <= context.settings.schedule.turns_before(round):
         policy.learn([_input_of(context, player, group) for group in usable], usable)
     report = policy.last_update
     refused = len(groups) - len(usable)  # the original was refused: nothing was described

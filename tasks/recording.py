@@ -15,7 +15,7 @@ from artifacts.run.metrics import append_metrics, append_timings, has_metrics
 from artifacts.run.rounds import write_round
 from duel.plugins import plugin_versions
 from duel.settings import Settings
-from duel.types import Completion, Grade, PlayedRound, ProxyEvaluation, Question
+from duel.types import Completion, Grade, PlayedRound, ProxyEvaluation, Question, RoundRecord
 from tasks.context import TrainingContext
 from tasks.stages import digest, stage
 
@@ -30,6 +30,11 @@ def record_round(context: TrainingContext, round: int, played: PlayedRound) -> N
         write_round(context.run, played.record, context.generator.read, write_round_pdf)
         append_timings(context.run, round, played.seconds, played.draws_made)
         append_metrics(context.run, played.record)
+
+
+def note_replayable(context: TrainingContext, record: RoundRecord) -> None:
+    """Take up into the replay pool what the round found."""
+    context.pool.note(record.round, record.player, [group.attempts for group in record.groups])
 
 
 @stage("save_checkpoint", cached=False, title="after {round:04d} rounds save_checkpoint")

@@ -20,7 +20,6 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import TaskRunContext
 
-from duel.schedule import player_of
 from duel.sections import Section
 from tasks.retries import is_service_failure
 
@@ -77,7 +76,7 @@ def stage(
             context: Context, round: int, /, *inputs: Inputs.args, **options: Inputs.kwargs
         ) -> Measured[Result]:
             label = str(options.get("label", name))
-            called = title.format(round=round, player=player_of(context.settings.order, round), label=label)
+            called = title.format(round=round, player=context.settings.schedule.player(round), label=label)
             bound = task.with_options(task_run_name=called, result_storage=context.run.stage_results)
             started = time.perf_counter()
             value: Result = bound(context, round, *inputs, **options)
@@ -93,7 +92,8 @@ def stage_key(task_run: TaskRunContext, parameters: dict[str, Any]) -> str:
     (_, context), (_, round), *rest = parameters.items()
     inputs = dict(rest)
     label = inputs.get("label", task_run.task.name)
-    learned = {player: policy.rounds_learned for player, policy in context.players.items()}
+    schedule = context.settings.schedule
+    learned = {player: schedule.turns_of(player, round) for player in context.players}
     return f"{round:04d}-{label}-{digest([learned, inputs])}"
 
 

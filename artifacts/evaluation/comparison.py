@@ -16,9 +16,16 @@ from artifacts.evaluation.records import AskedHow, CheckpointTest, ProxyRecord, 
 from artifacts.evaluation.selection import Reported, reported_checkpoint
 from artifacts.evaluation.write import asked_how
 from duel.errors import RunError
-from duel.power import detectable, sampling_deviation, units_needed
 from duel.settings import Settings
-from duel.statistics import Interval, paired_differences, paired_interval, sign_flip_p
+from duel.statistics import (
+    Interval,
+    detectable,
+    paired_differences,
+    paired_interval,
+    sampling_deviation,
+    sign_flip_p,
+    units_needed,
+)
 
 Measure = Literal["pass@1", "held-out similarity", "adversary's reward"]
 UNITS: dict[Measure, str] = {

@@ -8,8 +8,7 @@ from artifacts.evaluation.comparison import Comparison, compare_held_out, compar
 from artifacts.evaluation.read import Evaluations
 from artifacts.evaluation.selection import Reported, reported_checkpoint
 from artifacts.evaluation.table import EvaluationRow, GroupResult, evaluation_table
-from duel.power import detectable, sampling_deviation, units_needed
-from duel.statistics import Interval
+from duel.statistics import Interval, detectable, sampling_deviation, units_needed
 
 DIFFERENCE = 0.03  # in pass@1; the questions needed to detect it are printed with every evaluation
 

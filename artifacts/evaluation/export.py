@@ -18,7 +18,6 @@ from artifacts.evaluation.records import QuestionResult
 from artifacts.evaluation.table import EvaluationRow, GroupResult
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
-from duel.schedule import turns_of
 from duel.statistics import Interval
 
 RESULTS = {
@@ -135,7 +134,7 @@ def _run(run: RunDirectory, rounds: int) -> dict[str, Any]:
     return {
         "run": run.name,
         "seed": run.settings.seed,
-        "base_rounds": turns_of("base", run.settings.order, rounds),
+        "base_rounds": run.settings.schedule.turns_of("base", rounds),
     }
 
 

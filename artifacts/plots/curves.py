@@ -14,7 +14,6 @@ from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import TrainingLog
 from artifacts.themes import THEMES
-from duel.schedule import turns_of
 from duel.statistics import Interval, proportion_interval
 from duel.types import Player
 
@@ -129,7 +128,7 @@ def _pass_at_1_by_base_rounds(evaluations: Evaluations) -> list[Curve]:
     found: list[tuple[int, Interval | None]] = []
     for test in evaluations.tests:
         known = graded_means(test.per_chart_results)
-        base_rounds = turns_of("base", run.settings.order, test.rounds_done)
+        base_rounds = run.settings.schedule.turns_of("base", test.rounds_done)
         found.append((base_rounds, proportion_interval(known) if known else None))
     return _measured(_label(run), found)
 

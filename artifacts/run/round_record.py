@@ -87,3 +87,15 @@ def record_attempt(completion: Completion, attempt: Attempt, drawn: str | None, 
 
 def _record_drawing(drawing: Drawing, file: str | None) -> RecordedDrawing:
     return RecordedDrawing(drawing.key, drawing.seed, file, drawing.refusal)
+
+
+def as_attempt(recorded: RecordedAttempt) -> Attempt:
+    """Return the attempt that `record_attempt` recorded."""
+    original, redrawn = recorded.drawing, recorded.reconstruction
+    return Attempt(
+        Drawing(recorded.prompt, original.seed, original.key, original.refusal),
+        Drawing(recorded.description, redrawn.seed, redrawn.key, redrawn.refusal),
+        recorded.similarity,
+        recorded.reward,
+        recorded.ceiling,
+    )

@@ -9,8 +9,8 @@ from pathlib import Path
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from artifacts.run.records import read_record, write_record
-from artifacts.run.round_record import RecordedGroup, RecordedRound, record_attempt
-from duel.types import Drawing, DrawnImage, Group, RoundRecord
+from artifacts.run.round_record import RecordedGroup, RecordedRound, as_attempt, record_attempt
+from duel.types import Attempt, Drawing, DrawnImage, Group, Player, RoundRecord
 
 ReadImage = Callable[[Drawing], DrawnImage]
 WritePdf = Callable[[Path, RecordedRound, Path], None]  # the PDF's path, the record, the directory of the images
@@ -57,3 +57,10 @@ def _write_image(directory: Path, name: str, drawing: Drawing, read_image: ReadI
     if not path.exists():  # a shared drawing is written once
         path.write_bytes(image.data)
     return path.name
+
+
+def read_attempts(run: RunDirectory, index: int) -> tuple[Player, list[list[Attempt]]]:
+    """Return who trained in a recorded round, and its groups of attempts. Raises RunError if the record is damaged."""
+    recorded = read_round(run, index)
+    groups = [[as_attempt(attempt) for attempt in group.attempts] for group in recorded.groups]
+    return recorded.player, groups

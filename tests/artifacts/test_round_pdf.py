@@ -1,4 +1,4 @@
-"""The PDF of a round: compact, fast, reproducible, and robust against any model-written text."""
+"""The PDF of a round: compact, reproducible, and robust against any model-written text."""
 
 import io
 import json

@@ -80,3 +80,10 @@ def test_rewards_become_plain_numbers_that_json_has():
     [number, absent] = check_rewards([1, None], 2, "rewards.base")
     assert type(number) is float
     assert absent is None
+
+
+def test_behind_a_gate_a_prompt_that_cannot_be_drawn_twice_alike_is_invalid():
+    gated = RegretReward(gate=0.9, invalid=-0.2)
+    pinned, vague = described(0.5, 0.7, ceiling=0.95), described(0.5, 0.7, ceiling=0.89)
+    refused, unmeasured = described(None, original=REFUSED), described(None, None, ceiling=0.95)
+    assert gated([pinned, vague, refused, unmeasured]) == [pytest.approx(0.35), -0.2, -0.2, None]

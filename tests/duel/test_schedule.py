@@ -1,22 +1,27 @@
 from duel.randomness import draw_seed, sample_seeds
-from duel.schedule import images_of_turn, player_of, turns_before, turns_of
+from duel.schedule import Schedule, images_of_turn
 
 
 def test_players_alternate_strictly_from_the_base():
-    assert [player_of(("base", "adversary"), round) for round in range(4)] == ["base", "adversary", "base", "adversary"]
+    assert [Schedule(("base", "adversary")).player(round) for round in range(4)] == [
+        "base",
+        "adversary",
+        "base",
+        "adversary",
+    ]
 
 
 def test_an_order_of_one_trains_that_player_alone():
-    assert [player_of(("base",), round) for round in range(3)] == ["base", "base", "base"]
+    assert [Schedule(("base",)).player(round) for round in range(3)] == ["base", "base", "base"]
 
 
 def test_turns_count_a_players_own_rounds():
-    assert [turns_before(("base", "adversary"), round) for round in range(6)] == [0, 0, 1, 1, 2, 2]
+    assert [Schedule(("base", "adversary")).turns_before(round) for round in range(6)] == [0, 0, 1, 1, 2, 2]
 
 
 def test_turns_count_within_an_uneven_order():
-    order = ("base", "base", "adversary")
-    assert [turns_before(order, round) for round in range(6)] == [0, 1, 0, 2, 3, 1]
+    schedule = Schedule(("base", "base", "adversary"))
+    assert [schedule.turns_before(round) for round in range(6)] == [0, 1, 0, 2, 3, 1]
 
 
 def test_every_image_comes_once_before_any_comes_again():
@@ -31,7 +36,7 @@ def test_a_turns_images_do_not_depend_on_other_turns():
 
 
 def test_seeds_of_originals_and_reconstructions_differ():
-    assert draw_seed(0, 5, "draw_originals", 0) != draw_seed(0, 5, "draw_reconstructions", 0)
+    assert draw_seed(0, 5, "draw_originals", 0) != draw_seed(0, "redraw", "key")
 
 
 def test_draw_seeds_fit_31_bits():
@@ -44,5 +49,15 @@ def test_every_completion_has_its_own_seed():
 
 
 def test_turns_of_a_player_among_the_first_rounds():
-    assert [turns_of("base", ("base", "adversary"), rounds) for rounds in (0, 1, 2, 5)] == [0, 1, 1, 3]
-    assert turns_of("base", ("base",), 7) == 7
+    assert [Schedule(("base", "adversary")).turns_of("base", rounds) for rounds in (0, 1, 2, 5)] == [0, 1, 1, 3]
+    assert Schedule(("base",)).turns_of("base", 7) == 7
+
+
+def test_a_warm_up_comes_first_and_counts_as_the_bases():
+    schedule = Schedule(("adversary", "base", "replay"), warm_up=2)
+    turns = ["warm_up", "warm_up", "adversary", "base", "replay", "adversary"]
+    assert [schedule.turn(round) for round in range(6)] == turns
+    assert [schedule.player(round) for round in range(6)] == ["base", "base", "adversary", "base", "base", "adversary"]
+    assert [schedule.turns_of("base", rounds) for rounds in range(7)] == [0, 1, 2, 2, 3, 4, 4]
+    assert [schedule.turns_of("adversary", rounds) for rounds in range(7)] == [0, 0, 0, 1, 1, 1, 2]
+    assert schedule.players == ["base", "adversary"]

@@ -86,7 +86,15 @@ def test_the_base_is_rewarded_by_description_and_the_adversary_by_original():
     [base] = reward_attempts(described, "base", BUILT_IN)
     [adversary] = reward_attempts(described, "adversary", BUILT_IN)
     assert [attempt.reward for attempt in base] == [1.0, 0.0, 0.0, 1.0]
-    assert [attempt.reward for attempt in adversary] == [0.5, 0.5, 0.5, 0.5]
+    assert [(attempt.reward, attempt.similarity) for attempt in adversary] == [(0.5, 0.5), (0.5, 0.5)]
+    assert [attempt.original.key for attempt in adversary] == ["east", "north"]
+
+
+def test_the_reconstruction_nearest_to_the_mean_stands_for_a_prompts_descriptions():
+    described = compare([[drawing("east")]], [[drawing(key) for key in ("west", "northeast", "east")]], [], embed, read)
+    [[attempt]] = reward_attempts(described, "adversary", BUILT_IN)
+    assert attempt.similarity == pytest.approx(0.2)  # of -1, 0.6 and 1
+    assert attempt.reconstruction.key == "northeast"
 
 
 def test_the_adversarys_reward_sees_the_whole_group():

@@ -6,8 +6,16 @@ import pytest
 from scipy import stats
 
 from benchmarks.statistics import BETAS, cover, logit_shift, own, pairs
-from duel.power import detectable, sampling_deviation, units_needed
-from duel.statistics import mean_interval, paired_differences, paired_interval, proportion_interval, sign_flip_p
+from duel.statistics import (
+    detectable,
+    mean_interval,
+    paired_differences,
+    paired_interval,
+    proportion_interval,
+    sampling_deviation,
+    sign_flip_p,
+    units_needed,
+)
 
 
 def ends(interval):

@@ -6,6 +6,7 @@ import pytest
 from prefect import flow
 
 from duel.errors import DataError, GeneratorError
+from duel.schedule import Schedule
 from duel.types import Completion, Drawing
 from tasks.stages import digest, stage
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 def context(tmp_path, **learned):
     """What a stage needs of a context: a place for results, and the players' counters."""
     players = {player: SimpleNamespace(rounds_learned=count) for player, count in learned.items()}
-    settings = SimpleNamespace(order=("base", "adversary"))
+    settings = SimpleNamespace(schedule=Schedule(("base", "adversary")))
     run = SimpleNamespace(stage_results=tmp_path / "results")
     return SimpleNamespace(run=run, settings=settings, players=players)
 
@@ -33,7 +34,7 @@ def test_a_finished_stage_is_not_run_again_by_a_new_flow_run(tmp_path):
     assert calls == [3]
 
 
-def test_a_stage_is_run_again_for_other_inputs_rounds_or_weights(tmp_path):
+def test_a_stage_is_run_again_for_other_inputs_or_another_round(tmp_path):
     calls = []
 
     @stage("write")
@@ -46,7 +47,7 @@ def test_a_stage_is_run_again_for_other_inputs_rounds_or_weights(tmp_path):
         write(context(tmp_path, base=1), 3, "a")
         write(context(tmp_path, base=1), 3, "b")
         write(context(tmp_path, base=1), 4, "a")
-        write(context(tmp_path, base=2), 3, "a")
+        write(context(tmp_path, base=1), 5, "a")
 
     play()
     assert len(calls) == 4
