@@ -26,9 +26,9 @@ def draw_ceilings(
     prompts: list[list[Completion]],
     originals: list[list[Drawing]],
 ) -> list[Measured[DrawnGroups]]:
-    """Draw every prompt a second time, (I, G), in rounds of an adversary whose reward asks for it.
+    """Draw every prompt a second time, (I, G), if the adversary learns and its reward needs the ceiling.
 
-    Return that one stage, or none.
+    Returns a list of that one stage, or an empty list.
     """
     if player == "base" or not context.rewards.adversary.needs_ceiling:
         return []
@@ -36,7 +36,7 @@ def draw_ceilings(
 
 
 def drawn_ones(prompts: list[list[Completion]], originals: list[list[Drawing]]) -> list[list[Completion]]:
-    """Return the prompts with nothing to draw in place of those that were refused: a refusal is not asked for twice."""
+    """Return the prompts with NOTHING_TO_DESCRIBE in place of refused ones, which would be refused again."""
     return [
         [NOTHING_TO_DESCRIBE if original.key is None else prompt for prompt, original in zip(*row, strict=True)]
         for row in zip(prompts, originals, strict=True)

@@ -1,4 +1,4 @@
-"""Classes of the user's own: what is loaded, and what is refused in words that say how to mend it."""
+"""Loading of plug-in classes, and the error messages for those that cannot be loaded."""
 
 import hashlib
 import importlib
