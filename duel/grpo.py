@@ -68,8 +68,8 @@ def grpo_loss(
     """Return the loss, a scalar: -sum weight * ratio * (advantage - kl_coef * KL).
 
     Training is on-policy, so the ratio is exp(logprob - logprob.detach()): 1 in value, with the policy gradient as its
-    derivative. KL is `kl_estimate`; multiplied by the ratio, its
-    gradient is the unbiased gradient of the reverse KL, -d (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
+    derivative. KL is `kl_estimate`; multiplied by the ratio, its gradient is the unbiased gradient of the reverse KL,
+    -d (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
 
     Args:
         logprobs_BT: (B, T) log-probabilities of the sampled tokens, with gradient.

@@ -1,4 +1,4 @@
-"""Classes of the user's own in place of built-in ones: named in the settings as package.module:Class, loaded here."""
+"""Loads and checks plug-in classes, which settings name as package.module:Class in place of a built-in name."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ SEAMS = ("generator.service", "judge.service", "models.policy", "rewards.base", 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A class of the user's own."""
+    """Name and version of a plug-in class."""
 
     name: str  # package.module:Class
-    version: str  # from `version_of` its module
+    version: str  # of its module, from `version_of`
 
     def __str__(self) -> str:
         return f"{self.name} ({self.version})"
 
 
 def load_plugin(setting: str, name: str, protocol: type, *arguments: object, **named: object) -> Any:
-    """Return an object of the class `name`, which a setting names as package.module:Class.
+    """Return an instance of the class `name` (package.module:Class), called with these arguments.
 
-    The class is called with these arguments; one that takes none at all, with none.
+    A class whose constructor has no parameters is called without arguments.
 
     Raises:
-        SettingsError: There is no such class, it cannot be called so, or its object lacks a member of the protocol.
+        SettingsError: The class cannot be imported, does not accept the arguments, or its instance lacks a member of
+            the protocol.
     """
     found = find_class(setting, name)
     try:
@@ -58,7 +59,7 @@ def load_plugin(setting: str, name: str, protocol: type, *arguments: object, **n
 
 
 def find_class(setting: str, name: str) -> type:
-    """Import the class `name`, package.module:Class; raises SettingsError when it is not there or is no class."""
+    """Import the class `name` (package.module:Class). Raises SettingsError when it does not exist or is not a class."""
     module_name, _, class_name = name.partition(":")
     module = _import(setting, name)
     if not hasattr(module, class_name):
@@ -74,7 +75,7 @@ def find_class(setting: str, name: str) -> type:
 
 
 def check_members(setting: str, name: str, made: object, protocol: type) -> None:
-    """Raise SettingsError naming every member of the protocol that the object lacks, or has but cannot call."""
+    """Raise SettingsError with every member of the protocol that the object lacks, or that should be callable."""
     lacking = [
         f"{member}()" if called else member for member, called in _members(protocol) if not _has(made, member, called)
     ]
@@ -86,19 +87,19 @@ def check_members(setting: str, name: str, made: object, protocol: type) -> None
 
 
 def plugins_of(settings: Settings) -> dict[str, str]:
-    """Return the classes of the user's own that the settings name, by setting."""
+    """Return the names of the plug-in classes in the settings, by setting."""
     flat = flatten(settings)
     return {setting: flat[setting] for setting in SEAMS if is_plugin(flat[setting])}
 
 
 def check_plugins(settings: Settings) -> None:
-    """Raise SettingsError when a class that the settings name cannot be imported; makes no object of it."""
+    """Raise SettingsError when a plug-in class in the settings cannot be imported; creates no instance."""
     for setting, name in plugins_of(settings).items():
         find_class(setting, name)
 
 
 def plugin_versions(settings: Settings, *seams: str) -> dict[str, Plugin]:
-    """Return name and version of the classes of the user's own that these settings name (none given: all)."""
+    """Return name and version of the plug-in classes, by setting, of the settings `seams` (none given: of all)."""
     return {
         setting: Plugin(name, version_of(_import(setting, name)))
         for setting, name in plugins_of(settings).items()
@@ -107,9 +108,9 @@ def plugin_versions(settings: Settings, *seams: str) -> dict[str, Plugin]:
 
 
 def version_of(module: ModuleType) -> str:
-    """Return `distribution version` of an installed module, else `sha256:` and the digest of its source file.
+    """Return `<distribution> <version>` of an installed module, otherwise `sha256:` and the digest of its source file.
 
-    A module of an editable install is known by its source too, since its version stays while it is edited.
+    The digest is also used for editable installs, whose version does not change with the source.
     """
     file = Path(module.__file__ or "")
     if INSTALLED & set(file.parts):
@@ -132,7 +133,7 @@ def _import(setting: str, name: str) -> ModuleType:
 
 
 def _members(protocol: type) -> Iterator[tuple[str, bool]]:
-    """Yield the members of a protocol and whether each is called: methods are, properties and annotations are not."""
+    """Yield the members of a protocol, each with whether it is a method (rather than a property or annotation)."""
     for name in inspect.get_annotations(protocol):
         yield name, False
     for name, value in vars(protocol).items():
@@ -147,6 +148,6 @@ def _has(made: object, member: str, called: bool) -> bool:
         value = getattr(made, member)
     except AttributeError:
         return False
-    except DuelError:  # a property that has no value yet, such as a policy's last update
+    except DuelError:  # a property without a value yet, such as a policy's last update
         return not called
     return callable(value) or not called

@@ -1,6 +1,6 @@
-"""What each player earns for how alike originals and reconstructions are: the interfaces and the built-in rewards.
+"""Rewards of base and adversary: their interfaces, the built-in rewards, and loading those that the settings name.
 
-A reward of your own is a class that the settings name as package.module:Class; docs/extending.md shows one.
+A custom reward is a class that the settings name as package.module:Class; docs/extending.md shows one.
 """
 
 from __future__ import annotations
@@ -16,67 +16,67 @@ from duel.sections import is_plugin
 from duel.settings import RewardSettings
 from duel.types import Drawing
 
-REFUSED_PROMPT = 0.0  # the lowest that 1 - similarity gives for real images: refusals must not pay
+REFUSED_PROMPT = 0.0  # in practice the minimum of 1 - similarity, so that refused prompts do not pay
 
 
 @dataclass(frozen=True)
 class Described:
-    """One original, and what the base made of it."""
+    """One original with its descriptions, reconstructions and similarities: the input of a reward."""
 
     original: Drawing
     descriptions: list[str]  # (k,)
     reconstructions: list[Drawing]  # (k,)
-    similarities: list[float | None]  # (k,), of the original; None: one of the two images was refused
-    ceiling: float | None = None  # similarity of the original to a second drawing of its prompt, where asked for
+    similarities: list[float | None]  # (k,), of original and reconstruction; None: one of the two was refused
+    ceiling: float | None = None  # similarity of the original to a second drawing of its prompt; None: not measured
 
     @property
     def mean_similarity(self) -> float | None:
-        """The mean over the descriptions that have a similarity; None where none has."""
+        """The mean of the similarities that are not None; None if there are none."""
         known = [similarity for similarity in self.similarities if similarity is not None]
         return sum(known) / len(known) if known else None
 
 
 class BaseReward(Protocol):
-    """Rewards the base for its descriptions of one original."""
+    """Rewards of the base for its descriptions of one original (protocol)."""
 
     def __call__(self, described: Described) -> list[float | None]:
-        """Return one reward for each description, (k,); None leaves it out of its group."""
+        """Return one reward per description, (k,); None excludes the description from its group."""
 
 
 class AdversaryReward(Protocol):
-    """Rewards the adversary for the prompts of one group, which it sees together."""
+    """Rewards of the adversary for the prompts of one group (protocol)."""
 
     @property
     def needs_ceiling(self) -> bool:
-        """Whether it reads `Described.ceiling`: then each prompt is drawn a second time, which is one draw more."""
+        """Whether it reads `Described.ceiling`, for which each prompt is drawn a second time."""
 
     def __call__(self, group: Sequence[Described]) -> list[float | None]:
-        """Return one reward for each original, (G,); None leaves it out of its group."""
+        """Return one reward per original, (G,); None excludes the prompt from its group."""
 
 
 @dataclass(frozen=True)
 class Rewards:
-    """The rewards of a run."""
+    """The reward functions of a run."""
 
     base: BaseReward
     adversary: AdversaryReward
 
 
 class SimilarityReward:
-    """The base earns the similarity itself."""
+    """The base's reward is the similarity."""
 
     def __call__(self, described: Described) -> list[float | None]:
-        """Return the similarities; None where none was measured."""
+        """Return the similarities, (k,)."""
         return described.similarities
 
 
 class PlainReward:
-    """The adversary earns 1 - similarity: high where the base failed. The reference's reward."""
+    """The adversary's reward is 1 - similarity, as in the reference experiment."""
 
     needs_ceiling = False
 
     def __call__(self, group: Sequence[Described]) -> list[float | None]:
-        """Return 1 - mean similarity. A refused prompt earns the least, a prompt without any similarity None."""
+        """Return 1 - mean similarity, (G,): REFUSED_PROMPT for a refused prompt, None for one without similarities."""
         return [
             REFUSED_PROMPT if described.original.key is None else _difference(1.0, described.mean_similarity)
             for described in group
@@ -84,7 +84,10 @@ class PlainReward:
 
 
 class RegretReward:
-    """The adversary earns ceiling - similarity: what no text can pin down lowers both, so that it does not pay."""
+    """The adversary's reward is ceiling - similarity.
+
+    Content that no text determines lowers both, so that asking for it does not pay.
+    """
 
     needs_ceiling = True
 
@@ -93,7 +96,7 @@ class RegretReward:
         self.invalid = invalid
 
     def __call__(self, group: Sequence[Described]) -> list[float | None]:
-        """Return ceiling - mean similarity, unclipped, since clipping at 0 would pay for noise.
+        """Return ceiling - mean similarity, (G,); unclipped, because clipping at 0 would reward noise.
 
         With a gate, a prompt that was refused or whose ceiling is below the gate earns `invalid`. Without, a refused
         prompt earns what the least of its group earns, and no more than 0. None where the ceiling or every similarity
@@ -123,7 +126,7 @@ ADVERSARY: dict[str, Callable[[RewardSettings], AdversaryReward]] = {
 
 
 def load_rewards(settings: RewardSettings) -> Rewards:
-    """Return the rewards that the settings name; raises SettingsError when one of the user's own cannot be loaded."""
+    """Return the rewards that the settings name. Raises SettingsError when a plug-in class cannot be loaded."""
     base, adversary = settings.base, settings.adversary
     return Rewards(
         load_plugin("rewards.base", base, BaseReward, settings) if is_plugin(base) else BASE[base](),
@@ -134,7 +137,7 @@ def load_rewards(settings: RewardSettings) -> Rewards:
 
 
 def check_rewards(rewards: Sequence[float | None], count: int, setting: str) -> list[float | None]:
-    """Return the rewards that a class gave; raises SettingsError unless they are `count` finite numbers or None."""
+    """Return the rewards as floats. Raises SettingsError unless they are `count` finite numbers or None."""
     if len(rewards) != count:
         raise SettingsError(f"{setting}: got {len(rewards)} rewards, expected {count}, one for each that it was given")
     for reward in rewards:

@@ -1,4 +1,4 @@
-"""Round schedule: which player trains in which round, and on which images of the data set."""
+"""The schedule: which player trains in which round, and which images of the data set a round uses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How alike originals and reconstructions are, and what that earns the player that learns."""
+"""Computes the similarities of originals and reconstructions, and the learning player's rewards from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Embed = Callable[[Sequence[bytes]], "Tensor"]  # N images -> N unit vectors, (N, D)
-ReadImage = Callable[[Drawing], bytes]  # of a drawing that was not refused
+ReadImage = Callable[[Drawing], bytes]  # image file of a drawing that was not refused
 
 
 def compare(
@@ -22,14 +22,14 @@ def compare(
     embed: Embed,
     read: ReadImage,
 ) -> list[list[Described]]:
-    """Measure how alike each original and its reconstructions are, (I, n).
+    """Return the similarities of each original to its reconstructions and to its second drawing, (I, n).
 
     Args:
-        originals: (I, n): one in a group that the base learns from, G in a group of the adversary's.
-        reconstructions: (I, n * k), the k of the first original first.
-        ceilings: Second drawings of the originals' prompts, (I, n); empty: not asked for.
-        embed: Gives unit vectors. It is called once, with each distinct image once.
-        read: Gives the bytes of a drawing.
+        originals: (I, n), where n is 1 when the base learns and G when the adversary learns.
+        reconstructions: (I, n * k), grouped by original.
+        ceilings: Second drawings of the originals' prompts, (I, n); empty: not needed.
+        embed: Called once, with each distinct image once.
+        read: Returns the image file of a drawing.
     """
     drawn = {
         drawing.key: drawing
@@ -38,14 +38,14 @@ def compare(
         for drawing in group
         if drawing.key is not None
     }
-    keys = sorted(drawn)  # an order that depends on content alone
+    keys = sorted(drawn)  # so that the order depends on the images only
     embeddings = dict(zip(keys, embed([read(drawn[key]) for key in keys]), strict=True))
 
     def similarity(one: Drawing, other: Drawing | None) -> float | None:
         if one.key is None or other is None or other.key is None:
             return None
         cosine = float(embeddings[one.key] @ embeddings[other.key])
-        return min(1.0, max(-1.0, cosine))  # rounding takes equal unit vectors a little above 1
+        return min(1.0, max(-1.0, cosine))  # rounding errors may exceed 1
 
     def describe(original: Drawing, redrawn: list[Drawing], second: Drawing | None) -> Described:
         similarities = [similarity(original, drawing) for drawing in redrawn]
@@ -65,7 +65,7 @@ def reward_attempts(described: list[list[Described]], player: Player, rewards: R
     A prompt that was described several times is one attempt: its similarity is the mean, and its reconstruction the one
     whose similarity is nearest to the mean.
 
-    Raises SettingsError when a reward of the user's own gives another number of rewards than it should, or no numbers.
+    Raises SettingsError when a plug-in reward returns a wrong number of rewards or a value that is not finite.
     """
     reward_group = _reward_base if player == "base" else _reward_adversary
     return [reward_group(group, rewards) for group in described]
@@ -106,6 +106,6 @@ def _attempts(described: Described, rewards: list[float | None]) -> list[Attempt
 
 
 def _share_out(reconstructions: list[Drawing], originals: int) -> list[list[Drawing]]:
-    """Split a group's reconstructions into those of each original, (n, k)."""
+    """Split a group's reconstructions (n * k) by original, (n, k)."""
     each = len(reconstructions) // originals
     return [reconstructions[i * each : (i + 1) * each] for i in range(originals)]

@@ -1,4 +1,4 @@
-"""What all sections of settings have in common, and the sections of the services: who draws, who grades."""
+"""Base class of all sections of settings, and the sections of the image generator and the judge."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ PLUGIN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # package.mo
 
 
 class Section(BaseModel):
-    """Base of all settings: unknown keys are refused, values cannot be changed afterwards."""
+    """Base class of all settings: unknown keys are refused, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class NameOrClass:
-    """The type of a setting that takes one of these names, or a class of the user's own: `Annotated[str, this]`."""
+    """Annotation of a text setting that accepts one of these names, or a plug-in class as package.module:Class."""
 
     def __init__(self, *names: str) -> None:
         self.names = names
 
     def check(self, value: str) -> str:
-        """Return the value; raises ValueError when it is neither."""
+        """Return the value. Raises ValueError when it is neither a name nor of the form of a class."""
         if value not in self.names and not is_plugin(value):
             raise ValueError(f"expected {', '.join(self.names)}, or a class of your own as package.module:Class")
         return value
@@ -41,12 +41,12 @@ class NameOrClass:
 
 
 def is_plugin(value: str) -> bool:
-    """Return whether a setting names a class of the user's own, as package.module:Class."""
+    """Return whether a setting's value names a plug-in class, as package.module:Class."""
     return PLUGIN.fullmatch(value) is not None
 
 
 class GeneratorSettings(Section):
-    """Which service draws, with what, how fast, and at what price."""
+    """The image generator: service, model, limits and price."""
 
     service: Annotated[str, NameOrClass("offline", "replicate", "diffusers")] = Field(
         "offline",
@@ -58,30 +58,33 @@ class GeneratorSettings(Section):
         description="the service's model; for diffusers a hub name or local folder; unused offline",
     )
     version: str | None = Field(
-        None, description="pinned version (replicate) or revision (diffusers); empty: the official model's, main"
+        None,
+        description="version (replicate) or revision (diffusers) to pin; empty: the official model's current version "
+        "(replicate), main (diffusers)",
     )
     parameters: dict[str, Scalar] | None = Field(
         None,
-        description="a table of what else the model takes, such as size and steps; it overrides the reference's "
-        "values, which flux-schnell has by default",
+        description="table of further inputs of the model, such as size and steps; for flux-schnell they override the "
+        "defaults, which are those of the reference experiment",
     )
     prompt_limit: int | None = Field(
         None,
         ge=1,
-        description="text tokens the model reads; empty: known for flux-schnell, the tokenizer's for diffusers",
+        description="longest text that the model reads, in tokens; empty: the known limit of flux-schnell, or the "
+        "tokenizer's limit (diffusers)",
     )
-    concurrency: int = Field(8, ge=1, description="draws under way at once", json_schema_extra=OPERATIONAL)
+    concurrency: int = Field(8, ge=1, description="concurrent draws", json_schema_extra=OPERATIONAL)
     requests_per_minute: float = Field(
-        600, gt=0, description="predictions created in a minute, at most (replicate)", json_schema_extra=OPERATIONAL
+        600, gt=0, description="rate limit for creating predictions (replicate)", json_schema_extra=OPERATIONAL
     )
     deadline_seconds: float = Field(
-        300, gt=0, description="one draw may take so long, retries included (replicate)", json_schema_extra=OPERATIONAL
+        300, gt=0, description="time limit of one draw, retries included (replicate)", json_schema_extra=OPERATIONAL
     )
     dollars_per_image: float = Field(
-        0.003, ge=0, description="price that the spend ledger counts with (replicate)", json_schema_extra=OPERATIONAL
+        0.003, ge=0, description="price by which the spend ledger counts (replicate)", json_schema_extra=OPERATIONAL
     )
     batch_size: int = Field(
-        4, ge=1, description="images drawn at once on this machine (diffusers)", json_schema_extra=OPERATIONAL
+        4, ge=1, description="images generated in one batch (diffusers)", json_schema_extra=OPERATIONAL
     )
 
     @model_validator(mode="after")
@@ -98,18 +101,19 @@ class GeneratorSettings(Section):
 
 
 class JudgeSettings(Section):
-    """Who grades answers."""
+    """The judge, which grades answers."""
 
     service: Annotated[str, NameOrClass("exact", "openai")] = Field(
         "exact",
-        description="exact: equal texts or numbers; openai: CharXiv's rubrics, paid; or package.module:Class",
+        description="exact: compares texts and numbers; openai: grades by CharXiv's rubrics, paid; "
+        "or package.module:Class",
         json_schema_extra=OPERATIONAL,
     )
     model: str = Field(
         "gpt-4.1", min_length=1, description="the service's model; unused by exact", json_schema_extra=OPERATIONAL
     )
-    concurrency: int = Field(8, ge=1, description="requests under way at once", json_schema_extra=OPERATIONAL)
-    timeout_seconds: float = Field(60, gt=0, description="one request may take so long", json_schema_extra=OPERATIONAL)
+    concurrency: int = Field(8, ge=1, description="concurrent requests", json_schema_extra=OPERATIONAL)
+    timeout_seconds: float = Field(60, gt=0, description="time limit of one request", json_schema_extra=OPERATIONAL)
     deadline_seconds: float = Field(
-        600, gt=0, description="one answer may take so long, retries included", json_schema_extra=OPERATIONAL
+        600, gt=0, description="time limit for grading one answer, retries included", json_schema_extra=OPERATIONAL
     )

@@ -1,6 +1,6 @@
-"""All settings of a run: one pydantic tree, filled from a profile and overrides, unknown keys refused.
+"""All settings of a run as pydantic models, filled from a profile and overrides; unknown keys are refused.
 
-A field marked `operational` may differ when a run is opened again; every other field defines the result.
+A field marked `operational` may be changed when a run is resumed; every other field defines the result.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DataSettings(Section):
-    """Where the images and the questions come from."""
+    """The data set: images and questions."""
 
     source: Literal["offline", "charxiv", "folder"] = Field(
-        "offline", description="offline: charts rendered here; charxiv: downloaded; folder: your own images"
+        "offline", description="offline: rendered charts; charxiv: downloaded from its authors; folder: your own images"
     )
     path: Path | None = Field(
         None,
         description="the data set's directory, or your folder of images; "
-        "empty: where `duel prepare` put it, under the state directory",
+        "empty: the directory under the state directory that `duel prepare` writes",
     )
     train_images: int = Field(75, ge=1, description="images to train on (used without an adversary)")
     test_images: int = Field(25, ge=1, description="held-out images, never trained on")
@@ -38,7 +38,7 @@ class DataSettings(Section):
 
 
 class ModelSettings(Section):
-    """Which models, how they are held and on what."""
+    """The models, how they are tuned, and the device they run on."""
 
     base: str = Field("offline", description="hub name or local folder of the base model; offline: the embedded one")
     adversary: str | None = Field(None, description="the adversary's model; empty: the base model's checkpoint")
@@ -46,48 +46,52 @@ class ModelSettings(Section):
         "offline", description="hub name or local folder of a DINOv2 model; offline: the embedded one"
     )
     policy: Annotated[str, NameOrClass("local")] = Field(
-        "local", description="what runs the players; local: one device of this machine; or package.module:Class"
+        "local", description="backend of the players; local: one device of this machine; or package.module:Class"
     )
     tuning: Literal["lora", "full"] = Field(
         "lora", description="lora: one frozen backbone and an fp32 adapter per player; full: fp32 weights per player"
     )
     lora_rank: int = Field(16, ge=1, description="rank of the adapters")
     lora_alpha: float = Field(32.0, gt=0, description="adapter output is scaled by lora_alpha / lora_rank")
-    device: str = Field("auto", description="auto: cuda if there is one, else cpu", json_schema_extra=OPERATIONAL)
+    device: str = Field(
+        "auto", description="torch device; auto: cuda if available, else cpu", json_schema_extra=OPERATIONAL
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="backbone and matrix products; auto: bfloat16 on cuda, float32 elsewhere"
+        "auto", description="type of backbone weights and matrix products; auto: bfloat16 on cuda, float32 elsewhere"
     )
     max_pixels: int | None = Field(
         None, ge=784, description="largest image, in pixels, that the base model sees; empty: the model's own limit"
     )
     embedder_size: int | None = Field(
-        None, ge=14, description="side in pixels of the square that is embedded; empty: the model's own"
+        None, ge=14, description="side of the square image that is embedded, in pixels; empty: the model's own"
     )
     gradient_checkpointing: bool = Field(
-        False, description="recompute activations in the update: slower, less memory", json_schema_extra=OPERATIONAL
+        False,
+        description="recompute activations in the update: slower, with less memory",
+        json_schema_extra=OPERATIONAL,
     )
     rows_per_forward: int = Field(
-        64, ge=1, description="completions in one forward and backward pass of the update; bounds its memory"
+        64, ge=1, description="completions per forward and backward pass of the update; bounds its memory"
     )
 
 
 class SamplingSettings(Section):
     """How completions are sampled; log-probabilities are computed from the same distribution."""
 
-    group_size: int = Field(8, ge=2, description="completions per input; at least 2, since they are compared")
-    temperature: float = Field(0.9, gt=0, description="divides the logits, in sampling and in scoring")
+    group_size: int = Field(8, ge=2, description="completions per input, compared with each other")
+    temperature: float = Field(0.9, gt=0, description="divides the logits, in sampling and in log-probabilities")
     max_new_tokens: int = Field(
-        512, ge=1, description="longest completion in tokens; the generator's prompt limit lowers it"
+        512, ge=1, description="longest completion in tokens; at most the generator's prompt limit"
     )
     descriptions: int = Field(
-        1, ge=1, description="descriptions of each drawing in an adversary's round; it earns by their mean"
+        1, ge=1, description="descriptions of each drawing in an adversary's round, whose mean is rewarded"
     )
-    describe: str = Field(instructions.DESCRIBE, description="instruction of the base model")
-    invent: str = Field(instructions.INVENT, description="instruction of the adversary")
+    describe: str = Field(instructions.DESCRIBE, description="instruction to the base, which describes images")
+    invent: str = Field(instructions.INVENT, description="instruction to the adversary, which writes prompts")
 
 
 class GRPOSettings(Section):
-    """The loss."""
+    """The GRPO loss of one player."""
 
     kl_coef: float = Field(0.0, ge=0, description="weight of the KL penalty against the untrained model")
     advantage: Literal["standardised", "centred"] = Field(
@@ -98,33 +102,31 @@ class GRPOSettings(Section):
         description="completion: mean over each completion's tokens, then over completions (GRPO); "
         "batch: mean over all tokens (DAPO); constant: sum over tokens / max_new_tokens (Dr. GRPO)",
     )
-    accumulation: int = Field(1, ge=1, description="rounds of one player whose gradients make one optimizer step")
+    accumulation: int = Field(1, ge=1, description="rounds of the player per optimizer step (gradient accumulation)")
 
 
 class RewardSettings(Section):
-    """What each player earns for how alike originals and reconstructions are."""
+    """The players' rewards, computed from the similarities of originals and reconstructions."""
 
     base: Annotated[str, NameOrClass("similarity")] = Field(
         "similarity",
-        description="what a description earns the base; similarity: of original and reconstruction; "
+        description="the base's reward for a description; similarity: that of original and reconstruction; "
         "or package.module:Class",
     )
     adversary: Annotated[str, NameOrClass("plain", "regret")] = Field(
         "plain",
-        description="what a prompt earns the adversary; plain: 1 - similarity; regret: ceiling - similarity, the "
-        "ceiling being the similarity of the original to a second drawing of its prompt; or package.module:Class",
+        description="the adversary's reward for a prompt; plain: 1 - similarity; regret: ceiling - similarity, where "
+        "the ceiling is the similarity of the original to a second drawing of its prompt; or package.module:Class",
     )
     gate: float | None = Field(
         None,
         ge=-1,
         le=1,
-        description="with regret: a prompt with a lower ceiling is invalid, since not even itself brings its "
-        "drawing back; it earns `invalid`, and its drawing is never replayed; empty: no gate",
+        description="with regret: a prompt with a lower ceiling is invalid, because its drawing cannot be reproduced "
+        "even from the prompt; its reward is `invalid`, and it is never replayed; empty: no gate",
     )
-    invalid: float = Field(
-        -0.2, le=0, description="with regret: reward of an invalid or refused prompt, if gate is set"
-    )
-    parameters: dict[str, Scalar] | None = Field(None, description="a table of what your own reward takes")
+    invalid: float = Field(-0.2, le=0, description="with a gate: reward of an invalid or refused prompt")
+    parameters: dict[str, Scalar] | None = Field(None, description="table of parameters for a reward class")
 
 
 class ReplaySettings(Section):
@@ -139,25 +141,25 @@ class ReplaySettings(Section):
 
 
 class OptimizerSettings(Section):
-    """AdamW on fp32 weights."""
+    """The AdamW optimizer of one player, on fp32 weights."""
 
-    learning_rate: float = Field(5e-6, gt=0, description="constant over the run, no warm-up")
+    learning_rate: float = Field(5e-6, gt=0, description="learning rate, constant without warm-up")
     beta1: Probability = Field(0.9, description="decay of the running mean of gradients")
     beta2: Probability = Field(0.99, description="decay of the running mean of squared gradients")
-    epsilon: float = Field(1e-8, gt=0, description="added to the denominator of a step")
+    epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon, added to the denominator of a step")
     weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay, on every trained weight")
     max_gradient_norm: float = Field(0.1, gt=0, description="gradients are clipped to this norm")
 
 
 class PlayerSettings(Section):
-    """How one player learns."""
+    """Loss and optimizer of one player."""
 
     grpo: GRPOSettings = GRPOSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
 class EvaluationSettings(Section):
-    """What is measured on images and questions that training never sees."""
+    """Evaluation on held-out images and on questions that training never sees."""
 
     every: int = Field(
         25, ge=1, description="rounds between proxy evaluations and checkpoints", json_schema_extra=OPERATIONAL
@@ -166,7 +168,7 @@ class EvaluationSettings(Section):
         2, ge=1, description="descriptions per held-out image", json_schema_extra=OPERATIONAL
     )
     adversary_prompts: int = Field(
-        16, ge=1, description="prompts sampled to evaluate the adversary", json_schema_extra=OPERATIONAL
+        16, ge=1, description="prompts per evaluation of the adversary", json_schema_extra=OPERATIONAL
     )
     completions: int = Field(10, ge=1, description="answers sampled per question", json_schema_extra=OPERATIONAL)
     temperature: float = Field(
@@ -174,30 +176,34 @@ class EvaluationSettings(Section):
     )
     max_new_tokens: int = Field(512, ge=1, description="longest answer in tokens", json_schema_extra=OPERATIONAL)
     answer: str = Field(
-        instructions.ANSWER, description="instruction; {question} stands for it", json_schema_extra=OPERATIONAL
+        instructions.ANSWER,
+        description="instruction for answering; {question} is replaced by the question",
+        json_schema_extra=OPERATIONAL,
     )
     charts: int | None = Field(
         None,
         ge=1,
-        description="first N charts of the test set; empty: all (of CharXiv 925, of which the reference has 25)",
+        description="number of charts, from the start of the test set; empty: all (925 of CharXiv; the reference "
+        "experiment has 25)",
         json_schema_extra=OPERATIONAL,
     )
     questions: Literal["reasoning", "descriptive", "both"] = Field(
-        "reasoning", description="which questions are put; descriptive: CharXiv only", json_schema_extra=OPERATIONAL
+        "reasoning", description="kinds of questions; descriptive: CharXiv only", json_schema_extra=OPERATIONAL
     )
     report: Literal["last", "best"] = Field(
         "last",
-        description="the checkpoint whose number is the result; last: after most rounds; best: by pass@1 on the "
-        "development charts. Part of what defines the run, so that it is chosen before anyone has looked",
+        description="the checkpoint that is reported as the result; last: that with the most rounds; best: that with "
+        "the highest pass@1 on the development charts. It cannot be changed on resume, so that the rule is set before "
+        "results are known",
     )
     development_charts: int = Field(
         0,
         ge=0,
-        description="charts at the end of the test set (of CharXiv among the 900 others) set aside for `report = "
-        "best`; their questions never enter the final number",
+        description="charts for choosing the checkpoint of `report = best`, from the end of the test set (of CharXiv: "
+        "not among the reference's 25); their questions do not count in the result",
     )
     questions_at_once: int = Field(
-        25, ge=1, description="questions answered in one batch; bounds memory", json_schema_extra=OPERATIONAL
+        25, ge=1, description="questions per batch; bounds memory", json_schema_extra=OPERATIONAL
     )
 
     @model_validator(mode="after")
@@ -217,49 +223,52 @@ class EvaluationSettings(Section):
 
 
 class ReportSettings(Section):
-    """How plots and reports look."""
+    """Appearance of plots and reports."""
 
     theme: Literal["christmas", "plain"] = Field(
-        "christmas", description="look of the plots", json_schema_extra=OPERATIONAL
+        "christmas", description="colours and decoration of plots and report", json_schema_extra=OPERATIONAL
     )
     moving_average: int = Field(
-        10, ge=1, description="points averaged in the plots' smooth lines", json_schema_extra=OPERATIONAL
+        10, ge=1, description="window of the moving averages in plots, in points", json_schema_extra=OPERATIONAL
     )
     embed: bool = Field(
         False,
-        description="put the gallery's small pictures into report.html, so that the one file can be sent; "
-        "without, they lie in report_files/ beside it and load as one scrolls",
+        description="embed the gallery's thumbnails in report.html, so that it can be sent as one file; "
+        "false: they are files in report_files/, loaded while scrolling",
         json_schema_extra=OPERATIONAL,
     )
 
 
 class Settings(Section):
-    """A whole run."""
+    """All settings of a run."""
 
-    seed: int = Field(0, ge=0, description="every random stream of the run starts from it")
-    rounds: int = Field(1000, ge=1, description="rounds, counted over all players", json_schema_extra=OPERATIONAL)
+    seed: int = Field(0, ge=0, description="seed of all random streams of the run")
+    rounds: int = Field(
+        1000, ge=1, description="training rounds, of all players together", json_schema_extra=OPERATIONAL
+    )
     order: tuple[Literal["base", "adversary", "replay"], ...] = Field(
         ("base", "adversary"),
-        description="who trains, round after round, repeated; one name: that player alone; replay: the base, on hard "
-        "drawings of earlier rounds",
+        description="the turns, one per round, repeated: the player that trains, or replay: the base, on hard drawings of "
+        "earlier rounds; one name: that player alone",
     )
     warm_up: int = Field(
-        0,
-        ge=0,
-        description="rounds before that, in which the base trains on the data set's images as without adversary",
+        0, ge=0, description="rounds before `order` in which the base trains on the data set's images, as without adversary"
     )
     shared_draws: bool = Field(
         False,
-        description="a base round right after an adversary's learns from the drawings and descriptions of that round, "
-        "whose weights wrote them, in place of new ones: one set of draws teaches both",
+        description="a base round right after an adversary round trains on the drawings and descriptions of that round "
+        "instead of new ones; one set of draws trains both players",
     )
     originals: Literal["adversary", "dataset"] = Field(
         "adversary",
         description="what the base describes: drawings of the adversary's prompts, or the data set's images",
     )
-    images_per_round: int = Field(1, ge=1, description="groups in one round")
+    images_per_round: int = Field(1, ge=1, description="groups per round")
     keep_training_states: int = Field(
-        2, ge=1, description="checkpoints that keep what resuming needs", json_schema_extra=OPERATIONAL
+        2,
+        ge=1,
+        description="latest checkpoints that keep their optimizer state, needed to resume",
+        json_schema_extra=OPERATIONAL,
     )
     data: DataSettings = DataSettings()
     models: ModelSettings = ModelSettings()
@@ -279,12 +288,12 @@ class Settings(Section):
         return Schedule(self.order, self.warm_up)
 
     def limited(self, prompt_limit: int) -> Settings:
-        """Return these settings with completions of at most `prompt_limit` tokens: what the generator reads."""
+        """Return these settings with completions of at most `prompt_limit` tokens, the generator's limit."""
         longest = min(self.sampling.max_new_tokens, prompt_limit)
         return self.model_copy(update={"sampling": self.sampling.model_copy(update={"max_new_tokens": longest})})
 
     def player(self, player: Player) -> PlayerSettings:
-        """Return how a player learns."""
+        """Return the settings of a player's loss and optimizer."""
         return self.base if player == "base" else self.adversary
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The carriers between stages, and the letters that name tensor dimensions everywhere.
+"""The dataclasses passed between stages, and the letters that name tensor dimensions.
 
     I  inputs of one stage: images to describe, or instructions to write prompts for
     G  completions sampled for one input (a group)
@@ -7,8 +7,8 @@
     L  prompt tokens plus T
     V  vocabulary
 
-Carriers are frozen and hold text, numbers, short lists and image-store keys only, so that each of them
-persists as JSON. Lists with an entry for each token travel packed, as one string.
+All are frozen and hold only text, numbers, short lists and image-store keys, so that each can be stored as JSON. Lists
+with an entry per token are packed into one string, because Prefect traverses lists element by element.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class ModelInput:
-    """What a policy is asked: an instruction and, for the base model, the bytes of an image."""
+    """Input of a policy: an instruction and, for the base, an image file."""
 
     instruction: str
     image: bytes | None = None
@@ -37,16 +37,15 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class Completion:
-    """One sampled text, with the tokens that were sampled (end token included, if it came).
+    """One sampled text with its tokens, including the end token if it was sampled.
 
-    Completions are equal, and name the same stage result, whatever their log-probabilities: these are a measurement,
-    and rounding may change it.
+    Log-probabilities are ignored in comparisons and in digests of stage inputs, because rounding may change them.
     """
 
     text: str
     packed_tokens: str  # decimal token ids separated by spaces
-    finished: bool  # the model ended it; False: cut at the token limit
-    packed_logprobs: str = field(default="", compare=False)  # from `pack_logprobs`; empty: not known
+    finished: bool  # the end token was sampled; False: cut at the token limit
+    packed_logprobs: str = field(default="", compare=False)  # from `pack_logprobs`; empty: unknown
 
     @property
     def tokens(self) -> list[int]:
@@ -55,22 +54,19 @@ class Completion:
 
     @property
     def logprobs(self) -> list[float]:
-        """Log-probability of each token in the distribution it was sampled from; empty where that is not known."""
+        """Log-probability of each token in the distribution it was sampled from; empty if unknown."""
         packed = base64.b64decode(self.packed_logprobs, validate=True)
         return [value for (value,) in struct.iter_unpack("<f", packed)]
 
 
 def pack_logprobs(logprobs: Sequence[float]) -> str:
-    """Return float32 values as text: base64 of their little-endian bytes, 16 characters for three."""
+    """Return the values as base64 of little-endian float32, 16 characters per three values."""
     return base64.b64encode(struct.pack(f"<{len(logprobs)}f", *logprobs)).decode("ascii")
 
 
 @dataclass(frozen=True)
 class DrawRequest:
-    """One image asked of a generator; its key names the image in the store.
-
-    Two requests with equal fields are one draw, whoever asks and whenever.
-    """
+    """A request for one image. Requests with equal fields have the same key in the image store and are drawn once."""
 
     generator: str
     version: str
@@ -94,7 +90,7 @@ class DrawRequest:
 
 @dataclass(frozen=True)
 class DrawnImage:
-    """An image as the generator sent it."""
+    """An image file as returned by the generator."""
 
     data: bytes
     media_type: str  # e.g. image/png
@@ -102,14 +98,14 @@ class DrawnImage:
 
 @dataclass(frozen=True)
 class Refusal:
-    """The generator will not draw this text; asking again would get the same answer."""
+    """The generator's permanent refusal to draw a text, e.g. by a content filter."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A text and where its image lies; `key` is None when the generator refused the text."""
+    """A text and the store key of its image; `key` is None when the generator refused the text."""
 
     text: str
     seed: int
@@ -119,15 +115,15 @@ class Drawing:
 
 @dataclass(frozen=True)
 class DrawnGroups:
-    """The drawings of a stage, group by group, and how many of them were drawn for it rather than found."""
+    """The drawings of a stage by group, and how many of them were drawn rather than found in the store."""
 
     drawings: list[list[Drawing]]  # (I, G)
-    made: int  # images; those that an earlier try of the stage drew count too
+    made: int  # images drawn, including those drawn by an earlier try of the stage
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way around the loop: an original, its description, and what was redrawn from it.
+    """One pass through the loop: an original, its description, and the reconstruction.
 
     `original.text` is the prompt (or the file name of a data set's image), `reconstruction.text` the
     description. `similarity` is None where one of the two images was refused; `reward` is None where the
@@ -144,7 +140,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Group:
-    """The completions sampled for one input, and the attempt that each of them made."""
+    """The completions sampled for one input, each with its attempt."""
 
     completions: list[Completion]  # (G,)
     attempts: list[Attempt]  # (G,)
@@ -152,12 +148,12 @@ class Group:
 
 @dataclass(frozen=True)
 class UpdateReport:
-    """What one call of `learn` did to a player."""
+    """Result of one update of a player."""
 
     loss: float
     gradient_norm: float | None  # None: gradients were accumulated, no optimizer step was taken
     groups: int
-    skipped_groups: int  # all rewards equal, hence no signal
+    skipped_groups: int  # without gradient, because all rewards are equal
     rounds_learned: int  # rounds this player has learned from so far
     optimizer_steps: int
     # |log-probability in the update - log-probability at sampling| over the tokens that the update learned from.
@@ -183,50 +179,50 @@ class Rollout:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """Everything that one round leaves behind."""
+    """The reproducible results of one round."""
 
     round: int
     player: Player
     groups: list[Group]
     update: UpdateReport
-    draws_asked: int  # distinct images the round needed, drawn now or found in the store
+    draws_asked: int  # distinct images the round needed, drawn or found in the store
 
 
 @dataclass(frozen=True)
 class PlayedRound:
-    """A round's record, and what may differ between two equal runs: times, and what the store held already."""
+    """A round's record, and what may differ between two equal runs: durations and the number of images drawn."""
 
     record: RoundRecord
     seconds: dict[str, float]  # by stage
-    draws_made: int  # of `record.draws_asked`, images drawn for this round rather than found
+    draws_made: int  # images drawn, out of `record.draws_asked`
 
 
 @dataclass(frozen=True)
 class BaseEvaluation:
-    """How well the base's descriptions bring the held-out images back."""
+    """Evaluation of the base: similarity of held-out images to their reconstructions."""
 
     images: list[str]  # file names, (I,)
-    similarities: list[float | None]  # (I,), means over an image's descriptions; None: every redrawing was refused
+    similarities: list[float | None]  # (I,), means over an image's descriptions; None: every reconstruction was refused
     draws_asked: int  # distinct images needed, drawn now or found in the store
     draws_made: int  # images drawn for it rather than found
 
 
 @dataclass(frozen=True)
 class AdversaryEvaluation:
-    """What fresh prompts of the adversary earn; each is drawn, described and redrawn once."""
+    """Evaluation of the adversary: rewards of freshly sampled prompts, each drawn, described and redrawn once."""
 
     prompts: list[str]  # (I,)
     descriptions: list[str]  # (I,), empty where the prompt was refused
     similarities: list[float | None]  # (I,), None where one of the two images was refused
-    rewards: list[float | None]  # (I,), None where the prompt takes no part
+    rewards: list[float | None]  # (I,), None for a prompt without reward
     draws_asked: int  # distinct images needed, drawn now or found in the store
     draws_made: int  # images drawn for it rather than found
-    ceilings: list[float | None] = field(default_factory=list)  # (I,), or none: the reward asks for none
+    ceilings: list[float | None] = field(default_factory=list)  # (I,), or empty if the reward needs none
 
 
 @dataclass(frozen=True)
 class ProxyEvaluation:
-    """The players measured after some rounds, under fixed seeds; None for a player that does not train."""
+    """Proxy evaluation of the players under fixed seeds; None for a player that does not train."""
 
     rounds_done: int
     base: BaseEvaluation | None
@@ -239,15 +235,15 @@ class Question:
 
     figure_id: str
     image_path: str  # relative to the data set's directory
-    question: str  # as it is graded: without instructions
+    question: str  # as shown to the judge, without instructions
     ground_truth: str
     answer_category: int  # 1 text in chart, 2 text in general, 3 number in chart, 4 number in general; 0 descriptive
     question_id: int | None = None  # of a descriptive question: its template, 1 to 19
-    instruction: str | None = None  # what the model is asked, word for word; None: `evaluation.answer` says how
+    instruction: str | None = None  # the model's whole input text; None: made from `evaluation.answer`
 
     @property
     def kind(self) -> QuestionKind:
-        """Descriptive questions are 19 fixed ones about what a chart shows; all others are reasoning questions."""
+        """`descriptive` for CharXiv's 19 fixed questions about what a chart shows, `reasoning` for all others."""
         return "reasoning" if self.question_id is None else "descriptive"
 
 
@@ -261,21 +257,21 @@ class Grade:
 
 @dataclass(frozen=True)
 class Spend:
-    """What one run, or all of them, spent on images, from the spend ledger."""
+    """Cost of images of one run or of all runs, from the spend ledger. Counts are predictions."""
 
-    predictions: int = 0  # created at the service, as far as is known
+    predictions: int = 0  # created at the service, as far as known
     drawn: int = 0
     refused: int = 0
     failed: int = 0
-    lost: int = 0  # paid for, but the image could not be had any more
-    unknown: int = 0  # whether they were paid is not known: the answer was lost and the service forgot the prediction
-    under_way: int = 0  # not settled: being drawn now, or by a process that died and not asked for again
+    lost: int = 0  # paid for, but the service had deleted the image
+    unknown: int = 0  # unknown whether paid: the response was lost and the service no longer lists the prediction
+    under_way: int = 0  # not settled: being drawn, or started by a process that died and not requested again
     images: int = 0  # billed, refusals included
     dollars: float = 0.0
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """How many requests ended in which way, in words; ways in which none ended are left out."""
+        """The number of requests by outcome; outcomes that did not occur are left out."""
         counts = {
             "drawn": self.drawn,
             "refused": self.refused,

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in PREFECT_DEFAULTS.items():
         os.environ.setdefault(name, value)
     if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # classes of the user's own may lie where the command is run
+        sys.path.append(str(Path.cwd()))  # plug-in classes may be modules of the current directory
     parser = build_parser()
     try:
         options, unknown = parser.parse_known_args(arguments)

@@ -47,7 +47,7 @@ def draw_ceilings(
 ) -> list[Measured[DrawnGroups]]:
     """Draw every prompt of an adversary's round a second time, (I, G), if its reward asks for it.
 
-    Return that one stage, or none.
+    Returns a list of that one stage, or an empty list.
     """
     if not context.rewards.adversary.needs_ceiling:
         return []
@@ -55,7 +55,7 @@ def draw_ceilings(
 
 
 def drawn_ones(prompts: list[list[Completion]], originals: list[list[Drawing]]) -> list[list[Completion]]:
-    """Return the prompts with nothing to draw in place of those that were refused: a refusal is not asked for twice."""
+    """Return the prompts with NOTHING_TO_DESCRIBE in place of refused ones, which would be refused again."""
     return [
         [NOTHING_TO_DESCRIBE if original.key is None else prompt for prompt, original in zip(*row, strict=True)]
         for row in zip(prompts, originals, strict=True)

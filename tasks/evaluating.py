@@ -1,6 +1,6 @@
 """Evaluation stages: the proxy (similarity and reward under fixed seeds) and questions about charts (pass@1).
 
-Both draw from their own random streams: evaluating changes no number of the training.
+Both use random streams of their own, so that evaluating does not change the training.
 """
 
 from duel.data.dataset import Dataset, first_charts, of_kind, set_aside
@@ -27,7 +27,7 @@ from tasks.writing import describe, invention, sample
 
 @stage("evaluate_players", retries=3, title="after {round:04d} rounds {label}")
 def evaluate_players(context: TrainingContext, round: int, how: EvaluationSettings) -> ProxyEvaluation:
-    """Measure the players on the held-out images and on fresh prompts; every evaluation uses the same seeds."""
+    """Evaluate the players on held-out images and on fresh prompts; every evaluation uses the same seeds."""
     trained = context.settings.schedule.players
     purpose = f"eval-{round:04d}"
     base = evaluate_base(context, how, purpose) if "base" in trained else None
@@ -36,7 +36,7 @@ def evaluate_players(context: TrainingContext, round: int, how: EvaluationSettin
 
 
 def evaluate_base(context: TrainingContext, how: EvaluationSettings, purpose: str) -> BaseEvaluation:
-    """Describe and redraw every held-out image; similarities are means over an image's descriptions."""
+    """Describe and redraw every held-out image; an image's similarity is the mean over its descriptions."""
     originals = [[context.file_drawing(path)] for path in context.dataset.test_images]
     _, redrawn = _go_around(context, originals, how.proxy_completions, purpose, "held-out")
     described = compare_images(context, originals, redrawn.drawings, [])  # (images, 1)
@@ -49,7 +49,7 @@ def evaluate_base(context: TrainingContext, how: EvaluationSettings, purpose: st
 
 
 def evaluate_adversary(context: TrainingContext, how: EvaluationSettings, purpose: str) -> AdversaryEvaluation:
-    """Sample prompts, draw them, let the base describe each once; the prompts are rewarded as one group."""
+    """Sample prompts, draw each, describe and redraw each drawing once; the prompts are rewarded as one group."""
     count = how.adversary_prompts
     seeds = sample_seeds(context.settings.seed, count, 1, "evaluation", "invention")
     prompts = sample(context, "adversary", [invention(context)] * count, seeds)  # (count, 1)
@@ -75,7 +75,7 @@ def evaluate_adversary(context: TrainingContext, how: EvaluationSettings, purpos
 
 @stage("answer_questions", cached=False, title="ckpt-{round} {label}")
 def answer_questions(context: EvaluationContext, round: int, questions: list[Question]) -> list[list[Completion]]:
-    """Let the base answer each question `evaluation.completions` times, all in one batch, (questions, completions)."""
+    """Sample `evaluation.completions` answers of the base to each question in one batch, (questions, completions)."""
     evaluation = context.settings.evaluation
     inputs = [
         ModelInput(
@@ -100,21 +100,21 @@ def answer_questions(context: EvaluationContext, round: int, questions: list[Que
 def grade_answers(
     context: EvaluationContext, round: int, questions: list[Question], answers: list[list[Completion]]
 ) -> list[list[Grade]]:
-    """Let the judge grade every answer, (questions, completions)."""
+    """Return the judge's grade of every answer, (questions, completions)."""
     return context.judge.grade_all(questions, [[answer.text for answer in row] for row in answers])
 
 
 def evaluation_questions(settings: EvaluationSettings, dataset: Dataset) -> list[Question]:
-    """Return the fixed questions of an evaluation: those of the final number, then those set aside for choosing.
+    """Return the questions of an evaluation: those that count for the result, then those on development charts.
 
-    Raises DataError when more charts are set aside than there are.
+    Raises DataError unless there are more charts than development charts.
     """
     final, apart = set_aside(dataset.questions, settings.development_charts)
     return of_kind([*first_charts(final, settings.charts), *apart], settings.questions)
 
 
 def development_figures(settings: EvaluationSettings, dataset: Dataset) -> set[str]:
-    """Return the figure ids of the charts set aside for choosing a checkpoint."""
+    """Return the figure ids of the development charts, which serve to choose a checkpoint."""
     return {question.figure_id for question in set_aside(dataset.questions, settings.development_charts)[1]}
 
 

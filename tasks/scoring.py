@@ -1,4 +1,4 @@
-"""The reward stage: how alike original and reconstruction are, and what that earns the player that learns."""
+"""The reward stage: similarities of originals and reconstructions, and the learning player's rewards."""
 
 from duel.rewards import Described
 from duel.scoring import compare, reward_attempts
@@ -16,7 +16,7 @@ def score(
     ceilings: list[list[Drawing]],
     player: Player,
 ) -> list[list[Attempt]]:
-    """Compare every reconstruction with its original, (I, G), and reward `player` for it."""
+    """Return every reconstruction with its similarity to the original and the reward of `player`, (I, G)."""
     return reward_attempts(compare_images(context, originals, reconstructions, ceilings), player, context.rewards)
 
 
@@ -26,10 +26,10 @@ def compare_images(
     reconstructions: list[list[Drawing]],
     ceilings: list[list[Drawing]],
 ) -> list[list[Described]]:
-    """Compare drawings with the run's embedder, their images read from the store."""
+    """Compute similarities with the run's embedder, with images read from the store; shapes as in `compare`."""
     return compare(originals, reconstructions, ceilings, context.embedder.embed, context.generator.image)
 
 
 def to_groups(completions: list[list[Completion]], attempts: list[list[Attempt]]) -> list[Group]:
-    """Pair the completions of the player that learns with the attempts they made."""
+    """Pair the learning player's completions with their attempts, both (I, G)."""
     return [Group(texts, tried) for texts, tried in zip(completions, attempts, strict=True)]

@@ -1,4 +1,4 @@
-"""Opens the image generator and the judge that the settings name, and reads what the generator has billed."""
+"""Opens the image generator and the judge that the settings name, and reads a run's spend from the ledger."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tasks.credentials import OPENAI, REPLICATE, find_hub_token, find_key, opene
 
 
 def check_generator(settings: GeneratorSettings) -> None:
-    """Raise SettingsError when the service needs a key and there is none."""
+    """Raise UserError when the service needs a key and there is no usable one."""
     if settings.service == "replicate":
         replicate_token()
 
 
 def replicate_token() -> SecretStr:
-    """Return a token in the form of one. Raises UserError when there is none; asks nothing of the service."""
+    """Return a well-formed token, without any request. Raises UserError when there is none."""
     from duel.generators.replicate.generator import check_ready  # needs the client library
 
     token = find_key(REPLICATE, "generator.service = 'replicate'")
@@ -42,9 +42,9 @@ def replicate_token() -> SecretStr:
 
 @contextmanager
 def open_generator(settings: Settings, run: str, state: StateDirectory) -> Iterator[ImageGenerator]:
-    """Open the service; what a paid one bills is written to a ledger under the state directory.
+    """Open the image generator; a paid one records its purchases in the spend ledger of the state directory.
 
-    Raises UserError before it writes anything.
+    Raises UserError, before anything is written, when it cannot be opened.
     """
     chosen = settings.generator
     if is_plugin(chosen.service):
@@ -89,7 +89,7 @@ def open_generator(settings: Settings, run: str, state: StateDirectory) -> Itera
 
 @contextmanager
 def open_plugin(setting: str, name: str, protocol: type, *arguments: object, **named: object) -> Iterator[Any]:
-    """Make an object of a class of the user's own; it is closed at the end when it has `close()`."""
+    """Create an instance of a plug-in class; it is closed at the end if it has `close()`."""
     made = load_plugin(setting, name, protocol, *arguments, **named)
     with ExitStack() as stack:
         if callable(close := getattr(made, "close", None)):
@@ -98,7 +98,7 @@ def open_plugin(setting: str, name: str, protocol: type, *arguments: object, **n
 
 
 def check_judge(settings: JudgeSettings) -> None:
-    """Raise SettingsError when the judge needs a key and there is none, or is a class that is not there."""
+    """Raise SettingsError when the judge needs a key and there is none, or is a class that cannot be imported."""
     if settings.service == "openai":
         judge_key()
     elif is_plugin(settings.service):
@@ -106,15 +106,15 @@ def check_judge(settings: JudgeSettings) -> None:
 
 
 def judge_key() -> SecretStr:
-    """Return the key of the paid judge. Raises SettingsError when there is none."""
+    """Return the API key of the paid judge. Raises SettingsError when there is none."""
     return find_key(OPENAI, "judge.service = 'openai'")
 
 
 @contextmanager
 def open_judge(settings: JudgeSettings, dataset: Path, state: StateDirectory) -> Iterator[Judge]:
-    """Open the judge; a paid one remembers its answers under the state directory.
+    """Open the judge; responses of a paid one are cached under the state directory.
 
-    Raises SettingsError when it needs a key and there is none, DataError when `dataset` came without rubrics.
+    Raises SettingsError when it needs a key and there is none, DataError when `dataset` has no rubrics.
     """
     if is_plugin(settings.service):
         with open_plugin("judge.service", settings.service, Judge, settings, dataset=dataset) as own:
@@ -145,7 +145,7 @@ def open_judge(settings: JudgeSettings, dataset: Path, state: StateDirectory) ->
 
 
 def read_spend(run: RunDirectory) -> Spend | None:
-    """Return what a run's drawings cost; None when the ledger has no purchase of this run."""
+    """Return the cost of a run's images; None when the ledger has no purchase of this run."""
     if not run.state.spend.exists():
         return None
     with SpendLedger(run.state.spend) as ledger:

@@ -173,7 +173,7 @@ def _facts(record: RecordedRound) -> str:
         f"gradient norm {decimals(update.gradient_norm)}",
         f"optimizer steps {update.optimizer_steps}",
         f"groups skipped {update.skipped_groups} of {update.groups}",
-        f"images asked for {record.draws_asked}",
+        f"images requested {record.draws_asked}",
     ]
     return "   ·   ".join(facts)
 

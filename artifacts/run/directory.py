@@ -158,7 +158,7 @@ class RunDirectory:
             raise RunError(f"cannot write run {self.name}: {error}; expected a directory that can be written") from None
 
     def _write_versions(self) -> None:
-        """Write what runs this, and warn where a class of the user's own is another than when it was opened last."""
+        """Write versions.json, and warn about plug-in classes that have changed since the run was last opened."""
         now = versions_now(self.settings)
         if (self.path / "versions.json").exists():
             self.warnings = plugin_changes(read_versions(self.path), now)

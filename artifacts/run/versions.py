@@ -30,7 +30,7 @@ class Versions(Record):
     duel: str | None  # None: before 0.1.0
     python: str
     libraries: dict[str, str]
-    plugins: dict[str, Plugin] = field(default_factory=dict)  # classes of the user's own, by setting
+    plugins: dict[str, Plugin] = field(default_factory=dict)  # plug-in classes, by setting
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
@@ -49,9 +49,9 @@ class Versions(Record):
 
 
 def versions_now(settings: Settings) -> Versions:
-    """Return the versions of this process and of the user's own classes that the settings name.
+    """Return the versions of this process and of the plug-in classes that the settings name.
 
-    Libraries that are not installed are left out. Raises SettingsError when such a class cannot be imported.
+    Libraries that are not installed are left out. Raises SettingsError when a plug-in class cannot be imported.
     """
     libraries = {}
     for library in LIBRARIES:
@@ -68,7 +68,7 @@ def read_versions(run: Path) -> Versions:
 
 
 def plugin_changes(before: Versions, now: Versions) -> list[str]:
-    """Return a sentence for each class of the user's own that is another than before, or has another version."""
+    """Return a sentence for each setting whose plug-in class, or its version, has changed."""
     return [
         f"{setting} was {before.plugins[setting]} when the run was opened last, and is {plugin} now"
         for setting, plugin in now.plugins.items()

@@ -26,9 +26,9 @@ def load_players(
 ) -> Mapping[Player, Policy]:
     """Load the policies that a run needs: the base, and the adversary if it writes the prompts.
 
-    With LoRA, players with the same checkpoint share one frozen backbone. A policy of the user's own is called with the
-    settings, `player` and `load_local`, a function that returns that player's LocalPolicy; no weights are loaded
-    unless one calls it.
+    With LoRA, players with the same checkpoint share one frozen backbone. A plug-in policy class is called with the
+    settings, `player` and `load_local`, a function that returns that player's LocalPolicy and loads its weights only
+    when called.
 
     Args:
         settings: The run's settings.

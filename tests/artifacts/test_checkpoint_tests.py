@@ -21,7 +21,7 @@ def test_pass_at_1_is_the_mean_over_questions_of_their_mean_score():
     assert (result.checkpoint_name, result.overall_pass_at_1) == ("ckpt-20", 0.75)
 
 
-def test_the_references_fields_are_there():
+def test_the_references_fields_are_present():
     result = checkpoint_test(0, QUESTIONS[:1], [answers("red")], [[Grade(1.0, "red")]])
     names = {field.name for field in fields(result)}
     assert {"checkpoint_name", "overall_pass_at_1", "total_questions", "per_chart_results"} <= names
@@ -29,7 +29,7 @@ def test_the_references_fields_are_there():
     assert {"figure_id", "image_path", "question", "ground_truth", "completions", "scores", "pass_at_1"} <= names
 
 
-def test_an_ungraded_answer_is_counted_and_is_not_a_zero():
+def test_an_ungraded_answer_is_counted_and_is_not_scored_0():
     grades = [[Grade(1.0, "red"), Grade(None, "")], [Grade(None, ""), Grade(None, "")]]
     result = checkpoint_test(0, QUESTIONS, [answers("red", "?"), answers("?", "?")], grades)
     assert result.overall_pass_at_1 == 1.0

@@ -44,7 +44,7 @@ class Counter:
 
 
 class Breaks(Counter):
-    """A player that cannot write all of itself."""
+    """A player whose save fails half way."""
 
     def save_training_state(self, directory: Path) -> None:
         (directory / "half").write_text("half")
@@ -62,7 +62,7 @@ def players(number: int) -> dict[str, Counter]:
     return {"base": Counter(number, number * 10), "adversary": Counter(number + 1, number * 10 + 1)}
 
 
-def test_what_was_written_is_loaded(run: RunDirectory) -> None:
+def test_a_checkpoint_is_loaded_as_written(run: RunDirectory) -> None:
     written = write_checkpoint(run, 4, players(7), keep=2)
     assert written.path == run.checkpoints / "ckpt-4"
     assert (written.weights("base") / "weights.txt").read_text() == "7"
@@ -87,7 +87,7 @@ def test_a_checkpoint_that_lacks_a_player_is_not_loaded(run: RunDirectory) -> No
         load_checkpoint(written, players(1))
 
 
-def test_all_weights_stay_and_the_last_training_states(run: RunDirectory) -> None:
+def test_pruning_keeps_all_weights_and_the_last_training_states(run: RunDirectory) -> None:
     for done in (0, 2, 10, 9):
         write_checkpoint(run, done, players(done), keep=2)
     found = list_checkpoints(run)
@@ -105,7 +105,7 @@ def test_a_run_without_checkpoint_has_none(run: RunDirectory) -> None:
     assert list_checkpoints(run) == []
 
 
-def test_a_write_that_fails_leaves_the_older_one(run: RunDirectory) -> None:
+def test_a_failed_write_leaves_the_older_checkpoint(run: RunDirectory) -> None:
     write_checkpoint(run, 2, players(2), keep=2)
     with pytest.raises(OSError, match="no space"):
         write_checkpoint(run, 2, {"base": Breaks(9, 9)}, keep=2)
@@ -160,7 +160,7 @@ checkpoints.write_checkpoint(run, done, players(done + 100), keep=1)
     ("place", "done", "latest"),
     [("before the rename", 4, 2), ("before the rename", 2, 2), ("between the renames", 2, 2), ("while pruning", 4, 4)],
 )
-def test_a_kill_leaves_a_whole_checkpoint_to_resume_from(
+def test_a_kill_leaves_a_complete_checkpoint_to_resume_from(
     tmp_path: Path, run: RunDirectory, place: str, done: int, latest: int
 ) -> None:
     write_checkpoint(run, 2, players(2), keep=1)

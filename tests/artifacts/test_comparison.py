@@ -59,7 +59,7 @@ def test_two_checkpoints_are_compared_question_by_question(tmp_path):
     assert found.difference.low < 0 < found.difference.high
 
 
-def test_questions_are_paired_by_name_and_not_by_place(tmp_path):
+def test_questions_are_paired_by_name_and_not_by_position(tmp_path):
     run = open_run(tmp_path)
     write_test(run, 0, [[0], [1], [0], [1]])
     write_test(run, 9, [[1], [0], [1], [0]], list(reversed(CHARTS)))
@@ -67,7 +67,7 @@ def test_questions_are_paired_by_name_and_not_by_place(tmp_path):
     assert compare_checkpoints(read_evaluations(run)).p_value == 1
 
 
-def test_questions_that_one_lacks_are_left_out_and_counted(tmp_path):
+def test_questions_without_a_pair_are_left_out_and_counted(tmp_path):
     run = open_run(tmp_path)
     write_test(run, 0, [[1], [None], [0]], CHARTS[:3])
     write_test(run, 9, [[1], [1], [1], [1]])
@@ -95,7 +95,7 @@ def test_the_first_run_is_compared_against_the_second(tmp_path):
     assert found.difference.high == 1  # cut to what is possible
 
 
-def test_runs_that_were_asked_differently_are_not_compared(tmp_path):
+def test_runs_evaluated_with_different_settings_are_not_compared(tmp_path):
     ours, theirs = open_run(tmp_path, "ours"), open_run(tmp_path, "theirs")
     write_test(ours, 1, [[1]], CHARTS[:1])
     write_test(theirs, 1, [[1]], CHARTS[:1], judge_service="openai")
@@ -127,7 +127,7 @@ def test_similarities_by_another_embedder_are_not_compared(tmp_path):
     assert any("models.embedder" in line for line in comparison_lines(read_evaluations(ours), read_evaluations(theirs)))
 
 
-def test_held_out_images_are_paired_by_name_past_a_refused_one(tmp_path):
+def test_held_out_images_are_paired_by_name_without_refused_ones(tmp_path):
     run = open_run(tmp_path)
     write_proxies(run, 0, {"1.png": 0.2, "2.png": None, "3.png": 0.6}, [0.5, 0.1])
     write_proxies(run, 6, {"3.png": 0.7, "2.png": 0.9, "1.png": 0.4}, [0.5, 0.3])
@@ -147,7 +147,7 @@ def test_the_last_checkpoint_is_reported_however_good_an_earlier_one_looks(tmp_p
 BEST = {"evaluation": {"report": "best", "development_charts": 1}}
 
 
-def test_the_best_is_chosen_on_charts_that_take_no_part_in_its_number(tmp_path):
+def test_the_best_is_chosen_on_charts_that_do_not_count_in_the_result(tmp_path):
     run = open_run(tmp_path, **BEST)
     for done, final, development in ((0, 1, 1), (5, 0, 1), (9, 1, 0)):
         write_test(run, done, [[final], [final], [development], [development]], development={"9"})
@@ -164,20 +164,20 @@ def test_of_equally_good_ones_the_earliest_is_the_best(tmp_path):
     assert reported_checkpoint(read_evaluations(run)).test.checkpoint_name == "ckpt-5"
 
 
-def test_without_development_answers_the_best_is_not_guessed(tmp_path):
+def test_without_development_answers_choosing_the_best_is_an_error(tmp_path):
     run = open_run(tmp_path, **BEST)
     write_test(run, 0, [[1], [0], [1], [1]])
     with pytest.raises(RunError, match="development charts"):
         reported_checkpoint(read_evaluations(run))
 
 
-def test_the_rule_cannot_be_changed_after_looking(tmp_path):
+def test_the_rule_cannot_be_changed_on_resume(tmp_path):
     open_run(tmp_path)
     with pytest.raises(RunError, match="evaluation.report: 'last' then, 'best' now"):
         RunDirectory.read(StateDirectory(tmp_path), "mine", read_settings(BEST))
 
 
-def test_a_checkpoint_that_waits_for_its_evaluation_is_named(tmp_path):
+def test_checkpoints_not_yet_evaluated_are_named(tmp_path):
     run = open_run(tmp_path)
     write_test(run, 0, [[1], [0], [1], [0]])
     write_checkpoint(run, 9, {}, keep=1)
@@ -228,7 +228,7 @@ def test_the_tables_open_in_pandas_with_the_same_numbers(tmp_path):
     assert len(pd.read_csv(run.path / "results.csv")) == len(frame)
 
 
-def test_a_text_that_is_no_unicode_does_not_break_the_tables(tmp_path):
+def test_a_lone_surrogate_does_not_break_the_tables(tmp_path):
     run = open_run(tmp_path)
     write_test(run, 0, [[1]], [Question("7", "7.png", "half \ud83d a pair", "red", 1)])
     evaluations = read_evaluations(run)
@@ -236,7 +236,7 @@ def test_a_text_that_is_no_unicode_does_not_break_the_tables(tmp_path):
     assert pd.read_parquet(run.path / "results.parquet")["question"][0] == "half ? a pair"
 
 
-def test_the_closing_lines_say_the_result_and_its_price(tmp_path):
+def test_the_last_lines_state_the_result_and_the_power(tmp_path):
     run = open_run(tmp_path)
     write_test(run, 0, [[0, 1], [0, 0], [1, 1], [0, 1]])
     write_test(run, 9, [[1, 1], [0, 0], [1, 1], [1, 1]])

@@ -33,21 +33,21 @@ def run(tmp_path):
         return opened
 
 
-def test_a_proxy_evaluation_comes_back_equal(run):
+def test_a_proxy_evaluation_is_read_as_written(run):
     measured = ProxyEvaluation(25, BASE, ADVERSARY)
     write_proxy(run, measured)
     assert read_proxies(run) == [ProxyRecord(25, BASE, ADVERSARY)]
     assert json.loads((run.eval_logs / "eval-0025.json").read_text())["schema"] == 2
 
 
-def test_what_was_refused_is_in_no_mean(run):
+def test_refused_images_count_in_no_mean(run):
     found = ProxyRecord(25, BASE, ADVERSARY)
     assert (found.similarities, found.adversary_rewards, found.adversary_similarities) == ([0.1 + 0.2], [0.75], [0.25])
     assert (found.similarity_of, found.reward_of) == ({("7.png",): 0.1 + 0.2}, {(0,): 0.75})
     assert (found.draws_asked, found.draws_made) == (8, 5)
 
 
-def test_a_checkpoints_test_comes_back_equal(run):
+def test_a_checkpoints_test_is_read_as_written(run):
     questions = [Question("7", "7.png", "Which colour?", "red", 1), Question("9", "9.png", "Title?", "Rain", 0, 2)]
     answers = [[Completion("red", "1", True), Completion("re", "1", False)], [Completion("Rain", "1", True)] * 2]
     grades = [[Grade(1.0, "red"), Grade(None, "")], [Grade(0.0, "Rain"), Grade(1.0, "Rain")]]
@@ -64,7 +64,7 @@ def test_a_proxy_evaluation_of_schema_1_is_read(run):
     assert read_proxies(run) == [ProxyRecord(25, BaseEvaluation(["7.png"], [0.5], 2, 1), None)]
 
 
-def test_a_proxy_evaluation_that_names_no_images_and_counts_no_draws_is_read(run):
+def test_a_proxy_evaluation_without_image_names_and_draw_counts_is_read(run):
     content = {"round": 0, "base": {"similarities": [0.5, None]}, "adversary": {"rewards": [0.25]}}
     (run.eval_logs / "eval-0000.json").write_text(json.dumps(content))
     [found] = read_proxies(run)
@@ -93,7 +93,7 @@ def test_a_checkpoints_test_of_schema_1_is_read(run):
     assert (result.finished, result.invalid, result.graded, result.ungraded) == ([False, True], 2, [1.0], 1)
 
 
-def test_a_checkpoints_test_that_says_neither_how_nor_what_was_cut_is_read(run):
+def test_a_checkpoints_test_without_settings_and_finished_is_read(run):
     content = {
         "checkpoint_name": "ckpt-0",
         "overall_pass_at_1": 1.0,
@@ -114,13 +114,13 @@ def test_a_damaged_evaluation_is_named_with_what_to_do(run, content):
         read_evaluations(run)
 
 
-def test_an_evaluation_of_a_newer_version_is_refused_by_name(run):
+def test_an_evaluation_of_a_newer_schema_is_refused(run):
     (run.checkpoint_tests / "ckpt-25.json").write_text('{"schema": 3}')
     with pytest.raises(RunError, match=r"ckpt-25\.json has schema 3, this version of Duel reads 2"):
         read_evaluations(run)
 
 
-def test_settings_that_differ_are_named_as_settings():
+def test_differing_settings_are_named_by_their_dotted_names():
     ours, theirs = AskedHow(0.7, 12, "a", "exact", None), AskedHow(0.7, 24, "a", "openai", "gpt")
     assert ours.differences(theirs) == [
         "evaluation.max_new_tokens: 12 and 24",

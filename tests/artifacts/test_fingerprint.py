@@ -1,4 +1,4 @@
-"""A run knows the files it was started with; a data set that changed since is refused by name."""
+"""The data set's fingerprint: added, removed or changed files and questions are refused by name."""
 
 import dataclasses
 from pathlib import Path
@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> RunDirectory:
     return opened
 
 
-def test_the_same_files_elsewhere_are_the_same_data_set(tmp_path: Path, run: RunDirectory) -> None:
+def test_equal_files_in_another_folder_are_the_same_data_set(tmp_path: Path, run: RunDirectory) -> None:
     dataset = open_folder(folder(tmp_path, 6), 4, 2)
     check_data(run, dataset)
     (tmp_path / "mine").rename(tmp_path / "moved")
@@ -53,7 +53,7 @@ def test_a_file_with_other_bytes_is_named(tmp_path: Path, run: RunDirectory) -> 
         check_data(run, dataset)
 
 
-def test_another_question_is_another_data_set(tmp_path: Path, run: RunDirectory) -> None:
+def test_a_changed_question_is_refused(tmp_path: Path, run: RunDirectory) -> None:
     dataset = open_folder(folder(tmp_path, 6), 4, 2)
     check_data(run, dataset)
     asked: Dataset = dataclasses.replace(dataset, questions=[Question("1", "a.png", "Why?", "so", 1)])

@@ -1,4 +1,4 @@
-"""metrics.jsonl: hand-computed lines, null where there is nothing, and no line lost but a torn one."""
+"""metrics.jsonl: hand-computed rows, null for missing values, and incomplete or damaged lines."""
 
 import json
 import math
@@ -19,7 +19,7 @@ DRAWN = Drawing("a chart", 1, "0" * 64)
 REFUSED = Drawing("a nude chart", 1, None, "not safe")
 
 
-def test_a_rounds_line_by_hand() -> None:
+def test_a_row_of_metrics_by_hand() -> None:
     attempts = [Attempt(DRAWN, DRAWN, 0.5, 0.5), Attempt(DRAWN, DRAWN, 0.9, 0.9), Attempt(DRAWN, REFUSED, None, None)]
     completions = [completion("a", 4), completion("b", 6), completion("c", 8, finished=False)]
     record = RoundRecord(6, "base", [Group(completions, attempts)], update(-0.25, 1.5, 1, 0), draws_asked=3)
@@ -57,7 +57,7 @@ def test_reward_and_similarity_are_separate_columns() -> None:
     assert line["refused"] == 1
 
 
-def test_ceilings_are_averaged_where_they_were_asked_for() -> None:
+def test_ceilings_are_averaged_over_attempts_that_have_one() -> None:
     attempts = [
         Attempt(DRAWN, DRAWN, 0.5, reward, ceiling) for reward, ceiling in ((0.25, 0.75), (0.0, 0.5), (None, None))
     ]
@@ -65,7 +65,7 @@ def test_ceilings_are_averaged_where_they_were_asked_for() -> None:
     assert round_metrics(record)["ceiling_mean"] == 0.625
 
 
-def test_where_there_is_nothing_the_line_says_null(tmp_path: Path) -> None:
+def test_means_over_nothing_are_null(tmp_path: Path) -> None:
     attempts = [Attempt(REFUSED, REFUSED, None, None)] * 2
     record = RoundRecord(0, "base", [Group([completion("")] * 2, attempts)], update(gradient_norm=None), 1)
     jsonl.append_row(tmp_path / "metrics.jsonl", round_metrics(record))
@@ -73,20 +73,20 @@ def test_where_there_is_nothing_the_line_says_null(tmp_path: Path) -> None:
     assert line["reward_mean"] is line["reward_std"] is line["similarity_mean"] is line["gradient_norm"] is None
 
 
-def test_a_number_that_is_none_is_never_written(tmp_path: Path) -> None:
+def test_nan_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     with pytest.raises(ValueError, match="not JSON compliant"):
         jsonl.append_row(path, {"round": 0, "loss": math.nan})
     assert not path.exists()
 
 
-def test_floats_are_written_as_they_are(tmp_path: Path) -> None:
+def test_floats_are_written_in_full_precision(tmp_path: Path) -> None:
     value = 0.1 + 0.2
     jsonl.append_row(tmp_path / "t.jsonl", {"round": 0, "loss": value})
     assert jsonl.read_rows(tmp_path / "t.jsonl")[0]["loss"] == value
 
 
-def test_a_torn_last_line_is_passed_over_and_a_damaged_one_named(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_ignored_and_a_damaged_one_named(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text('{"round": 0}\n{"round": 1}\n{"rou')
     assert [row["round"] for row in jsonl.read_rows(path)] == [0, 1]

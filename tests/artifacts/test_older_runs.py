@@ -1,4 +1,4 @@
-"""A run that was trained before records had schemas (commit f142dea, pruned) can be read, and not gone on with."""
+"""A run of commit f142dea (pruned), from before records had schemas, can be read but not resumed."""
 
 import shutil
 from pathlib import Path
@@ -33,7 +33,7 @@ def run(state: Path) -> RunDirectory:
     return RunDirectory.read(StateDirectory(state), "old")
 
 
-def test_its_rounds_are_read_as_todays_records(run: RunDirectory) -> None:
+def test_rounds_are_read_as_current_records(run: RunDirectory) -> None:
     recorded = read_round(run, 0)
     assert (recorded.round, recorded.player, recorded.draws_asked) == (0, "base", 35)
     assert recorded.update == UpdateReport(-6.51925802230835e-09, 0.0932210385799408, 4, 0, 1, 1)
@@ -56,7 +56,7 @@ def test_its_rounds_are_read_as_todays_records(run: RunDirectory) -> None:
     )
 
 
-def test_its_checkpoints_and_versions_name_no_version_of_duel(run: RunDirectory) -> None:
+def test_checkpoints_and_versions_have_no_version_of_duel(run: RunDirectory) -> None:
     assert [checkpoint.record for checkpoint in list_checkpoints(run)] == [
         CheckpointRecord(0, ["adversary", "base"], None),
         CheckpointRecord(8, ["adversary", "base"], None),
@@ -67,14 +67,14 @@ def test_its_checkpoints_and_versions_name_no_version_of_duel(run: RunDirectory)
     assert versions.libraries["torch"] == "2.13.0+cpu"
 
 
-def test_its_status_is_said(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_is_printed(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--run", "old", "--state", str(state)]) == 0
     said = capsys.readouterr().out
     assert "8 of 8 recorded (4 base, 4 adversary)" in said
     assert "2 checkpoints evaluated, pass@1 0.783 at the first, 0.767 at the last" in said
 
 
-def test_its_report_is_written(run: RunDirectory) -> None:
+def test_the_report_is_written(run: RunDirectory) -> None:
     page = write_report(run).read_text(encoding="utf-8")
     assert "0.767" in page
     assert "A pie chart titled trade, values 4 8 5, no legend, grey background." in page
@@ -83,7 +83,7 @@ def test_its_report_is_written(run: RunDirectory) -> None:
     assert (run.path / "report.pdf").read_bytes().startswith(b"%PDF-")
 
 
-def test_going_on_with_it_is_refused_in_one_line_and_changes_nothing(run: RunDirectory) -> None:
+def test_resuming_is_refused_in_one_line_and_changes_nothing(run: RunDirectory) -> None:
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     with pytest.raises(
         RunError, match=r"run old was created by a version of Duel before 0\.1\.0; .*another run name"

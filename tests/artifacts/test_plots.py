@@ -44,7 +44,7 @@ def two_runs(state: Path, rounds: int, every: int) -> tuple[RunDirectory, RunDir
 
 
 def shown(run: RunDirectory, other: RunDirectory | None = None) -> tuple[Any, ...]:
-    """Return what plots are drawn of."""
+    """Return the arguments of `write_plots` for a run, optionally compared with another."""
     ours = read_evaluations(run)
     pair = (ours, read_evaluations(other)) if other is not None else None
     return run, read_training_log(run), evaluation_table(ours), pair
@@ -60,7 +60,7 @@ def test_all_plots_are_written(tmp_path: Path) -> None:
             assert image.size == (1200, 705)
 
 
-def test_what_has_no_data_is_left_out(tmp_path: Path) -> None:
+def test_plots_without_data_are_omitted(tmp_path: Path) -> None:
     with RunDirectory.open(StateDirectory(tmp_path), "new", Settings()) as run:
         assert write_plots(*shown(run)) == {}
     alone = fake_run(tmp_path, "alone", 4, 2, adversary=False, recorded=0)
@@ -95,7 +95,7 @@ def boxes_of_text(figure: Figure) -> list[tuple[str, Bbox]]:
 
 
 @pytest.mark.parametrize(("rounds", "every"), [(3, 1), (60, 10), (1000, 25)])
-def test_no_text_overlaps_text_or_data_and_all_is_on_the_page(
+def test_no_text_overlaps_text_or_data_or_exceeds_the_page(
     tmp_path: Path, rounds: int, every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for plot in plots_of(*shown(*two_runs(tmp_path, rounds, every))):
@@ -125,13 +125,13 @@ def test_nothing_is_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert high > max(bounds.high for bounds in found)
 
 
-def test_a_flat_curve_is_not_blown_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_axis_of_a_flat_curve_has_a_minimum_range(monkeypatch: pytest.MonkeyPatch) -> None:
     plot = Plot("p", "t", "s", "q", "base", [Curve("base", [0, 1], [0.5, 0.501])])
     low, high = drawn(plot, monkeypatch).axes[0].get_ylim()
     assert high - low == pytest.approx(0.1)
 
 
-def test_an_axis_of_powers_of_ten_shows_two_at_least_and_clips_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_logarithmic_axis_shows_at_least_two_powers_of_ten_and_clips_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     curve = Curve("base", [0, 2, 4, 6, 8, 10], [1e-6] * 6)
     low, high = drawn(Plot("p", "t", "s", "q", "base", [curve], scale="log"), monkeypatch).axes[0].get_ylim()
     assert (low, high) == (pytest.approx(1e-7), pytest.approx(1e-5))
@@ -142,7 +142,7 @@ def test_an_axis_of_powers_of_ten_shows_two_at_least_and_clips_nothing(monkeypat
     assert high > 3.0
 
 
-def test_the_gap_of_sampler_and_learner_is_drawn_for_both_players_and_its_largest_is_said(tmp_path: Path) -> None:
+def test_the_logprob_gap_is_plotted_for_both_players_with_its_maximum(tmp_path: Path) -> None:
     run = fake_run(tmp_path, rounds=4, every=2, recorded=0)
     rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     gaps = [(1e-6, 2e-6), (3e-6, 0.25), (0.0, 0.0), (None, None)]
@@ -164,7 +164,7 @@ def ornament(theme: str, monkeypatch: pytest.MonkeyPatch) -> Figure:
     return drawn(plot, monkeypatch, theme)
 
 
-def test_the_garland_and_the_snow_keep_to_the_margins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_garland_and_snow_stay_in_the_margins(monkeypatch: pytest.MonkeyPatch) -> None:
     figure = ornament("christmas", monkeypatch)
     data, garland = figure.axes
     assert garland.get_zorder() < data.get_zorder()
@@ -224,7 +224,7 @@ def test_the_two_colours_differ_to_the_colour_blind(theme: object, blindness: st
     assert np.linalg.norm(seen[0] - seen[1]) > 20  # CIE 1976; 2 can just be told apart, side by side
 
 
-def test_equal_plots_are_equal_bytes(tmp_path: Path) -> None:
+def test_equal_plots_give_equal_bytes(tmp_path: Path) -> None:
     plot = next(plots_of(*shown(fake_run(tmp_path, rounds=4, every=2, recorded=0))))
     assert draw_plot(plot, CHRISTMAS, 10) == draw_plot(plot, CHRISTMAS, 10)
     with Image.open(io.BytesIO(draw_plot(plot, PLAIN, 10))) as image:
@@ -237,7 +237,7 @@ def test_the_moving_average_by_hand() -> None:
     assert moving_average([], 10) == []
 
 
-def test_a_moving_average_has_its_interval_where_enough_rounds_lie() -> None:
+def test_a_moving_average_has_an_interval_where_there_are_enough_rounds() -> None:
     values = [0.5, 0.6, 0.4, 0.55, 0.45, 0.5]
     found = window_intervals(values, 5)
     assert [place for place, _ in found] == [2, 3]  # elsewhere the window has fewer than five rounds

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 @pytest.fixture(scope="module")
 def shown(prefect_server, tmp_path_factory):
-    """The latest artifacts of a run with everything in it, by what they show."""
+    """The latest artifacts of a complete run, by kind."""
     run = fake_run(tmp_path_factory.mktemp("state"), "My.Run_1", rounds=30)
 
     @flow(name="show")
@@ -35,11 +35,11 @@ def shown(prefect_server, tmp_path_factory):
         return {found.key.removeprefix("my-run-1-"): found for found in client.read_artifacts()}
 
 
-def test_keys_are_as_prefect_asks_for_them():
+def test_artifact_keys_have_the_form_that_prefect_requires():
     assert prefect_ui.artifact_key("My.Run_1", "images") == "my-run-1-images"
 
 
-def test_progress_moves_to_its_end(shown):
+def test_progress_is_updated_to_100_per_cent(shown):
     assert shown["progress"].data == 100.0
     assert "30 of 30 rounds" in shown["progress"].description
 
@@ -61,7 +61,7 @@ def test_plots_are_small(shown):
     assert len(shown["plots"].data) < 600_000
 
 
-def test_spend_is_what_the_ledger_knows(shown):
+def test_spend_is_that_of_the_ledger(shown):
     [row] = json.loads(shown["spend"].data)
     assert row == {"service": "offline", "dollars": 0.03, "images billed": 10, "drawn": 9, "refused": 1}
 
@@ -77,5 +77,5 @@ def test_spend_is_what_the_ledger_knows(shown):
         ("x" * 1000, "x" * prefect_ui.TEXT),
     ],
 )
-def test_what_a_model_wrote_is_no_markup(text, escaped):
+def test_text_of_models_is_escaped_markdown(text, escaped):
     assert prefect_ui._escape(text) == escaped

@@ -20,7 +20,7 @@ def case(index: int, prompt: str, reward: float | None, player: Player = "advers
     return Case(index, player, 0, 0, attempt, Path())
 
 
-def test_prompts_that_are_alike_are_one_group_and_the_hardest_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_similar_prompts_form_a_group_and_groups_are_sorted_by_reward(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_groups, "GROUPS", 2)
     cases = [case(1, f"{PIES}, blue", 0.1), case(1, f"{PIES}, red", 0.2), case(1, f"{PIES}, grey", 0.3)]
     cases += [case(3, f"{LEAVES}, green", 0.7), case(3, f"{LEAVES}, dark", 0.9), case(3, f"{PIES}, teal", 0.2)]
@@ -35,7 +35,7 @@ def test_prompts_that_are_alike_are_one_group_and_the_hardest_comes_first(monkey
     assert (leaves.trend, pies.trend) == ([0, pytest.approx(2 / 3)], [1, pytest.approx(1 / 3)])
 
 
-def test_the_shares_of_all_groups_make_one_in_every_slice_of_the_run() -> None:
+def test_shares_of_all_groups_sum_to_1_in_every_slice() -> None:
     texts = [
         f"{kind} chart titled {title} in {colour}"
         for kind in ("bar", "pie", "line")
@@ -50,7 +50,7 @@ def test_the_shares_of_all_groups_make_one_in_every_slice_of_the_run() -> None:
         assert sum(group.trend[place] for group in groups) == pytest.approx(1)
 
 
-def test_many_prompts_are_grouped_by_a_part_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_prompts_a_sample_is_clustered_and_all_are_assigned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_groups, "JOINED", 20)
     monkeypatch.setattr(prompt_groups, "GROUPS", 2)
     cases = [

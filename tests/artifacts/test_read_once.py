@@ -1,4 +1,4 @@
-"""A report reads every file of evaluations and logs once; every opening is counted by the interpreter itself."""
+"""A report reads every file of evaluations and logs once; openings are counted by an audit hook."""
 
 import json
 import subprocess

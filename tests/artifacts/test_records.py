@@ -1,4 +1,4 @@
-"""Typed records: written and read the same, and refused by name when they are damaged, foreign or of another schema."""
+"""Typed records: read as written; damaged files, unknown fields and other schemas are refused."""
 
 import json
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
         ({"inner": [{"name": "a", "value": "1"}]}, r"got '1', expected float @ \$\.inner\[0\]\.value"),
     ],
 )
-def test_a_field_that_does_not_fit_is_named_with_its_place(
+def test_a_field_of_the_wrong_type_is_named_with_its_path(
     tmp_path: Path, changes: dict[str, object], fault: str
 ) -> None:
     with pytest.raises(RunError, match=rf"cannot read .*kept\.json: {fault}; expected a Kept of schema 3"):
@@ -85,17 +85,19 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         read(tmp_path, schema=4)
 
 
-def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+def test_an_older_schema_is_upgraded(tmp_path: Path) -> None:
     assert read(tmp_path, schema=2, done=...) == Kept(4, True, [Inner("a", 1.5)])
 
 
 @pytest.mark.parametrize("schema", [1, ...])
-def test_an_older_schema_that_is_not_read_is_refused_and_no_number_is_schema_1(tmp_path: Path, schema: object) -> None:
+def test_an_unsupported_older_schema_is_refused_and_a_missing_number_means_schema_1(
+    tmp_path: Path, schema: object
+) -> None:
     with pytest.raises(RunError, match=r"kept\.json has schema 1, this version of Duel reads 3"):
         read(tmp_path, schema=schema)
 
 
-def test_a_number_that_json_does_not_have_is_not_written(tmp_path: Path) -> None:
+def test_nan_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_record(tmp_path / "kept.json", Kept(4, False, [Inner("a", float("nan"))]))
     assert not (tmp_path / "kept.json").exists()

@@ -35,7 +35,7 @@ from tests.support.hostile import HOSTILE, write_hostile_run
 
 
 class Page(HTMLParser):
-    """Collects what an HTML page asks for and says; `text` is what stands outside of its scripts."""
+    """Collects the addresses and the text of an HTML page; `text` excludes scripts."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ SECTIONS = (
 
 
 def gallery_of(page: Page) -> dict[str, Any]:
-    """Return what the page's script reads."""
+    """Return the gallery's JSON data."""
     return json.loads(page.data[: page.data.index('"use strict"')])
 
 
@@ -97,7 +97,7 @@ def test_a_duels_report_is_self_contained(tmp_path: Path, rounds: int, every: in
     assert (run.path / "report.pdf").read_bytes().startswith(b"%PDF-")
 
 
-def test_everything_is_in_the_page_with_embed(tmp_path: Path) -> None:
+def test_with_embed_the_page_needs_no_other_file(tmp_path: Path) -> None:
     run = fake_run(tmp_path, "duel", 4, 2, recorded=1, report={"embed": True})
     page = Page(write_report(run))
     assert all(address.startswith(("data:", "#")) for address in page.addresses if address)
@@ -117,7 +117,7 @@ def test_a_run_without_adversary_has_a_report_too(tmp_path: Path) -> None:
     assert "Hardest prompts" not in page.text
 
 
-def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
+def test_a_run_without_rounds_has_a_report(tmp_path: Path) -> None:
     with RunDirectory.open(StateDirectory(tmp_path), "new", Settings()) as run:
         page = Page(write_report(run))
     assert "Nothing was recorded yet." in page.text
@@ -125,7 +125,7 @@ def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
     assert (run.path / "report.pdf").exists()
 
 
-def test_what_models_wrote_is_escaped(tmp_path: Path) -> None:
+def test_text_of_models_is_escaped(tmp_path: Path) -> None:
     html = write_report(write_hostile_run(tmp_path))
     page = Page(html)
     assert page.tags.count("script") == 2
@@ -157,7 +157,7 @@ def test_the_gallery_holds_every_attempt_of_every_recorded_round(tmp_path: Path)
         assert (run.path / data["pictures"][shown["drawing"]]).exists()
 
 
-def test_what_was_paid_stands_in_the_report(tmp_path: Path) -> None:
+def test_the_report_states_the_cost(tmp_path: Path) -> None:
     def said(name: str, service: str, spend: Spend | None) -> str:
         with RunDirectory.open(
             StateDirectory(tmp_path), name, read_settings({"generator": {"service": service}})
@@ -170,7 +170,7 @@ def test_what_was_paid_stands_in_the_report(tmp_path: Path) -> None:
     assert "Images: no cost, all were drawn on this machine" in said("free", "offline", None)
 
 
-def test_a_run_that_cannot_be_compared_yet_is_reported_all_the_same(tmp_path: Path) -> None:
+def test_a_report_is_written_when_the_other_run_is_not_evaluated(tmp_path: Path) -> None:
     run = fake_run(tmp_path, "duel", 3, 1, recorded=1)
     with RunDirectory.open(StateDirectory(tmp_path), "begun", Settings()) as begun:
         page = Page(write_report(run, begun))
@@ -179,7 +179,7 @@ def test_a_run_that_cannot_be_compared_yet_is_reported_all_the_same(tmp_path: Pa
 
 
 def write_answers(run: RunDirectory, done: int, scores: list[float | None]) -> None:
-    """Write a checkpoint's test of one question for each score, with one answer."""
+    """Write a checkpoint's test with one question and answer per score."""
     questions = [Question(str(number), "chart.png", "How many bars?", "4", 0) for number in range(len(scores))]
     answers, grades = [[completion("4")]] * len(scores), [[Grade(score, "4")] for score in scores]
     write_test(run, checkpoint_test(done, questions, answers, grades))
@@ -218,7 +218,7 @@ def test_the_five_numbers_by_hand(tmp_path: Path) -> None:
         assert rows[2].similarity is None
 
 
-def test_best_and_worst_cases_come_from_all_rounds_one_a_drawing(tmp_path: Path) -> None:
+def test_best_and_worst_cases_are_from_all_rounds_at_most_one_per_drawing(tmp_path: Path) -> None:
     with RunDirectory.open(StateDirectory(tmp_path), "run_1", Settings()) as run:
         images = Images()
         for index in range(12):

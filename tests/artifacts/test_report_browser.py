@@ -73,7 +73,7 @@ def test_the_first_paint_comes_within_a_second(tmp_path: Path, number: int) -> N
     assert min(times) < 1000  # the best of three: the machine may be busy with other tests
 
 
-def test_a_run_that_has_just_begun_opens_without_a_fault(tmp_path: Path) -> None:
+def test_the_page_of_a_run_without_rounds_has_no_errors(tmp_path: Path) -> None:
     with RunDirectory.open(StateDirectory(tmp_path), "new", Settings()) as run:
         html = write_report(run)
     with opened_report(html, "#gallery") as opened:
@@ -81,7 +81,7 @@ def test_a_run_that_has_just_begun_opens_without_a_fault(tmp_path: Path) -> None
         assert opened.page.locator("#controls").is_hidden()
 
 
-def test_filters_leave_what_passes(html: Path) -> None:
+def test_filters_show_matching_items_only(html: Path) -> None:
     with opened_report(html, "#gallery") as opened:
         page = opened.page
         page.select_option("[name=player]", "adversary")
@@ -103,7 +103,7 @@ def test_filters_leave_what_passes(html: Path) -> None:
         page.wait_for_selector("text=no match for these filters")
 
 
-def test_sorting_by_similarity_either_way(html: Path) -> None:
+def test_sorting_by_similarity_in_both_orders(html: Path) -> None:
     with opened_report(html, "#gallery") as opened:
         page = opened.page
         page.select_option("[name=sort]", "similarity")
@@ -160,7 +160,7 @@ def test_everything_can_be_done_from_the_keyboard(html: Path) -> None:
         assert page.inner_text("#pages span") == "page 2 of 5"
 
 
-def test_the_detail_shows_the_images_as_they_were_drawn(html: Path) -> None:
+def test_the_dialog_shows_the_full_images(html: Path) -> None:
     with opened_report(html, "#gallery&open=1.0.3") as opened:
         page = opened.page
         opened.wait_until("[...document.querySelectorAll('.large img')].every((image) => image.naturalWidth === 160)")
@@ -168,7 +168,7 @@ def test_the_detail_shows_the_images_as_they_were_drawn(html: Path) -> None:
         assert page.get_attribute("#folder", "href") == "training_logs/round-0001/round.pdf"
 
 
-def test_a_case_leads_to_its_place_in_the_gallery(html: Path) -> None:
+def test_a_case_links_to_its_attempt_in_the_gallery(html: Path) -> None:
     with opened_report(html) as opened:
         link = opened.page.locator(".pair a").first
         index = re.findall(r"\d+", link.inner_text())[0]
@@ -189,7 +189,7 @@ def test_an_embedded_report_needs_no_other_file(tmp_path: Path) -> None:
         assert all(name.startswith("data:") for name in names)
 
 
-def test_what_models_wrote_runs_nowhere(tmp_path: Path) -> None:
+def test_text_of_models_is_never_executed(tmp_path: Path) -> None:
     with opened_report(write_report(write_hostile_run(tmp_path)), "#gallery&view=attempts") as opened:
         page = opened.page
         assert page.evaluate("document.querySelectorAll('script').length") == 2
@@ -206,14 +206,14 @@ def test_what_models_wrote_runs_nowhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_sticks_out_of_the_screen(html: Path, width: int, dark: bool) -> None:
+def test_no_element_exceeds_the_screen(html: Path, width: int, dark: bool) -> None:
     with opened_report(html, "#gallery", width=width, dark=dark) as opened:
         assert opened.page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
         paper = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(int(part) for part in re.findall(r"\d+", paper)) < 200) == dark
 
 
-def test_without_scripts_the_first_and_last_rounds_are_there(html: Path) -> None:
+def test_without_javascript_the_first_and_last_rounds_are_shown(html: Path) -> None:
     with opened_report(html, scripts=False) as opened:
         page = opened.page
         assert page.locator("#controls").is_hidden()

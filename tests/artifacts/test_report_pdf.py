@@ -28,7 +28,7 @@ def text_of(pdf: Path) -> str:
     return done.stdout
 
 
-def test_the_report_on_paper_has_the_order_of_the_page(tmp_path: Path) -> None:
+def test_sections_of_the_pdf_are_in_the_order_of_the_page(tmp_path: Path) -> None:
     run = fake_run(tmp_path, "duel", 60, 10, recorded=6)
     write_report(run, fake_run(tmp_path, "alone", 60, 10, adversary=False, recorded=1))
     text = text_of(run.path / "report.pdf")
@@ -38,7 +38,7 @@ def test_the_report_on_paper_has_the_order_of_the_page(tmp_path: Path) -> None:
     assert "Images: no cost, all were drawn on this machine" in text
 
 
-def test_what_models_wrote_is_on_paper_as_they_wrote_it(tmp_path: Path) -> None:
+def test_text_of_models_is_in_the_pdf_unchanged(tmp_path: Path) -> None:
     run = write_hostile_run(tmp_path)
     write_report(run)
     for pdf in (run.path / "report.pdf", run.round_directory(3) / "round.pdf"):

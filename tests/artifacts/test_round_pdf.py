@@ -35,7 +35,7 @@ def pages_of(path: Path) -> int:
 
 
 @pytest.mark.parametrize("player", ["base", "adversary"])
-def test_whatever_models_write_survives(run: RunDirectory, player: str) -> None:
+def test_any_text_of_models_can_be_written(run: RunDirectory, player: str) -> None:
     images = Images()
     path = write_round(run, hostile_record(images, player), images.read, write_round_pdf)
     assert (path / "round.pdf").read_bytes().startswith(b"%PDF-")
@@ -44,7 +44,7 @@ def test_whatever_models_write_survives(run: RunDirectory, player: str) -> None:
     assert written == [*HOSTILE, "forbidden"]  # whole, to the last character
 
 
-def test_a_rounds_directory_holds_its_images_as_they_came(run: RunDirectory) -> None:
+def test_images_are_written_with_the_generators_bytes(run: RunDirectory) -> None:
     images = Images()
     webp = io.BytesIO()
     Image.new("RGB", (64, 32), "red").save(webp, "WEBP")
@@ -77,7 +77,7 @@ def test_a_rounds_directory_holds_its_images_as_they_came(run: RunDirectory) -> 
     }
 
 
-def test_an_adversary_round_is_tagged_so_and_keeps_every_drawing(run: RunDirectory) -> None:
+def test_an_adversary_round_names_its_player_and_keeps_every_drawing(run: RunDirectory) -> None:
     images = Images()
     path = write_round(run, fake_record(5, images, "adversary", size=3), images.read, write_round_pdf)
     record = read_round(run, 5)
@@ -99,7 +99,7 @@ def test_a_round_is_compact(run: RunDirectory, player: str, groups: int, pages: 
     assert pages_of(path / "round.pdf") == pages
 
 
-def test_a_large_group_runs_over_pages(run: RunDirectory) -> None:
+def test_a_large_group_continues_on_further_pages(run: RunDirectory) -> None:
     images = Images()
     path = write_round(run, fake_record(0, images, "base", groups=2, size=40), images.read, write_round_pdf)
     assert 4 <= pages_of(path / "round.pdf") <= 6
@@ -112,7 +112,7 @@ def test_equal_rounds_are_equal_bytes(run: RunDirectory, tmp_path: Path) -> None
     assert (tmp_path / "again.pdf").read_bytes() == (path / "round.pdf").read_bytes()
 
 
-def test_bytes_that_are_no_image_do_not_stop_the_page(run: RunDirectory) -> None:
+def test_an_unreadable_image_does_not_prevent_the_page(run: RunDirectory) -> None:
     images = Images()
     broken = Drawing("text", 1, images.add(b"<html>502</html>", "image/png"))
     group = Group([completion("a")] * 2, [Attempt(broken, broken, 0.5, 0.5)] * 2)
@@ -120,7 +120,7 @@ def test_bytes_that_are_no_image_do_not_stop_the_page(run: RunDirectory) -> None
     assert (path / "round.pdf").exists()
 
 
-def test_transparent_images_lie_on_white(tmp_path: Path) -> None:
+def test_transparent_images_are_blended_onto_white(tmp_path: Path) -> None:
     Image.new("RGBA", (400, 100), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     shrunk = shrink(tmp_path / "clear.png", 200)
     assert shrunk.size == (200, 50)
@@ -147,7 +147,7 @@ def test_no_line_is_wider_than_its_box(text: str) -> None:
     assert all(pdfmetrics.stringWidth(line, canvas.REGULAR, 5.6) <= 80 for line in lines)
 
 
-def test_printable_text_is_one_line_that_the_font_has() -> None:
+def test_printable_text_is_one_line_of_characters_of_the_font() -> None:
     assert printable("a\x00b\n\tc\u200b \ud83d <i>") == "a b c □ <i>"
     glyphs = canvas.glyphs(canvas.REGULAR)
     for text in HOSTILE:
@@ -172,14 +172,14 @@ def test_arabic_letters_are_joined_and_read_from_the_right() -> None:
     assert joined("plain text") == "plain text"
 
 
-def test_what_the_font_lacks_is_said_in_words_or_as_a_box() -> None:
+def test_characters_missing_in_the_font_become_names_or_boxes() -> None:
     glyphs = canvas.glyphs(canvas.REGULAR)
     assert printable("a 🎄 and 😀", glyphs) == "a [christmas tree] and 😀"
     assert printable("🎅🏽\ufe0f", glyphs) == "[father christmas]"
     assert printable("柱状", glyphs) == "□□"
 
 
-def test_text_for_a_page_keeps_its_lines_and_loses_what_could_turn_the_page() -> None:
+def test_text_for_a_page_keeps_line_breaks_and_loses_direction_overrides() -> None:
     assert legible("a\x00b\r\nc\u202ed\ud83d👩‍👧 <b>") == "a b\ncd□👩‍👧 <b>"
     assert shorten("abcdef", 4) == "abc…"
     assert shorten("abcd", 4) == "abcd"

@@ -1,4 +1,4 @@
-"""The run directory: opened by one process, with the settings it was started with, and rewound for a resume."""
+"""The run directory: locked for one process, opened with its own settings only, mended before a resume."""
 
 import dataclasses
 import fcntl
@@ -47,7 +47,7 @@ def test_a_new_run_has_the_references_folders_and_its_settings(tmp_path: Path) -
     assert RunDirectory.read(StateDirectory(tmp_path), "run_1").settings == Settings(seed=5)
 
 
-def test_a_run_keeps_the_version_of_a_class_of_the_users_own_and_warns_of_another(
+def test_a_run_records_the_version_of_a_plugin_class_and_warns_when_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
@@ -70,7 +70,7 @@ def test_a_run_keeps_the_version_of_a_class_of_the_users_own_and_warns_of_anothe
     del sys.modules["strict_judge"]
 
 
-def test_a_defining_setting_may_not_differ_and_each_is_named(tmp_path: Path) -> None:
+def test_differing_defining_settings_are_refused_and_each_is_named(tmp_path: Path) -> None:
     open_run(tmp_path, seed=5, rounds=10).close()
     before = (tmp_path / "runs" / "run_1" / "settings.json").read_bytes()
     with pytest.raises(RunError) as caught:
@@ -84,7 +84,7 @@ def test_a_defining_setting_may_not_differ_and_each_is_named(tmp_path: Path) -> 
     open_run(tmp_path, seed=5, rounds=10).close()  # the refused one left no lock
 
 
-def test_a_run_of_a_version_that_would_go_on_otherwise_is_refused_by_the_versions_name(tmp_path: Path) -> None:
+def test_a_run_of_an_incompatible_version_is_refused_naming_the_version(tmp_path: Path) -> None:
     open_run(tmp_path).close()
     path = tmp_path / "runs" / "run_1"
     write_record(path / "versions.json", dataclasses.replace(read_versions(path), run_schema=3, duel="9.1.0"))
@@ -92,7 +92,7 @@ def test_a_run_of_a_version_that_would_go_on_otherwise_is_refused_by_the_version
         open_run(tmp_path)
 
 
-def test_an_operational_setting_may_differ_and_is_written(tmp_path: Path) -> None:
+def test_a_differing_operational_setting_is_accepted_and_written(tmp_path: Path) -> None:
     open_run(tmp_path, rounds=10).close()
     open_run(tmp_path, rounds=20, generator={"concurrency": 3}).close()
     settings = RunDirectory.read(StateDirectory(tmp_path), "run_1").settings
@@ -106,7 +106,7 @@ def test_a_name_that_could_leave_the_directory_is_refused(tmp_path: Path, name: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+def test_an_unwritable_directory_is_reported_in_one_line_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match=r"cannot open run run_1 in .*file/runs.*expected a directory") as caught:
         open_run(tmp_path / "file")
@@ -115,7 +115,7 @@ def test_a_place_that_cannot_be_written_is_one_line_and_nothing_is_written(tmp_p
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_state_directory_is_one_line(tmp_path: Path) -> None:
+def test_a_read_only_state_directory_is_reported_in_one_line(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     with pytest.raises(RunError, match="cannot open run"):
         open_run(tmp_path)
@@ -128,7 +128,7 @@ def test_a_run_that_is_a_file_is_refused(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
-def test_somebody_elses_directory_is_not_taken_for_a_run(tmp_path: Path) -> None:
+def test_a_directory_with_foreign_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs" / "run_1").mkdir(parents=True)
     (tmp_path / "runs" / "run_1" / "thesis.tex").write_text("precious")
     with pytest.raises(RunError, match="not a run of Duel: it holds thesis"):
@@ -143,7 +143,7 @@ def test_damaged_settings_are_named(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
-def test_reading_a_run_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+def test_reading_a_missing_run_lists_existing_ones(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no runs there yet"):
         RunDirectory.read(StateDirectory(tmp_path), "other")
     open_run(tmp_path).close()
@@ -162,7 +162,7 @@ def test_a_second_opening_is_refused_and_names_the_owner(tmp_path: Path) -> None
     open_run(tmp_path).close()
 
 
-def test_asking_for_the_owner_never_keeps_a_run_from_opening(tmp_path: Path) -> None:
+def test_reading_the_lock_owner_never_prevents_opening(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
         lock = run.path / "lock"
     with lock.open() as looking:
@@ -184,7 +184,7 @@ time.sleep(60)
 """
 
 
-def test_another_process_is_named_and_its_lock_dies_with_it(tmp_path: Path) -> None:
+def test_the_owning_process_is_named_and_its_lock_ends_with_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", textwrap.dedent(OWNER), str(tmp_path)]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as owner:
@@ -208,7 +208,7 @@ def record_round(run: RunDirectory, index: int) -> None:
     append_timings(run, index, {"learn": 0.5}, draws_made=3)
 
 
-def test_mending_removes_what_a_kill_tore_and_nothing_else(tmp_path: Path) -> None:
+def test_mending_removes_only_incomplete_lines_and_temporary_files(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
         for index in range(3):
             record_round(run, index)
@@ -225,7 +225,7 @@ def test_mending_removes_what_a_kill_tore_and_nothing_else(tmp_path: Path) -> No
         assert run.metrics.stat().st_mtime_ns == changed
 
 
-def test_a_recorded_round_is_known_by_what_its_line_says(tmp_path: Path) -> None:
+def test_a_round_counts_as_recorded_if_its_row_is_equal(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
         record_round(run, 0)
         assert has_metrics(run, fake_record(0, Images(), size=2))
@@ -234,7 +234,7 @@ def test_a_recorded_round_is_known_by_what_its_line_says(tmp_path: Path) -> None
         assert not has_metrics(run, other)
 
 
-def test_a_round_recorded_twice_has_one_line(tmp_path: Path) -> None:
+def test_recording_a_round_twice_leaves_one_row(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
         record_round(run, 0)
         record_round(run, 1)

@@ -18,7 +18,7 @@ def images(folder: Path, count: int) -> dict[str, Path]:
     return found
 
 
-def test_each_image_has_a_small_one_that_is_made_once(tmp_path: Path) -> None:
+def test_each_image_gets_one_thumbnail_which_is_reused(tmp_path: Path) -> None:
     originals = images(tmp_path, 3)
     first = write_thumbnails(tmp_path / "small", originals)
     assert first.keys() == originals.keys()
@@ -30,7 +30,7 @@ def test_each_image_has_a_small_one_that_is_made_once(tmp_path: Path) -> None:
     assert write_thumbnails(tmp_path / "small", originals) == first
 
 
-def test_what_is_no_image_has_none_and_what_nobody_wants_goes(tmp_path: Path) -> None:
+def test_unreadable_images_get_no_thumbnail_and_unused_ones_are_removed(tmp_path: Path) -> None:
     originals = images(tmp_path, 2)
     kept = dict([next(iter(originals.items()))])
     write_thumbnails(tmp_path / "small", originals)
@@ -41,6 +41,6 @@ def test_what_is_no_image_has_none_and_what_nobody_wants_goes(tmp_path: Path) ->
     assert list((tmp_path / "small").iterdir()) == list(small.values())
 
 
-def test_a_small_picture_can_stand_in_a_page(tmp_path: Path) -> None:
+def test_a_thumbnail_as_a_data_uri(tmp_path: Path) -> None:
     (tmp_path / "dot.webp").write_bytes(b"bytes")
     assert data_uri(tmp_path / "dot.webp") == "data:image/webp;base64," + base64.b64encode(b"bytes").decode()

@@ -46,7 +46,7 @@ def test_an_entry_is_read_back_also_by_another_process(
         assert again.draw_once(KEY, must_not_draw, "later") == (result, "")
 
 
-def test_whom_an_image_was_drawn_for_is_kept_with_it(store: ImageStore) -> None:
+def test_the_origin_of_an_image_is_stored_with_it(store: ImageStore) -> None:
     assert store.draw_once(KEY, lambda: IMAGE, "run/round-0001/draw") == (IMAGE, "run/round-0001/draw")
     assert store.draw_once(KEY, must_not_draw, "run/round-0002/draw") == (IMAGE, "run/round-0001/draw")
 
@@ -144,7 +144,7 @@ def test_a_killed_process_does_not_keep_its_draw_lock(tmp_path: Path, store: Ima
     assert store.draw_once(KEY, lambda: IMAGE, "now") == (IMAGE, "now")
 
 
-def test_an_image_outlives_a_process_killed_right_after_drawing_it(tmp_path: Path, store: ImageStore) -> None:
+def test_an_image_survives_a_kill_right_after_drawing(tmp_path: Path, store: ImageStore) -> None:
     code = f"""
         import os, signal
         from pathlib import Path
@@ -196,7 +196,7 @@ def test_an_entry_under_another_key_counts_as_missing() -> None:
     assert unpack(other, pack(KEY, to_entry(IMAGE))) is None
 
 
-def test_the_bytes_are_stored_as_they_came(tmp_path: Path, store: ImageStore) -> None:
+def test_bytes_are_stored_unchanged(tmp_path: Path, store: ImageStore) -> None:
     store.put(KEY, LARGE)
     (file,) = (tmp_path / "images").rglob("*.val")
     assert file.read_bytes().endswith(b"\n" + LARGE.data)

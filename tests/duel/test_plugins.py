@@ -1,4 +1,4 @@
-"""Classes of the user's own: what is loaded, and what is refused in words that say how to mend it."""
+"""Loading of plug-in classes, and the error messages for those that cannot be loaded."""
 
 import hashlib
 import importlib
@@ -23,7 +23,7 @@ from duel.settings import RewardSettings
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """Write a module into a folder of the path; it is gone after the test."""
+    """Return a function that writes a module to a folder of `sys.path`, removed after the test."""
     monkeypatch.syspath_prepend(tmp_path)
     written = []
 
@@ -66,7 +66,7 @@ def test_a_class_is_loaded_and_called_with_what_it_takes(write):
     assert load_plugin("greeter", "greeting:Greeter", Greets, "hello").greet() == "hello"
 
 
-def test_a_class_that_takes_nothing_is_called_with_nothing(write):
+def test_a_class_without_parameters_is_called_without_arguments(write):
     write("greeting", "class Greeter:\n    name = 'silent'\n    def greet(self):\n        return self.name\n")
     assert load_plugin("greeter", "greeting:Greeter", Greets, "hello", dataset="there").greet() == "silent"
 
@@ -102,7 +102,7 @@ def test_a_missing_class_names_those_that_are_there(write):
         find_class("greeter", "greeting:Greter")
 
 
-def test_what_is_no_class_is_refused(write):
+def test_a_name_that_is_not_a_class_is_refused(write):
     write("greeting", "Greeter = 3\n")
     with pytest.raises(SettingsError, match="greeter = 'greeting:Greeter': Greeter is of type int, expected a class"):
         find_class("greeter", "greeting:Greeter")
@@ -170,7 +170,7 @@ def test_a_generators_identity_has_to_be_of_the_right_types():
     )
 
 
-def test_a_module_beside_the_user_is_known_by_its_source(write, tmp_path):
+def test_a_module_in_the_current_directory_is_identified_by_its_source(write, tmp_path):
     write("greeting", GREETER)
     settings = read_settings({"judge": {"service": "greeting:Greeter"}, "rewards": {"base": "greeting:Greeter"}})
     digest = hashlib.sha256(GREETER.encode()).hexdigest()
@@ -179,11 +179,11 @@ def test_a_module_beside_the_user_is_known_by_its_source(write, tmp_path):
     assert plugin_versions(settings, "judge.service") == {"judge.service": version}
 
 
-def test_an_installed_module_is_known_by_its_distribution():
+def test_an_installed_module_is_identified_by_its_distribution():
     assert version_of(pytest) == f"pytest {pytest.__version__}"
 
 
-def test_an_edited_install_is_known_by_its_source():
+def test_an_editable_install_is_identified_by_its_source():
     source = Path(duel.__file__).read_bytes()
     assert version_of(duel) in (f"sha256:{hashlib.sha256(source).hexdigest()}", f"duel {duel.__version__}")
 

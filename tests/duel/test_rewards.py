@@ -19,20 +19,20 @@ def test_the_base_earns_the_similarities():
     assert SimilarityReward()(described(0.75, 0.5)) == [0.75, 0.5]
 
 
-def test_the_adversary_earns_what_the_base_missed():
+def test_plain_reward_is_1_minus_similarity():
     assert PlainReward()([described(0.75), described(0.25)]) == [0.25, 0.75]
 
 
-def test_a_negative_similarity_pays_the_adversary_more_than_one():
+def test_a_negative_similarity_gives_a_plain_reward_above_1():
     assert PlainReward()([described(-0.5)]) == [1.5]
 
 
-def test_several_descriptions_count_with_their_mean():
+def test_several_descriptions_count_by_their_mean_similarity():
     assert PlainReward()([described(0.5, None, 0.25)]) == [0.625]
     assert RegretReward()([described(0.5, None, 0.25, ceiling=0.875)]) == [0.5]
 
 
-def test_a_refused_prompt_earns_the_adversary_least():
+def test_a_refused_prompt_gets_the_lowest_plain_reward():
     assert PlainReward()([described(None, original=REFUSED), described(0.75)]) == [0.0, 0.25]
 
 
@@ -42,7 +42,7 @@ def test_a_refused_description_is_left_out_for_both():
     assert RegretReward()([described(None, ceiling=0.5)]) == [None]
 
 
-def test_regret_is_what_the_base_missed_of_what_could_be_reached():
+def test_regret_is_ceiling_minus_similarity():
     assert RegretReward()([described(0.25, ceiling=0.75), described(0.5, ceiling=0.5)]) == [0.5, 0.0]
 
 
@@ -71,7 +71,7 @@ def test_rewards_of_another_number_are_refused():
 
 
 @pytest.mark.parametrize("reward", [math.nan, math.inf])
-def test_a_reward_that_is_no_finite_number_is_refused(reward):
+def test_a_reward_that_is_not_finite_is_refused(reward):
     with pytest.raises(SettingsError, match=f"rewards.adversary: got the reward {reward}, expected a finite number"):
         check_rewards([0.5, reward], 2, "rewards.adversary")
 

@@ -1,4 +1,4 @@
-"""Similarities of drawings whose images stand for unit vectors, rewarded by hand."""
+"""Similarities and rewards of drawings whose embeddings are known unit vectors."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def test_every_distinct_image_is_embedded_once_in_one_call():
     assert calls == [[b"east", b"north"]]
 
 
-def test_attempts_carry_what_was_measured():
+def test_attempts_have_similarity_ceiling_and_reward():
     described = compare([[drawing("east")]], [[drawing("northeast")]], [[drawing("north")]], embed, read)
     [[attempt]] = reward_attempts(described, "adversary", BUILT_IN)
     assert attempt.original == drawing("east")
@@ -110,7 +110,7 @@ def test_the_adversarys_reward_sees_the_whole_group():
     assert [attempt.reward for attempt in attempts] == [1.0, 0.0]
 
 
-def test_a_reward_that_forgets_an_original_is_named():
+def test_a_reward_class_with_too_few_rewards_is_named():
     class Short:
         needs_ceiling = False
 
@@ -122,7 +122,7 @@ def test_a_reward_that_forgets_an_original_is_named():
         reward_attempts(described, "adversary", Rewards(SimilarityReward(), Short()))
 
 
-def test_rounding_takes_no_similarity_above_1():
+def test_similarities_are_clipped_to_minus_1_and_1():
     def embed(images):
         return torch.tensor([[0.6, 0.8000001], [-0.6, -0.8000001]])[: len(images)]
 

@@ -34,12 +34,12 @@ def test_a_text_with_a_lone_surrogate_has_a_key():
     assert len(DrawRequest("g", "1", "\ud800", 0).key) == 64
 
 
-def test_tokens_travel_packed():
+def test_tokens_are_packed_as_text():
     assert Completion("a b", "5 17 2", True).tokens == [5, 17, 2]
     assert Completion("", "", False).tokens == []
 
 
-def test_logprobs_travel_packed_as_float32():
+def test_logprobs_are_packed_as_float32():
     assert pack_logprobs([-1.0, -0.5]) == "AACAvwAAAL8="  # 00 00 80 bf, 00 00 00 bf
     assert Completion("a b", "5 17", True, "AACAvwAAAL8=").logprobs == [-1.0, -0.5]
     assert Completion("a b", "5 17", True).logprobs == []

@@ -1,4 +1,4 @@
-"""The browser of the tests: it is there or the test says so, and it notices what goes wrong on a page."""
+"""The tests' browser: a missing one fails the test with instructions, and errors of a page are noticed."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.support.browser import find_browser, open_page
 pytestmark = pytest.mark.slow
 
 
-def test_what_goes_wrong_on_a_page_is_noticed(tmp_path: Path) -> None:
+def test_errors_of_a_page_are_noticed(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(
         "<link rel=icon href='data:,'><img src='missing.png'><img src='http://192.0.2.1/far.png'>"

@@ -1,4 +1,4 @@
-"""Some of the scenarios of `make chaos`: killed and resumed runs end like an uninterrupted one.
+"""Some scenarios of `make chaos`: killed and resumed runs equal an uninterrupted one.
 
 Slow (minutes): `make test-slow` runs it, and CI does.
 """
@@ -16,7 +16,7 @@ from benchmarks.kills import PLACES, Kill, highest_n
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_place_is_in_some_scenario_and_there_are_more_than_forty():
+def test_scenarios_cover_every_kill_point_and_number_more_than_forty():
     named = {kill.place for kills in scenarios() for kill in kills}
     assert set(PLACES) <= named
     assert len(scenarios()) >= 40
@@ -37,7 +37,7 @@ def test_what_differs_is_named():
     assert differences(uninterrupted, other) == ["metrics.jsonl", "weights", "11 images paid for, 10 needed"]
 
 
-def test_a_kill_says_its_place_and_turn():
+def test_a_kill_prints_its_point_and_count():
     assert str(Kill("half of the gradient", 3)) == "half of the gradient (3)"
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def complaint(capsys, *arguments):
-    """Run a command that must be refused; return the one line it said."""
+    """Run a command that must be refused; return its one line of output."""
     assert main(arguments) == 2
     [line] = capsys.readouterr().err.splitlines()
     return line
@@ -36,12 +36,12 @@ def folder_options(tmp_path, folder):
     )  # fmt: skip
 
 
-def test_an_unknown_option_names_the_nearest(capsys):
+def test_an_unknown_option_names_the_most_similar_one(capsys):
     line = complaint(capsys, "train", "--run", "x", "--sampling.grup_size", "4")
     assert line == "duel: --sampling.grup_size is not an option; did you mean --sampling.group_size?"
 
 
-def test_an_unknown_key_in_a_profile_names_the_nearest(capsys, tmp_path):
+def test_an_unknown_key_in_a_profile_names_the_most_similar_one(capsys, tmp_path):
     (tmp_path / "mine.toml").write_text("[sampling]\ngrup_size = 4\n")
     line = complaint(
         capsys, "train", "--run", "x", "--profile", str(tmp_path / "mine.toml"), "--state", str(tmp_path / "s")
@@ -49,7 +49,7 @@ def test_an_unknown_key_in_a_profile_names_the_nearest(capsys, tmp_path):
     assert "sampling.grup_size is not a setting; did you mean sampling.group_size?" in line
 
 
-def test_an_unknown_profile_names_those_that_are_there(capsys, tmp_path):
+def test_an_unknown_profile_lists_existing_ones(capsys, tmp_path):
     line = complaint(capsys, "train", "--run", "x", "--profile", "ofline", "--state", str(tmp_path / "s"))
     assert "no profile 'ofline'" in line
     assert "offline" in line
@@ -73,14 +73,14 @@ def test_a_missing_model_is_named_and_nothing_is_written(capsys, tmp_path, pictu
     assert not (tmp_path / "state").exists()
 
 
-def test_a_class_that_is_not_there_is_named_and_nothing_is_written(capsys, tmp_path, pictures):
+def test_a_missing_plugin_class_is_named_and_nothing_is_written(capsys, tmp_path, pictures):
     for setting in ("generator.service", "judge.service", "models.policy", "rewards.base", "rewards.adversary"):
         line = complaint(capsys, *folder_options(tmp_path, pictures), f"--{setting}", "nowhere.mine:Mine")
         assert line.startswith(f"duel: {setting} = 'nowhere.mine:Mine': cannot import nowhere.mine: No module named ")
     assert not (tmp_path / "state").exists()
 
 
-def test_a_class_may_lie_where_the_command_is_run(tmp_path, pictures):
+def test_a_plugin_class_may_be_in_the_current_directory(tmp_path, pictures):
     (tmp_path / "my_rewards.py").write_text("class Mine:\n    pass\n")
     # -P: as for the installed command, the working directory is not on the path.
     command = [sys.executable, "-P", "-c", "import sys; from flows.cli import main; sys.exit(main())"]
@@ -116,7 +116,7 @@ def test_a_run_name_cannot_leave_the_state_folder(capsys, tmp_path, pictures):
     assert "bad run name" in complaint(capsys, *options)
 
 
-def test_a_run_that_is_not_there_is_named(capsys, tmp_path):
+def test_a_missing_run_is_named(capsys, tmp_path):
     assert "no run nothing" in complaint(capsys, "evaluate", "--run", "nothing", "--state", str(tmp_path))
 
 

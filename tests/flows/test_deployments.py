@@ -1,4 +1,4 @@
-"""Duel operated as its user does: server, work pool, deployments, worker, and runs that fail, die and are cancelled.
+"""Duel on a Prefect server: work pool, deployments and worker, and runs that fail, are killed and are cancelled.
 
 Slow (minutes): `make test-slow` runs it, and CI does.
 """
@@ -157,7 +157,7 @@ def whole(site: Site) -> dict[str, str]:
     return site.files("whole")
 
 
-def test_a_watched_run_leaves_its_results_and_is_then_evaluated(site, whole):
+def test_a_watched_run_writes_its_results_and_is_then_evaluated(site, whole):
     run = site.state / "runs" / "whole"
     assert site.rounds("whole") == 8
     assert {path.name for path in run.glob("ckpts/*")} == {"ckpt-0", "ckpt-3", "ckpt-6", "ckpt-8"}
@@ -198,7 +198,7 @@ def test_the_ui_draws_form_graph_and_artifacts(site, whole, tmp_path):
         opened.wait_until("document.querySelectorAll('img[src^=data]').length >= 4", 20)
 
 
-def test_every_stage_is_a_task_run_that_says_round_player_and_stage(site, whole):
+def test_every_stage_is_a_task_run_named_by_round_player_and_stage(site, whole):
     [chapter, *_] = site.flow_runs("rounds 0 to 8", "chapter")
     assert chapter["parameters"] == {
         "context": "<TrainingContext>",
@@ -217,7 +217,7 @@ def test_work_pools_for_containers_are_accepted(site, kind):
     assert done.returncode == 0, done.stdout
 
 
-def test_the_same_name_again_changes_nothing(site, whole):
+def test_training_a_complete_run_again_changes_nothing(site, whole):
     done = site.train("whole", "--watch")
     assert done.returncode == 0, done.stdout
     assert site.files("whole") == whole
@@ -242,7 +242,7 @@ def test_a_nightly_evaluation_with_nothing_new_says_so(site, whole):
     )
 
 
-def test_a_killed_process_is_crashed_and_a_retry_ends_as_if_nothing_had_happened(site, whole):
+def test_a_killed_process_is_crashed_and_a_retry_equals_an_uninterrupted_run(site, whole):
     site.train("killed")
     site.until(lambda: site.rounds("killed") >= 5, 120)
     os.kill(site.process_of("killed"), signal.SIGKILL)
@@ -279,7 +279,7 @@ def test_sigterm_to_the_flow_ends_it_in_a_terminal_state(site, whole):
     assert site.files("terminated") == whole
 
 
-def test_a_worker_that_ends_takes_its_run_along_which_the_automation_then_calls_crashed(site, whole):
+def test_the_automation_crashes_the_run_of_a_worker_that_ended(site, whole):
     site.train("orphan")
     site.until(lambda: site.rounds("orphan") >= 2, 120)
     assert site.worker is not None
@@ -292,7 +292,7 @@ def test_a_worker_that_ends_takes_its_run_along_which_the_automation_then_calls_
     assert site.files("orphan") == whole
 
 
-def test_a_service_that_fails_fails_the_run_and_a_retry_goes_on(site):
+def test_a_failed_service_fails_the_run_and_a_retry_resumes_it(site):
     faults = Faults({"error": 1.0}, 1)
     with ReplicateServer(ChartGenerator(), faults=faults) as replicate:
         generator = {"service": "replicate", "deadline_seconds": 1.0, "requests_per_minute": 6000}
@@ -310,7 +310,7 @@ def test_a_service_that_fails_fails_the_run_and_a_retry_goes_on(site):
         assert site.rounds("paid") == 8
 
 
-def test_of_two_runs_at_once_both_work_and_a_second_process_in_one_is_refused(site):
+def test_two_runs_train_at_once_and_a_second_process_in_one_is_refused(site):
     site.train("left", rounds=30)
     site.train("right", rounds=30)
     site.until(lambda: site.rounds("left") >= 1 and site.rounds("right") >= 1, 120)
@@ -324,7 +324,7 @@ def test_of_two_runs_at_once_both_work_and_a_second_process_in_one_is_refused(si
     assert site.files("left") == site.files("right")
 
 
-def test_a_server_that_ends_and_comes_back_finds_its_run_ended_and_resumable(site, whole):
+def test_after_a_restart_of_the_server_the_run_is_ended_and_resumable(site, whole):
     site.train("unheard", rounds=30)
     site.until(lambda: site.rounds("unheard") >= 2, 120)
     site.server.stop()

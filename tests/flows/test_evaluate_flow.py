@@ -1,4 +1,4 @@
-"""Evaluations of real runs: the embedded models answer, a round or two of training between."""
+"""The evaluate flow with the embedded models, on runs of one or two rounds."""
 
 import io
 import shutil
@@ -81,7 +81,7 @@ def test_an_evaluation_leaves_tables_with_every_checkpoint_and_question(state):
     assert set(questions["answers"]) == {2}
 
 
-def test_the_command_compares_without_asking_a_model_when_all_is_there(state, capsys):
+def test_the_command_compares_evaluated_runs_without_loading_a_model(state, capsys):
     shutil.copytree(state / "runs" / "seed-0", state / "runs" / "bare")
     for weights in (state / "runs" / "bare").rglob("*.safetensors"):
         weights.unlink()  # whoever loads a model now fails
@@ -95,14 +95,14 @@ def test_the_command_compares_without_asking_a_model_when_all_is_there(state, ca
 
 
 @pytest.mark.parametrize("power", ["much", "0", "1.5", "nan"])
-def test_a_difference_that_is_none_is_refused_in_one_line(state, capsys, power):
+def test_an_invalid_power_difference_is_refused_in_one_line(state, capsys, power):
     assert main(["evaluate", "--state", str(state), "--run", "seed-0", "--power", power]) == 2
     assert capsys.readouterr().err == (
         f"duel: --power: got {power!r}, expected a difference in pass@1 between 0 and 1, such as 0.03\n"
     )
 
 
-def test_the_charts_that_choose_a_checkpoint_are_not_in_its_number(state):
+def test_development_charts_do_not_count_in_the_result(state):
     best = settings(**BEST)
     train(best, "best", state)
     evaluate(best, "best", state)
@@ -116,7 +116,7 @@ def test_the_charts_that_choose_a_checkpoint_are_not_in_its_number(state):
     assert reported_checkpoint(read_evaluations(run)).test.checkpoint_name == "ckpt-1"
 
 
-def test_answering_questions_between_rounds_does_not_change_the_training_by_one_bit(state):
+def test_answering_questions_between_rounds_does_not_change_the_training(state):
     shutil.copytree(state / "runs" / "seed-0", state / "runs" / "asked")  # one round, then the questions
     for name in ("asked", "unasked"):
         train(settings(rounds=2, evaluation__every=5), name, state)

@@ -1,4 +1,4 @@
-"""The examples of README.md and docs/extending.md: written as modules, named by the options of the page, and run."""
+"""The examples in README.md and docs/extending.md, written to modules and run with the options shown there."""
 
 import hashlib
 import http.server
@@ -86,7 +86,7 @@ def readme(tmp_path_factory, prefect_server):
 
 @pytest.fixture(scope="module")
 def extending(tmp_path_factory, prefect_server):
-    """The run of docs/extending.md, whose server is one on this machine that draws charts."""
+    """The run of docs/extending.md, with a local server that draws charts."""
     page = Page(ROOT / "docs" / "extending.md", tmp_path_factory.mktemp("extending"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Drawing) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -110,7 +110,7 @@ class Drawing(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_a_class_that_was_edited_is_warned_of_when_the_run_goes_on(readme, capsys):
+def test_resuming_with_an_edited_plugin_class_warns(readme, capsys):
     page, _ = readme
     before = page.versions()["rewards.adversary"]
     page.edit("halfway", page.modules["halfway"] + "# edited\n")
@@ -144,7 +144,7 @@ def scores(run):
 
 
 @pytest.mark.parametrize("page", ["readme", "extending"])
-def test_every_seam_has_an_example_and_the_run_keeps_its_version(page, request):
+def test_every_seam_has_an_example_whose_version_the_run_records(page, request):
     page, run = request.getfixturevalue(page)
     seams = {"generator.service", "judge.service", "models.policy", "rewards.adversary"}
     assert seams <= set(page.options)

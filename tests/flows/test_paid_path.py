@@ -1,4 +1,4 @@
-"""The paid path as its user walks it: the `day3` profile over the command line, against services on loopback.
+"""The paid path end to end: the `day3` profile on the command line, against local fakes of the services.
 
 Slow (minutes): `make test-slow` runs it, and CI does.
 """
@@ -40,7 +40,7 @@ SMALL = (
 
 
 class World:
-    """A state folder, a Prefect home, and the services."""
+    """A state directory, a Prefect home, and the local fakes."""
 
     def __init__(
         self, folder: Path, replicate: ReplicateServer, judge: OpenAIServer, environment: dict[str, str]
@@ -104,7 +104,7 @@ def train(world: World, rounds: int) -> tuple[str, ...]:
 
 
 def kill_after(world: World, created: int) -> None:
-    """Train until the service has created so many predictions, then kill the process and its server."""
+    """Train until the service has created `created` predictions, then kill the process and its server."""
     process = world.start(*train(world, 20))
     while world.replicate.counts()["created"] < created:
         assert process.poll() is None, world.said.read_text()
@@ -123,7 +123,7 @@ def trained(world: World) -> World:
     return world
 
 
-def test_twenty_rounds_are_played_whatever_happens(trained):
+def test_twenty_rounds_complete_despite_faults(trained):
     frame = read_metrics(RunDirectory.read(StateDirectory(trained.state), "paid"))
     assert list(frame["round"]) == list(range(20))
     assert frame["similarity_mean"].dropna().between(-1, 1).all()
@@ -138,7 +138,7 @@ def test_no_distinct_draw_is_paid_for_twice(trained):
     assert spend.under_way == spend.lost == 0
 
 
-def test_a_refused_prompt_pays_the_adversary_least(trained):
+def test_a_refused_prompt_gets_the_lowest_reward(trained):
     run = RunDirectory.read(StateDirectory(trained.state), "paid")
     refused = [
         attempt
@@ -158,7 +158,7 @@ def test_every_checkpoint_is_graded_by_the_judge(trained):
     assert all(result["total_questions"] == 10 and result["ungraded"] == 0 for result in results)
 
 
-def test_keys_may_lie_in_secret_blocks_instead(trained):
+def test_keys_may_be_in_secret_blocks(trained):
     save = "import sys; from prefect.blocks.system import Secret; Secret(value=sys.stdin.read()).save(sys.argv[1])"
     for variable, block in (("REPLICATE_API_TOKEN", REPLICATE.block), ("OPENAI_API_KEY", OPENAI.block)):
         command = [sys.executable, "-c", save, block]
@@ -172,7 +172,7 @@ def test_keys_may_lie_in_secret_blocks_instead(trained):
     assert trained.judge.counts()["verdicts"] > asked
 
 
-def test_a_missing_token_is_one_line_before_any_work(trained, tmp_path):
+def test_a_missing_token_is_reported_in_one_line_before_any_work(trained, tmp_path):
     said = trained.run(
         "train",
         "--profile",
@@ -189,7 +189,7 @@ def test_a_missing_token_is_one_line_before_any_work(trained, tmp_path):
     assert not (trained.state / "runs" / "none").exists()
 
 
-def test_tokens_are_in_nothing_that_was_written(trained):
+def test_no_file_contains_a_token(trained):
     wrong = "r8_5e4c_a_wrong_token"
     said = trained.run("train", "--profile", "day3", "--run", "wrong", *SMALL, code=2, REPLICATE_API_TOKEN=wrong)
     assert wrong not in said

@@ -1,4 +1,4 @@
-"""prefect.yaml repeats the profiles, since the UI shows in its form what stands there."""
+"""prefect.yaml repeats the profiles' settings, which the UI shows in its forms, and its deployments match the flows."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""Every stage of a run has random streams of its own: none is used by two stages, none twice in one."""
+"""Every use of randomness in a run has its own stream, shared neither between stages nor within one."""
 
 import sys
 from collections import Counter, defaultdict

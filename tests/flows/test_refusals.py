@@ -1,4 +1,4 @@
-"""Half of all texts are refused by a loopback Replicate: what that does to rewards, groups and the update."""
+"""Rewards, groups and updates when a fake Replicate refuses half of all texts."""
 
 import hashlib
 
@@ -54,7 +54,7 @@ def run(tmp_path_factory, prefect_server):
     return RunDirectory.read(StateDirectory(state), "refused")
 
 
-def test_a_refused_original_leaves_the_bases_update(run):
+def test_a_refused_original_is_left_out_of_the_bases_update(run):
     groups = read_round(run, 0).groups
     refused = [group for group in groups if group.attempts[0].drawing.refusal]
     assert 0 < len(refused) < len(groups)
@@ -72,7 +72,7 @@ def test_a_refused_description_has_no_reward_and_the_others_of_its_group_have(ru
     assert all((attempt.reward is None) == (attempt in refused) for attempt in drawn)
 
 
-def test_a_refused_prompt_earns_the_adversary_the_least_and_stays_in_its_group(run):
+def test_a_refused_prompt_gets_the_lowest_reward_and_stays_in_its_group(run):
     attempts = read_round(run, 1).attempts
     refused = [attempt.reward for attempt in attempts if attempt.drawing.refusal]
     others = [attempt.reward for attempt in attempts if not attempt.drawing.refusal]

@@ -1,4 +1,4 @@
-"""The adversary rewarded by regret: its prompts are drawn a second time in its rounds and in its evaluation alone."""
+"""The regret reward: prompts are drawn a second time in the adversary's rounds and evaluations, and nowhere else."""
 
 import json
 
@@ -61,7 +61,7 @@ def test_every_attempt_of_the_adversary_is_recorded_with_its_ceiling(runs):
         assert attempt["reward"] == attempt["ceiling"] - attempt["similarity"]
 
 
-def test_the_rounds_line_has_the_mean_ceiling(runs):
+def test_the_row_of_metrics_has_the_mean_ceiling(runs):
     base, adversary = metrics(runs["regret"])
     assert base["ceiling_mean"] is None
     assert adversary["ceiling_mean"] == pytest.approx(adversary["reward_mean"] + adversary["similarity_mean"])

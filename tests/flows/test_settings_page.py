@@ -1,4 +1,4 @@
-"""The settings as a page, and that the committed page is the generated one."""
+"""The page of settings, and that docs/settings.md equals it."""
 
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,7 @@ class Example(Section):
     names: tuple[str, ...] = Field(("x", "y"), description="whom")
 
 
-def test_a_row_says_default_values_and_whether_a_resumed_run_may_change_it():
+def test_a_row_has_default_values_and_whether_it_can_be_changed_on_resume():
     assert list(rows(Example, "example.")) == [
         "| `example.size` | none | integer ≥ 3 or none | no | first \\| second |",
         "| `example.rate` | `0.5` | number > 0, < 1 | yes | a rate |",
@@ -31,7 +31,7 @@ def test_a_row_says_default_values_and_whether_a_resumed_run_may_change_it():
     ]
 
 
-def test_every_setting_stands_on_the_page_once():
+def test_every_setting_is_on_the_page_once():
     page = settings_page()
     assert [name for name, _ in fields_of() if page.count(f"| `{name}` |") != 1] == []
 

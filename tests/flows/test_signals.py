@@ -11,7 +11,7 @@ import pytest
 from flows.signals import STOPPED, stoppable
 
 
-def test_sigint_and_sigterm_raise_what_ends_a_command():
+def test_sigint_raises_keyboard_interrupt_and_sigterm_system_exit():
     with pytest.raises(KeyboardInterrupt), stoppable():
         signal.raise_signal(signal.SIGINT)
     with pytest.raises(SystemExit) as ended, stoppable():
@@ -22,14 +22,14 @@ def test_sigint_and_sigterm_raise_what_ends_a_command():
             watchdog.cancel()
 
 
-def test_what_handled_signals_before_does_so_again():
+def test_previous_signal_handlers_are_restored():
     before = signal.getsignal(signal.SIGTERM)
     with stoppable():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_a_command_that_will_not_end_is_left_for_good():
+def test_a_command_that_does_not_end_is_exited_after_the_grace_period():
     script = textwrap.dedent("""
         import time
         from flows import signals

@@ -1,4 +1,4 @@
-"""The whole loop, on the embedded models, a few rounds at a time."""
+"""The train flow with the embedded models, over a few rounds."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 def fingerprint(state, name):
-    """Metrics, and the weights of the last checkpoint, as bytes."""
+    """Return the metrics and the weights of the last checkpoint as bytes."""
     run = RunDirectory.read(StateDirectory(state), name)
     weights = sorted(list_checkpoints(run)[-1].path.rglob("*.safetensors"))
     assert weights
@@ -32,21 +32,21 @@ def fingerprint(state, name):
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory, prefect_server):
-    """A state folder with the data set, and the run `whole`: four rounds at one go."""
+    """A state directory with the data set and the run `whole` of four rounds, trained without interruption."""
     folder = tmp_path_factory.mktemp("state")
     prepare(settings(), folder)
     train(settings(), "whole", folder)
     return folder
 
 
-def test_rounds_alternate_and_every_round_has_its_line(state):
+def test_rounds_alternate_and_every_round_has_a_row_of_metrics(state):
     frame = read_metrics(RunDirectory.read(StateDirectory(state), "whole"))
     assert list(frame["round"]) == [0, 1, 2, 3]
     assert list(frame["player"]) == ["base", "adversary", "base", "adversary"]
     assert frame["similarity_mean"].between(-1, 1).all()
 
 
-def test_every_round_can_be_looked_at_on_paper(state):
+def test_every_round_has_a_pdf(state):
     run = RunDirectory.read(StateDirectory(state), "whole")
     assert run.rounds_recorded() == [0, 1, 2, 3]
     for index in run.rounds_recorded():
@@ -85,7 +85,7 @@ def test_another_seed_gives_another_run(state):
     )
 
 
-def test_a_run_opened_again_goes_on_as_if_never_interrupted(state):
+def test_a_resumed_run_equals_an_uninterrupted_one(state):
     train(settings(rounds=3), "resumed", state)
     train(settings(), "resumed", state)
     assert fingerprint(state, "resumed") == fingerprint(state, "whole")
@@ -107,7 +107,7 @@ def test_an_update_that_fails_just_after_its_step_is_retried_and_steps_once(stat
     assert fingerprint(state, "retried") == fingerprint(state, "whole")
 
 
-def test_an_update_that_breaks_half_way_ends_the_run_which_then_goes_on(state, monkeypatch):
+def test_an_update_that_fails_half_way_ends_the_run_which_can_be_resumed(state, monkeypatch):
     stepped = PlayerOptimizer.end_round
     left = [3]
 
@@ -149,7 +149,7 @@ def test_the_base_alone_learns_from_the_data_sets_images(state):
     assert list(frame["optimizer_steps"]) == [0, 1]
 
 
-def test_an_evaluation_asks_every_checkpoint_once(state):
+def test_every_checkpoint_is_evaluated_once(state):
     evaluate(settings(), "whole", state)
     tests = RunDirectory.read(StateDirectory(state), "whole").checkpoint_tests
     names = sorted(path.stem for path in tests.iterdir())

@@ -1,4 +1,4 @@
-"""How the code is laid out, measured: sizes of modules and folders, and no circle of imports between files."""
+"""Architecture: sizes of modules and folders, no import circles between files, no unbounded caches."""
 
 import re
 from collections import defaultdict
@@ -33,7 +33,7 @@ def test_no_module_is_long() -> None:
     assert {name: count for name, count in lines.items() if count > LINES} == {}
 
 
-def test_no_folder_is_crowded() -> None:
+def test_no_folder_has_too_many_modules() -> None:
     folders: dict[str, int] = defaultdict(int)
     for path in modules():
         if path.name != "__init__.py":
@@ -62,5 +62,5 @@ def test_no_cache_grows_without_bound() -> None:
     ("imports", "found"),
     [({"a": {"b"}, "b": {"c"}, "c": set()}, []), ({"a": {"b"}, "b": {"c"}, "c": {"b"}}, ["b", "c", "b"])],
 )
-def test_a_circle_is_found(imports: dict[str, set[str]], found: list[str]) -> None:
+def test_an_import_circle_is_found(imports: dict[str, set[str]], found: list[str]) -> None:
     assert sorted(circle(imports)) == sorted(found)

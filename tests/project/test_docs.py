@@ -1,4 +1,4 @@
-"""What README, CONTRIBUTING and docs/ name must exist: files, anchors, settings, commands of make."""
+"""Files, anchors, settings and make targets named in README, CONTRIBUTING and docs/ exist."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `make wheel` packs, and that the demo runs from the wheel with no checkout at hand."""
+"""The content of the wheel, and the demo run from the wheel without a checkout."""
 
 import json
 import os

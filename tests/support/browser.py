@@ -1,6 +1,6 @@
 """A headless Chromium for tests of HTML pages.
 
-`open_page` fails the test when there is none: what a page does in no browser is unknown.
+`open_page` fails the test when no browser is installed, rather than skipping it.
 """
 
 from __future__ import annotations

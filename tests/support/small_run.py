@@ -1,4 +1,4 @@
-"""The settings of a run of a few seconds: the offline profile with little of everything."""
+"""Settings of a run that takes a few seconds: the offline profile with small counts."""
 
 from duel.profile import override, read_profile, read_settings
 from flows.profiles import profile_path

@@ -1,4 +1,4 @@
-"""Keys of services: the environment first, else a Secret block of a real Prefect server; shown nowhere."""
+"""API keys: from the environment or a Secret block of a real Prefect server, and never logged or written."""
 
 import traceback
 from pathlib import Path
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 @pytest.fixture
 def no_keys(monkeypatch, tmp_path):
-    """An environment that has no key, on a machine where nobody logged in to the hub."""
+    """An environment without keys and without a login to the hub."""
     for place in (REPLICATE, OPENAI, HUB):
         monkeypatch.delenv(place.variable, raising=False)
     monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
@@ -36,7 +36,7 @@ def no_keys(monkeypatch, tmp_path):
 
 @pytest.fixture
 def save_block(no_keys):
-    """Save Secret blocks that are gone after the test."""
+    """Return a function that saves Secret blocks, which are deleted after the test."""
     saved = []
 
     def save(name: str, value: object) -> None:
@@ -53,23 +53,23 @@ def settings(**generator: object) -> Settings:
 
 
 def database() -> list[Path]:
-    """Return the files of the test server's database, what is not yet moved into it included."""
+    """Return the files of the test server's database, write-ahead log included."""
     path = Path(get_current_settings().server.database.connection_url.get_secret_value().partition("///")[2])
     return list(path.parent.glob(f"{path.name}*"))
 
 
-def test_the_environment_comes_first_and_nobody_is_asked(monkeypatch):
+def test_the_environment_comes_first_without_a_request_to_prefect(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", " sk-from-the-environment\n")
     with temporary_settings({PREFECT_API_URL: NOBODY}):
         assert judge_key().get_secret_value() == "sk-from-the-environment"
 
 
-def test_a_key_in_a_block_serves_where_the_environment_has_none(save_block):
+def test_a_key_is_read_from_a_block_if_the_environment_has_none(save_block):
     save_block(OPENAI.block, "sk-from-a-block")
     assert judge_key() == SecretStr("sk-from-a-block")
 
 
-def test_a_draw_is_paid_with_the_blocks_token_which_is_written_and_said_nowhere(server, save_block, tmp_path, caplog):
+def test_a_draw_uses_the_blocks_token_which_is_written_and_logged_nowhere(server, save_block, tmp_path, caplog):
     save_block(REPLICATE.block, TOKEN)
     caplog.set_level("DEBUG")
     with open_generator(settings(), "run", StateDirectory(tmp_path / "state")) as generator:
@@ -87,7 +87,7 @@ def test_a_draw_is_paid_with_the_blocks_token_which_is_written_and_said_nowhere(
     assert [path for path in written if TOKEN.encode() in path.read_bytes()] == []
 
 
-def test_a_missing_key_names_both_places_before_a_run_is_made(no_keys, tmp_path):
+def test_a_missing_key_names_both_places_before_a_run_is_created(no_keys, tmp_path):
     for i in range(2):
         Image.new("RGB", (30, 20), (i * 60, 0, 0)).save(tmp_path / f"{i}.png")
     data = {"source": "folder", "path": tmp_path, "train_images": 1, "test_images": 1}
@@ -97,7 +97,7 @@ def test_a_missing_key_names_both_places_before_a_run_is_made(no_keys, tmp_path)
 
 
 @pytest.mark.parametrize("value", ["", "  ", {"token": "in the wrong form"}, 12345])
-def test_a_block_that_holds_no_text_says_so_and_not_what_it_holds(save_block, value):
+def test_a_block_without_text_is_reported_without_its_content(save_block, value):
     save_block(OPENAI.block, value)
     with pytest.raises(SettingsError, match="duel-openai-api-key cannot be used: it holds no text") as caught:
         judge_key()
@@ -109,13 +109,13 @@ def test_a_token_of_digits_is_text(save_block):
     assert find_key(REPLICATE, "drawing").get_secret_value() == "12345"
 
 
-def test_a_malformed_token_is_refused_before_anything_is_asked(save_block):
+def test_a_malformed_token_is_refused_before_any_request(save_block):
     save_block(REPLICATE.block, "r8_two words")
     with pytest.raises(UserError, match="characters outside printable ASCII"):
         check_generator(settings().generator)
 
 
-def test_a_server_that_cannot_be_asked_is_named(no_keys):
+def test_an_unreachable_server_is_named(no_keys):
     with (
         temporary_settings({PREFECT_API_URL: NOBODY}),
         pytest.raises(SettingsError, match="OPENAI_API_KEY is not set, .* check PREFECT_API_URL"),
@@ -123,7 +123,7 @@ def test_a_server_that_cannot_be_asked_is_named(no_keys):
         judge_key()
 
 
-def test_the_hubs_token_is_looked_for_only_where_something_comes_from_the_hub(save_block, tmp_path):
+def test_the_hubs_token_is_looked_up_only_if_a_model_is_a_hub_name(save_block, tmp_path):
     folder = tiny.save_embedder(tmp_path / "embedder")
     assert find_hub_token(["org/model"]) is None  # no block: the hub gives what is public
     save_block(HUB.block, "hf_from_a_block")

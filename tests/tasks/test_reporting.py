@@ -1,4 +1,4 @@
-"""What a report is told of the money: the ledger's sum for this run, and nothing where nothing was bought."""
+"""The spend in a report: the ledger's sum for the run, and none without purchases."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from duel.types import Spend
 from tasks.services import read_spend
 
 
-def test_a_run_is_told_what_it_bought_and_no_other(tmp_path: Path) -> None:
+def test_a_report_has_the_spend_of_its_own_run(tmp_path: Path) -> None:
     with (
         RunDirectory.open(StateDirectory(tmp_path), "ours", Settings()) as ours,
         RunDirectory.open(StateDirectory(tmp_path), "theirs", Settings()) as theirs,

@@ -22,7 +22,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 def dead_flow_run(name: str) -> str:
-    """Return a flow run that Prefect believes to be running, whose process is gone."""
+    """Return the id of a flow run that is Running in Prefect without a process."""
 
     @flow(name="train", flow_run_name=name)
     def train() -> str:
@@ -41,7 +41,7 @@ def state_of(flow_run: str) -> str:
     return state.name
 
 
-def test_a_session_ends_as_its_work_did(run: RunDirectory) -> None:
+def test_a_session_records_the_outcome_of_its_block(run: RunDirectory) -> None:
     with keep_session(run, "train"):
         pass
     with pytest.raises(GeneratorError), keep_session(run, "train"):
@@ -54,7 +54,7 @@ def test_a_session_ends_as_its_work_did(run: RunDirectory) -> None:
     ]  # fmt: skip
 
 
-def test_a_session_knows_its_flow_run(run: RunDirectory) -> None:
+def test_a_session_records_its_flow_run(run: RunDirectory) -> None:
     @flow
     def train() -> str:
         with keep_session(run, "train"):
@@ -65,7 +65,7 @@ def test_a_session_knows_its_flow_run(run: RunDirectory) -> None:
     assert UUID(found)
 
 
-def test_a_training_that_died_is_closed_and_its_flow_run_crashed(run: RunDirectory) -> None:
+def test_a_killed_trainings_session_is_closed_and_its_flow_run_crashed(run: RunDirectory) -> None:
     dead = dead_flow_run("dead")
     begin_session(run, "train", dead)
     flow(lambda: settle_dead_sessions(run), name="resume")()
@@ -75,7 +75,7 @@ def test_a_training_that_died_is_closed_and_its_flow_run_crashed(run: RunDirecto
     assert session.ended is not None
 
 
-def test_a_training_that_could_not_tell_its_end_is_settled_too(run: RunDirectory) -> None:
+def test_an_ended_training_still_running_in_prefect_is_crashed(run: RunDirectory) -> None:
     unheard = dead_flow_run("unheard")
     end_session(run, begin_session(run, "train", unheard), "failed", "ConnectError: the server was gone")
     flow(lambda: settle_dead_sessions(run), name="resume")()
@@ -83,7 +83,7 @@ def test_a_training_that_could_not_tell_its_end_is_settled_too(run: RunDirectory
     assert [session.outcome for session in read_sessions(run)] == ["failed"]
 
 
-def test_a_retried_flow_run_is_not_its_own_dead_one(run: RunDirectory) -> None:
+def test_a_retried_flow_run_does_not_crash_itself(run: RunDirectory) -> None:
     @flow
     def resume() -> str:
         begin_session(run, "train", current_flow_run())
@@ -93,13 +93,13 @@ def test_a_retried_flow_run_is_not_its_own_dead_one(run: RunDirectory) -> None:
     assert state_of(resume()) == "Completed"
 
 
-def test_a_flow_run_of_another_server_is_passed_over(run: RunDirectory) -> None:
+def test_a_flow_run_of_another_server_is_ignored(run: RunDirectory) -> None:
     begin_session(run, "train", "00000000-0000-4000-8000-000000000000")
     flow(lambda: settle_dead_sessions(run), name="resume")()
     assert [session.outcome for session in read_sessions(run)] == ["died"]
 
 
-def test_an_evaluation_under_way_is_left_alone(run: RunDirectory) -> None:
+def test_a_running_evaluation_is_not_closed(run: RunDirectory) -> None:
     begin_session(run, "evaluate", "")
     settle_dead_sessions(run)
     assert [session.outcome for session in read_sessions(run)] == [None]

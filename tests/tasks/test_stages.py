@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 def context(tmp_path, **learned):
-    """What a stage needs of a context: a place for results, and the players' counters."""
+    """The parts of a context that stages use: a directory for results, and the players' counters."""
     players = {player: SimpleNamespace(rounds_learned=count) for player, count in learned.items()}
     settings = SimpleNamespace(schedule=Schedule(("base", "adversary")))
     run = SimpleNamespace(stage_results=tmp_path / "results")
@@ -67,7 +67,7 @@ def test_one_task_called_under_two_labels_keeps_two_results(tmp_path):
     assert (originals[0].key, reconstructions[0].key) == ("originals", "reconstructions")
 
 
-def test_results_lie_in_the_run_directory_as_readable_json(tmp_path):
+def test_results_are_readable_json_in_the_run_directory(tmp_path):
     @stage("write")
     def write(context, round):
         return [[Completion("bar chart", "5 6", False)]]
@@ -78,7 +78,7 @@ def test_results_lie_in_the_run_directory_as_readable_json(tmp_path):
     assert "bar chart" in json.loads(path.read_text())["result"]
 
 
-def test_a_torn_result_is_computed_again(tmp_path):
+def test_a_truncated_result_is_computed_again(tmp_path):
     calls = []
 
     @stage("write")
@@ -107,7 +107,7 @@ def test_a_failed_service_is_tried_again(tmp_path):
     assert flow(lambda: draw(context(tmp_path), 0).value, name="retry")() == ["drawn"]
 
 
-def test_what_trying_again_cannot_mend_fails_at_once(tmp_path):
+def test_errors_other_than_of_services_fail_at_once(tmp_path):
     calls = []
 
     @stage("draw", retries=2)
