@@ -33,10 +33,10 @@ from duel.offline.embedded import OFFLINE_WEIGHTS
 from duel.offline.generator import ChartGenerator
 from duel.policies.load import load_players
 from duel.policies.models import language_linears, load_model
-from duel.profile import read_profile, read_settings
 from duel.randomness import draw_seed, sample_seeds
 from duel.schedule import images_of_turn
 from duel.settings import Settings
+from duel.settings.profile import read_profile, read_settings
 from duel.types import Attempt, Drawing, Group, ModelInput
 from flows.profiles import profile_path
 

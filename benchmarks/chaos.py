@@ -35,8 +35,8 @@ from benchmarks.kills import AFTER_SECONDS, IMPORT, PLACES, Kill, die, highest_n
 from benchmarks.prefect_site import PrefectServer
 from duel.offline.dataset import write_dataset
 from duel.offline.generator import ChartGenerator
-from duel.profile import read_settings
 from duel.settings import Settings
+from duel.settings.profile import read_settings
 from duel.testing.replicate import ReplicateServer
 
 ROUNDS = 12

@@ -29,8 +29,8 @@ from duel.policies.load import add_lora, assemble_policy
 from duel.policies.models import Model
 from duel.policies.policy import LocalPolicy
 from duel.policies.tuning import FullTuning
-from duel.profile import read_settings
 from duel.settings import Settings
+from duel.settings.profile import read_settings
 from duel.types import Completion, Group, ModelInput, Player
 from tests.support import tiny
 

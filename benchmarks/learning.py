@@ -15,8 +15,8 @@ from typing import Any
 
 from artifacts.evaluation.read import read_proxies
 from artifacts.run.directory import RunDirectory
-from duel.profile import override, read_profile, read_settings
 from duel.settings import Settings
+from duel.settings.profile import override, read_profile, read_settings
 from duel.state import StateDirectory
 from duel.statistics import Interval, mean_interval, paired_interval
 from flows.cli import PREFECT_DEFAULTS

@@ -29,9 +29,9 @@ import psutil
 
 from benchmarks.prefect_site import PrefectServer
 from duel.offline.dataset import write_dataset
-from duel.profile import override, read_profile, read_settings
 from duel.randomness import stream
 from duel.settings import Settings
+from duel.settings.profile import override, read_profile, read_settings
 from duel.types import Completion, Group, ModelInput, Player, UpdateReport
 from flows.profiles import profile_path
 

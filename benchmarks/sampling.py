@@ -32,8 +32,8 @@ from duel.policies.inputs import build_prompts
 from duel.policies.load import add_lora, assemble_policy
 from duel.policies.models import Model, assemble, load_processor
 from duel.policies.policy import LocalPolicy
-from duel.profile import read_settings
 from duel.settings import Settings
+from duel.settings.profile import read_settings
 from duel.types import ModelInput
 from tests.support import tiny
 

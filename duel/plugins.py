@@ -13,9 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from duel.errors import DuelError, SettingsError
-from duel.profile import flatten
-from duel.sections import is_plugin
-from duel.settings import Settings
+from duel.settings import Settings, is_plugin
+from duel.settings.profile import flatten
 
 INSTALLED = {"site-packages", "dist-packages"}  # folders that hold installed modules
 SEAMS = ("generator.service", "judge.service", "models.policy", "rewards.base", "rewards.adversary")

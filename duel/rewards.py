@@ -12,8 +12,7 @@ from typing import Protocol
 
 from duel.errors import SettingsError
 from duel.plugins import load_plugin
-from duel.sections import is_plugin
-from duel.settings import RewardSettings
+from duel.settings import RewardSettings, is_plugin
 from duel.types import Drawing
 
 REFUSED_PROMPT = 0.0  # in practice the minimum of 1 - similarity, so that refused prompts do not pay

@@ -17,8 +17,8 @@ from typing import Any
 
 import duel
 from duel.errors import DuelError, SettingsError, UserError
-from duel.profile import fields_of, override, read_profile, read_settings
 from duel.settings import Settings
+from duel.settings.profile import fields_of, override, read_profile, read_settings
 from duel.state import StateDirectory
 from flows.profiles import profile_names, profile_path
 from flows.settings_page import settings_page

@@ -11,8 +11,8 @@ from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_training_log
 from duel.errors import SettingsError
 from duel.plugins import check_plugins
-from duel.profile import read_profile, read_settings
 from duel.settings import Settings
+from duel.settings.profile import read_profile, read_settings
 from duel.state import StateDirectory
 from flows import evaluate as evaluate_flow
 from flows import prepare as prepare_flow

@@ -8,14 +8,13 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from duel.profile import is_operational
-from duel.sections import Section
-from duel.settings import Settings
+from duel.settings import Section, Settings
+from duel.settings.profile import is_operational
 
 INTRODUCTION = """\
 # Settings
 
-Written by `make docs` from `duel/settings.py`; do not edit by hand. `duel settings` prints the same.
+Written by `make docs` from `duel/settings/`; do not edit by hand. `duel settings` prints the same.
 
 A run's settings are a profile (a TOML file; sections are its tables) with single values replaced on the command line:
 `duel train --profile offline --run run_1 --sampling.temperature 1.0`. An unknown name or a value out of range is

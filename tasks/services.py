@@ -18,8 +18,7 @@ from duel.judges.base import Judge
 from duel.judges.exact import ExactJudge
 from duel.offline.generator import ChartGenerator
 from duel.plugins import find_class, load_plugin
-from duel.sections import GeneratorSettings, JudgeSettings, is_plugin
-from duel.settings import Settings
+from duel.settings import GeneratorSettings, JudgeSettings, Settings, is_plugin
 from duel.state import StateDirectory
 from duel.types import Spend
 from tasks.credentials import OPENAI, REPLICATE, find_hub_token, find_key, opened

@@ -20,7 +20,7 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import TaskRunContext
 
-from duel.sections import Section
+from duel.settings import Section
 from tasks.retries import is_service_failure
 
 if TYPE_CHECKING:

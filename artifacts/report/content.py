@@ -20,8 +20,8 @@ from artifacts.run.metrics import TrainingLog, read_training_log
 from artifacts.run.versions import read_versions
 from artifacts.themes import THEMES, Theme
 from duel.errors import RunError
-from duel.profile import flatten
 from duel.settings import Settings
+from duel.settings.profile import flatten
 from duel.types import Spend
 
 BESIDE = "report_files"  # folder of thumbnails, beside report.html

@@ -14,8 +14,8 @@ from artifacts.run.lock import RunLock
 from artifacts.run.records import write_record
 from artifacts.run.versions import check_can_continue, plugin_changes, read_versions, versions_now
 from duel.errors import RunError, SettingsError
-from duel.profile import defining_differences, read_settings, upgrade_settings
 from duel.settings import Settings
+from duel.settings.profile import defining_differences, read_settings, upgrade_settings
 from duel.state import StateDirectory
 
 log = logging.getLogger(__name__)

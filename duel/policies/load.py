@@ -16,8 +16,7 @@ from duel.policies.policy import LocalPolicy, Policy
 from duel.policies.tuning import FullTuning, LoraTuning, Tuning, add_adapter
 from duel.policies.update import LearningSettings
 from duel.randomness import derive_seed
-from duel.sections import is_plugin
-from duel.settings import Settings
+from duel.settings import Settings, is_plugin
 from duel.types import Player
 
 

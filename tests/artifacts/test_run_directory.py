@@ -25,8 +25,8 @@ from artifacts.run.records import write_record
 from artifacts.run.rounds import write_round
 from artifacts.run.versions import read_versions
 from duel.errors import RunError
-from duel.profile import read_settings
 from duel.settings import Settings
+from duel.settings.profile import read_settings
 from duel.state import StateDirectory
 from tests.support.fake_run import Images, fake_record
 

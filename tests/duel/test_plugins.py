@@ -16,9 +16,9 @@ from duel.judges.exact import ExactJudge
 from duel.offline.generator import ChartGenerator
 from duel.plugins import Plugin, check_members, check_plugins, find_class, load_plugin, plugin_versions, version_of
 from duel.policies.policy import LocalPolicy, Policy
-from duel.profile import read_settings
 from duel.rewards import AdversaryReward, BaseReward, PlainReward, RegretReward, SimilarityReward
 from duel.settings import RewardSettings
+from duel.settings.profile import read_settings
 
 
 @pytest.fixture

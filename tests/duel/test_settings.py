@@ -3,7 +3,7 @@ import tomllib
 import pytest
 
 from duel.errors import SettingsError
-from duel.profile import defining_differences, flatten, override, read_profile, read_settings, upgrade_settings
+from duel.settings.profile import defining_differences, flatten, override, read_profile, read_settings, upgrade_settings
 from flows.profiles import profile_names, profile_path
 
 

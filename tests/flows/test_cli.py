@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import duel
-from duel.profile import fields_of
+from duel.settings.profile import fields_of
 from flows.cli import build_parser, main, parse_value
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from artifacts.evaluation.comparison import compare_runs, compare_tests
 from artifacts.evaluation.read import read_evaluations, read_tests
 from artifacts.evaluation.selection import reported_checkpoint
 from artifacts.run.directory import RunDirectory
-from duel.profile import override, read_profile, read_settings
+from duel.settings.profile import override, read_profile, read_settings
 from duel.state import StateDirectory
 from flows import progress
 from flows.cli import main

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from prefect import Flow
 
-from duel.profile import read_profile, read_settings
+from duel.settings.profile import read_profile, read_settings
 from flows.profiles import profile_names, profile_path
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from artifacts.run.directory import RunDirectory
 from artifacts.run.rounds import read_round
 from cache.ledger import SpendLedger
 from duel.offline.generator import ChartGenerator
-from duel.profile import override, read_profile, read_settings
+from duel.settings.profile import override, read_profile, read_settings
 from duel.state import StateDirectory
 from duel.testing.replicate import ReplicateServer
 from duel.types import Refusal

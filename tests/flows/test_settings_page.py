@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from duel.profile import fields_of
-from duel.sections import OPERATIONAL, Section
+from duel.settings import OPERATIONAL, Section
+from duel.settings.profile import fields_of
 from flows.cli import main
 from flows.settings_page import rows, settings_page
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import duel
-from duel.profile import fields_of
+from duel.settings.profile import fields_of
 from flows.cli import build_parser
 
 ROOT = Path(__file__).parents[2]

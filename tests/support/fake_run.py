@@ -22,8 +22,8 @@ from artifacts.run.metrics import round_metrics
 from artifacts.run.records import write_record
 from artifacts.run.round_record import RecordedGroup, RecordedRound, record_attempt
 from artifacts.run.rounds import write_round
-from duel.profile import read_settings
 from duel.settings import Settings
+from duel.settings.profile import read_settings
 from duel.state import StateDirectory
 from duel.types import (
     AdversaryEvaluation,

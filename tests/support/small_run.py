@@ -1,6 +1,6 @@
 """Settings of a run that takes a few seconds: the offline profile with small counts."""
 
-from duel.profile import override, read_profile, read_settings
+from duel.settings.profile import override, read_profile, read_settings
 from flows.profiles import profile_path
 
 SMALL = {

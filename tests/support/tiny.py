@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from duel.policies.models import Model, load_model
-from duel.profile import read_settings
 from duel.settings import Settings
+from duel.settings.profile import read_settings
 from duel.types import Attempt, Completion, Drawing, Group
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"]

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from cache.ledger import SpendLedger
 from duel.errors import SettingsError, UserError
-from duel.profile import read_settings
 from duel.settings import Settings
+from duel.settings.profile import read_settings
 from duel.state import StateDirectory
 from flows.commands import train
 from tasks.credentials import HUB, OPENAI, REPLICATE, find_hub_token, find_key

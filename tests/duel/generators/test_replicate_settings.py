@@ -4,7 +4,7 @@ import pytest
 
 from duel.errors import SettingsError
 from duel.generators.replicate.generator import FLUX_SCHNELL
-from duel.profile import defining_differences, flatten, override, read_profile, read_settings
+from duel.settings.profile import defining_differences, flatten, override, read_profile, read_settings
 from flows.profiles import profile_path
 
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from duel.errors import SettingsError
-from duel.sections import Section
-from duel.settings import Settings
+from duel.settings.run import Settings
+from duel.settings.sections import Section
 
 
 def read_settings(values: Mapping[str, Any]) -> Settings:

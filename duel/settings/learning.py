@@ -1,0 +1,96 @@
+"""Settings of sampling, rewards, replay, GRPO and the optimizer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from duel import instructions
+from duel.settings.sections import NameOrClass, Section
+from duel.types import Scalar
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class SamplingSettings(Section):
+    """How completions are sampled; log-probabilities are computed from the same distribution."""
+
+    group_size: int = Field(8, ge=2, description="completions per input, compared with each other")
+    temperature: float = Field(0.9, gt=0, description="divides the logits, in sampling and in log-probabilities")
+    max_new_tokens: int = Field(
+        512, ge=1, description="longest completion in tokens; at most the generator's prompt limit"
+    )
+    descriptions: int = Field(
+        1, ge=1, description="descriptions of each drawing in an adversary's round, whose mean is rewarded"
+    )
+    describe: str = Field(instructions.DESCRIBE, description="instruction to the base, which describes images")
+    invent: str = Field(instructions.INVENT, description="instruction to the adversary, which writes prompts")
+
+
+class GRPOSettings(Section):
+    """The GRPO loss of one player."""
+
+    kl_coef: float = Field(0.0, ge=0, description="weight of the KL penalty against the untrained model")
+    advantage: Literal["standardised", "centred"] = Field(
+        "standardised", description="standardised: (r - mean) / std of the group; centred: r - mean (Dr. GRPO)"
+    )
+    length_normalisation: Literal["completion", "batch", "constant"] = Field(
+        "completion",
+        description="completion: mean over each completion's tokens, then over completions (GRPO); "
+        "batch: mean over all tokens (DAPO); constant: sum over tokens / max_new_tokens (Dr. GRPO)",
+    )
+    accumulation: int = Field(1, ge=1, description="rounds of the player per optimizer step (gradient accumulation)")
+
+
+class RewardSettings(Section):
+    """The players' rewards, computed from the similarities of originals and reconstructions."""
+
+    base: Annotated[str, NameOrClass("similarity")] = Field(
+        "similarity",
+        description="the base's reward for a description; similarity: that of original and reconstruction; "
+        "or package.module:Class",
+    )
+    adversary: Annotated[str, NameOrClass("plain", "regret")] = Field(
+        "plain",
+        description="the adversary's reward for a prompt; plain: 1 - similarity; regret: ceiling - similarity, where "
+        "the ceiling is the similarity of the original to a second drawing of its prompt; or package.module:Class",
+    )
+    gate: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="with regret: a prompt with a lower ceiling is invalid, because its drawing cannot be reproduced "
+        "even from the prompt; its reward is `invalid`, and it is never replayed; empty: no gate",
+    )
+    invalid: float = Field(-0.2, le=0, description="with a gate: reward of an invalid or refused prompt")
+    parameters: dict[str, Scalar] | None = Field(None, description="table of parameters for a reward class")
+
+
+class ReplaySettings(Section):
+    """The rounds called replay: the base describes hard drawings of earlier rounds again (prioritised level replay)."""
+
+    capacity: int = Field(128, ge=1, description="drawings kept, those of highest regret")
+    drawings: int = Field(6, ge=1, description="kept drawings described in one round")
+    images: int = Field(2, ge=0, description="images of the data set described beside them")
+    stale: Probability = Field(
+        0.2, description="share of choices made by the time since a drawing was last described, in place of its regret"
+    )
+
+
+class OptimizerSettings(Section):
+    """The AdamW optimizer of one player, on fp32 weights."""
+
+    learning_rate: float = Field(5e-6, gt=0, description="learning rate, constant without warm-up")
+    beta1: Probability = Field(0.9, description="decay of the running mean of gradients")
+    beta2: Probability = Field(0.99, description="decay of the running mean of squared gradients")
+    epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon, added to the denominator of a step")
+    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay, on every trained weight")
+    max_gradient_norm: float = Field(0.1, gt=0, description="gradients are clipped to this norm")
+
+
+class PlayerSettings(Section):
+    """Loss and optimizer of one player."""
+
+    grpo: GRPOSettings = GRPOSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
