@@ -11,7 +11,11 @@ NOTHING_TO_DESCRIBE = Completion(text="", packed_tokens="", finished=False)
 @stage("write_prompts")
 def write_prompts(context: TrainingContext, round: int, per_input: int) -> list[list[Completion]]:
     """Sample `per_input` prompts of the adversary for each of the round's inputs, (I, per_input)."""
-    seeds = sample_seeds(context.settings.seed, context.settings.images_per_round, per_input, round, "prompt")
+    settings = context.settings
+    groups = settings.images_per_round
+    if settings.schedule.turn(round) == "adversary" and settings.prompt_groups is not None:
+        groups = settings.prompt_groups
+    seeds = sample_seeds(settings.seed, groups, per_input, round, "prompt")
     return sample(context, "adversary", [invention(context)] * len(seeds), seeds)
 
 

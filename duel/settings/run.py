@@ -100,6 +100,9 @@ class Settings(Section):
         description="what the base describes: drawings of the adversary's prompts, or the data set's images",
     )
     images_per_round: int = Field(1, ge=1, description="groups per round")
+    prompt_groups: int | None = Field(
+        None, ge=1, description="groups of prompts in an adversary round; empty: as images_per_round"
+    )
     keep_training_states: int = Field(
         2,
         ge=1,
