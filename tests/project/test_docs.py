@@ -67,9 +67,10 @@ def test_the_readme_shows_every_command():
     assert [name for name in commands.choices if f"duel {name}" not in text and f"make {name}" not in text] == []
 
 
-def test_the_version_has_a_dated_entry_in_the_changelog():
-    assert re.search(
-        rf"^## \[{re.escape(duel.__version__)}\] - \d{{4}}-\d\d-\d\d$",
-        (ROOT / "CHANGELOG.md").read_text(),
-        re.MULTILINE,
-    )
+def test_the_version_has_a_dated_entry_in_the_changelog() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## \[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)
+    if ".dev" in duel.__version__:  # what has changed since the last release stands above it
+        assert changelog.index("## [Unreleased]\n\n### ") < changelog.index("## [0")
+    else:
+        assert re.search(rf"^## \[{re.escape(duel.__version__)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE)
