@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,16 @@ ByStratum = Mapping[str, Sequence[float]]  # one value per chart
 
 def at_draws(measured: Sequence[Mapping[str, Any]], draws: float, value: Callable[[Any], Array]) -> Array:
     """Return a value after so many draws, linear between evaluations; the last one where fewer were ever paid."""
-    for before, after in zip(measured, measured[1:], strict=False):
+    for before, after in pairwise(measured):
         if before["draws"] <= draws <= after["draws"]:
             share = (draws - before["draws"]) / max(1, after["draws"] - before["draws"])
             return value(before) * (1 - share) + share * value(after)
     return value(measured[-1])
 
 
-def draws_until(seeds: Sequence[Sequence[Mapping[str, Any]]], level: float, value: Callable[[Any], float]) -> int | None:
+def draws_until(
+    seeds: Sequence[Sequence[Mapping[str, Any]]], level: float, value: Callable[[Any], float]
+) -> int | None:
     """Return after how many draws the mean over seeds, at equal draws, first reaches a level; None: never."""
     most = int(max(rows[-1]["draws"] for rows in seeds))
     draws = np.arange(0, most + 1, 10)

@@ -143,7 +143,9 @@ def print_prompts(runs: Runs, arms: Iterable[str]) -> None:
         if arm not in runs:
             continue
         for least in ROUNDS:
-            rows = [next((r for r in seed if r["round"] >= least and "ceiling" in r), None) for seed in runs[arm].values()]
+            rows = [
+                next((r for r in seed if r["round"] >= least and "ceiling" in r), None) for seed in runs[arm].values()
+            ]
             known = [row for row in rows if row is not None]
             if known:
                 upto = fmean(row["round"] for row in known)
