@@ -11,8 +11,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.farm.runs import Run
 from duel.offline.strata import HARD, STRATA
+
+from benchmarks.farm.runs import Run
 
 PURPOSES = ("drawings", "ceilings", "descriptions")  # of draws
 HARD_STRATA = STRATA[1:]
