@@ -96,6 +96,7 @@ def show_evaluations(run: RunDirectory, rows: Sequence[EvaluationRow]) -> None:
             "rounds": row.rounds_done,
             "held-out similarity": _interval(row.similarity),
             "adversary's reward": _interval(row.adversary_reward),
+            "canary": _interval(row.canary),
             "pass@1": _interval(row.questions.pass_at_1 if row.questions else None),
             "invalid": row.questions.invalid if row.questions else "–",
             "ungraded": row.questions.ungraded if row.questions else "–",

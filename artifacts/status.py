@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from artifacts.evaluation.read import read_tests
+from artifacts.evaluation.canary import canary_line, canary_warning
+from artifacts.evaluation.read import read_proxies, read_tests
 from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.directory import RunDirectory
 from artifacts.run.jsonl import read_rows
@@ -25,6 +26,7 @@ def status_lines(run: RunDirectory, spend: Spend | None) -> list[str]:
         "process": f"in training by {owner}" if owner else "not in training",
         "checkpoints": _checkpoints(run, done),
         "questions": _questions(run),
+        **_canary(run),
         "cost": _cost(run, spend),
         "last failure": _last_failure(sessions, owner),
         "next": _next_step(run, done >= rounds, owner),
@@ -61,6 +63,13 @@ def _questions(run: RunDirectory) -> str:
     if not waiting:
         return text
     return f"{text}; {len(waiting)} not yet: {waiting[0]}{f' to {waiting[-1]}' if len(waiting) > 1 else ''}"
+
+
+def _canary(run: RunDirectory) -> dict[str, str]:
+    """Return how the canary fares, and a warning where it fell; nothing where no questions were put."""
+    proxies = read_proxies(run)
+    said = {"canary": canary_line(proxies), "warning": canary_warning(proxies)}
+    return {name: text for name, text in said.items() if text is not None}
 
 
 def _cost(run: RunDirectory, spend: Spend | None) -> str:

@@ -198,13 +198,26 @@ class PlayedRound:
 
 
 @dataclass(frozen=True)
+class CanaryResult:
+    """What the base answers to a fixed handful of questions about held-out charts: whether it still can.
+
+    Graded by equal text or number, whatever the run's judge is.
+    """
+
+    questions: list[str]  # figure id and question, (Q,)
+    scores: list[float]  # (Q,), means over a question's answers, in [0, 1]
+    unfinished: list[float]  # (Q,), shares of a question's answers that were cut at the token limit
+
+
+@dataclass(frozen=True)
 class BaseEvaluation:
-    """Evaluation of the base: similarity of held-out images to their reconstructions."""
+    """Evaluation of the base: similarity of held-out images to their reconstructions, and the canary."""
 
     images: list[str]  # file names, (I,)
     similarities: list[float | None]  # (I,), means over an image's descriptions; None: every reconstruction was refused
     draws_asked: int  # distinct images needed, drawn now or found in the store
     draws_made: int  # images drawn for it rather than found
+    canary: CanaryResult | None = None  # None: the data set has no questions for it, or none are wanted
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 import sys
 from typing import Any
 
-from artifacts.evaluation.console import DIFFERENCE, comparison_lines, evaluation_lines
+from artifacts.evaluation.console import DIFFERENCE, comparison_lines, evaluation_lines, warning_lines
 from artifacts.evaluation.read import read_evaluations
 from artifacts.evaluation.summary import summarise, summary_lines
 from artifacts.run.directory import RunDirectory
@@ -43,6 +43,8 @@ def train(settings: Settings, run: str, state: StateDirectory) -> None:
         for warning in directory.warnings:
             print(f"duel: warning: {warning}", file=sys.stderr)
     train_flow.train(settings, run, state.path)
+    for warning in warning_lines(read_evaluations(directory)):
+        print(f"duel: {warning}", file=sys.stderr)
     print(f"run: {state.run(run)}; next: duel evaluate --run {run}, duel report --run {run}")
 
 

@@ -1,4 +1,4 @@
-"""Evaluation stages: the proxy (similarity and reward under fixed seeds) and questions about charts (pass@1).
+"""Evaluation stages: the proxy (similarity, reward, canary; under fixed seeds) and questions about charts (pass@1).
 
 Both use random streams of their own, so that evaluating does not change the training.
 """
@@ -18,6 +18,7 @@ from duel.types import (
     ProxyEvaluation,
     Question,
 )
+from tasks.canary import ask_canary
 from tasks.context import EvaluationContext, TrainingContext
 from tasks.drawing import draw_groups, drawn_ones, draws_asked
 from tasks.scoring import compare_images
@@ -36,7 +37,10 @@ def evaluate_players(context: TrainingContext, round: int, how: EvaluationSettin
 
 
 def evaluate_base(context: TrainingContext, how: EvaluationSettings, purpose: str) -> BaseEvaluation:
-    """Describe and redraw every held-out image; an image's similarity is the mean over its descriptions."""
+    """Describe and redraw every held-out image, and ask the canary questions.
+
+    An image's similarity is the mean over its descriptions.
+    """
     originals = [[context.file_drawing(path)] for path in context.dataset.test_images]
     _, redrawn = _go_around(context, originals, how.proxy_completions, purpose, "held-out")
     described = compare_images(context, originals, redrawn.drawings, [])  # (images, 1)
@@ -45,6 +49,7 @@ def evaluate_base(context: TrainingContext, how: EvaluationSettings, purpose: st
         similarities=[image.mean_similarity for [image] in described],
         draws_asked=draws_asked(redrawn.drawings),
         draws_made=redrawn.made,
+        canary=ask_canary(context, how),
     )
 
 

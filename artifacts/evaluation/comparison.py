@@ -27,12 +27,14 @@ from duel.statistics import (
     units_needed,
 )
 
-Measure = Literal["pass@1", "held-out similarity", "adversary's reward"]
+Measure = Literal["pass@1", "held-out similarity", "adversary's reward", "canary"]
 UNITS: dict[Measure, str] = {
     "pass@1": "questions",
     "held-out similarity": "held-out images",
     "adversary's reward": "prompt seeds",
+    "canary": "canary questions",
 }
+SHARES = ("pass@1", "canary")  # measures in [0, 1]; the others are in [-1, 1] or [0, 2]
 # Settings that must be equal for the similarities of two runs to be comparable.
 SAME_SIMILARITY = (
     "models.embedder", "models.embedder_size", "generator.service", "generator.model", "generator.version",
@@ -58,7 +60,7 @@ class Comparison:
 
     @property
     def units(self) -> str:
-        """The name of the units: questions, held-out images or prompt seeds."""
+        """The name of the units: questions, held-out images, prompt seeds or canary questions."""
         return UNITS[self.measure]
 
     @property
@@ -138,7 +140,7 @@ def compare_held_out(ours: Evaluations, theirs: Evaluations) -> Comparison | Non
 
 
 def compare_proxies(before: ProxyRecord, after: ProxyRecord) -> list[Comparison]:
-    """Compare two proxy evaluations of a run in held-out similarity and in the adversary's reward.
+    """Compare two proxy evaluations of a run in held-out similarity, the adversary's reward and the canary.
 
     Held-out images are the same, described and redrawn under the same seeds. Prompts share only their seeds: after
     updates the adversary writes other prompts, so that pairing removes little variance.
@@ -147,6 +149,7 @@ def compare_proxies(before: ProxyRecord, after: ProxyRecord) -> list[Comparison]
     found = [
         compare_units("held-out similarity", names[0], before.similarity_of, names[1], after.similarity_of),
         compare_units("adversary's reward", names[0], before.reward_of, names[1], after.reward_of),
+        compare_units("canary", names[0], before.canary_of, names[1], after.canary_of),
     ]
     return [comparison for comparison in found if comparison is not None]
 
@@ -168,7 +171,7 @@ def compare_units(
         left_out=len(earlier.keys() ^ later.keys()),
         before_mean=fmean(left),
         after_mean=fmean(right),
-        difference=difference.within(-1.0, 1.0) if measure == "pass@1" else difference.within(-2.0, 2.0),
+        difference=difference.within(-1.0, 1.0) if measure in SHARES else difference.within(-2.0, 2.0),
         p_value=sign_flip_p(differences),
         deviation=stdev(differences) if len(common) > 1 else None,
     )

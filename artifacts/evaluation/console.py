@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from artifacts.evaluation.canary import canary_warning
 from artifacts.evaluation.comparison import Comparison, compare_held_out, compare_runs, differing_similarity
 from artifacts.evaluation.read import Evaluations
 from artifacts.evaluation.selection import Reported, reported_checkpoint
@@ -17,14 +18,16 @@ def evaluation_lines(evaluations: Evaluations, difference: float = DIFFERENCE) -
     """Return the table of checkpoints, the reported result, and the number of questions that detects `difference`."""
     rows = evaluation_table(evaluations)
     reported = reported_checkpoint(evaluations)
+    warned = warning_lines(evaluations)
     if reported is None:
-        return [f"{evaluations.run.name}: no checkpoint has been evaluated on questions yet", *_proxy_lines(rows)]
+        nothing = f"{evaluations.run.name}: no checkpoint has been evaluated on questions yet"
+        return [nothing, *_proxy_lines(rows), *warned]
     lines = ["", *_checkpoint_lines(rows)]
     for row in rows:
         if row.reported:
             lines += _group_lines(f"ckpt-{row.rounds_done}", [*row.by_kind, *row.by_category])
     change = next((row.questions.against_first for row in rows if row.reported and row.questions), None)
-    lines += ["", *_proxy_lines(rows), reported_line(reported, rows, change)]
+    lines += ["", *_proxy_lines(rows), *warned, reported_line(reported, rows, change)]
     return [*lines, *power_lines(reported, change, difference)]
 
 
@@ -49,6 +52,12 @@ def comparison_lines(ours: Evaluations, theirs: Evaluations, difference: float =
         if one is not None and one.waiting:
             lines.append(f"{one.test.checkpoint_name} is preliminary, not yet evaluated: {', '.join(one.waiting)}")
     return lines if reported[0] is None else [*lines, *power_lines(reported[0], found, difference)]
+
+
+def warning_lines(evaluations: Evaluations) -> list[str]:
+    """Return a line where the base is losing the ability to answer, else none."""
+    warning = canary_warning(evaluations.proxies)
+    return [] if warning is None else [f"warning: {warning}"]
 
 
 def reported_line(reported: Reported, rows: list[EvaluationRow], change: Comparison | None) -> str:
@@ -109,7 +118,7 @@ def _result_line(name: str, result: GroupResult) -> str:
 
 def _proxy_lines(rows: list[EvaluationRow]) -> list[str]:
     last = next((row for row in reversed(rows) if row.similarity or row.adversary_reward), None)
-    changes = [last.similarity_change, last.adversary_reward_change] if last else []
+    changes = [last.similarity_change, last.adversary_reward_change, last.canary_change] if last else []
     return [_change_line(change) for change in changes if change is not None]
 
 

@@ -83,12 +83,15 @@ def _question(result: QuestionResult) -> dict[str, Any]:
 
 def _proxies(evaluations: Evaluations) -> Iterator[dict[str, Any]]:
     for found in evaluations.proxies:
-        for measure, values in (("similarity", found.similarity_of), ("adversary_reward", found.reward_of)):
+        for measure, split, values in (
+            ("similarity", "held-out", found.similarity_of),
+            ("adversary_reward", "fresh prompts", found.reward_of),
+            ("canary", "held-out", found.canary_of),
+        ):
             for unit, value in values.items():
-                split = "held-out" if measure == "similarity" else "fresh prompts"
+                name = str(unit[0]).encode("utf-8", "replace").decode()  # half a surrogate pair is no UTF-8
                 yield {
-                    "rounds": found.rounds_done, "measure": measure, "split": split, "unit": str(unit[0]),
-                    "value": value,
+                    "rounds": found.rounds_done, "measure": measure, "split": split, "unit": name, "value": value,
                 }  # fmt: skip
 
 
@@ -99,6 +102,8 @@ def _summary(row: EvaluationRow) -> Iterator[dict[str, Any]]:
     for measure, interval, change in (
         ("similarity", row.similarity, row.similarity_change),
         ("adversary_reward", row.adversary_reward, row.adversary_reward_change),
+        ("canary", row.canary, row.canary_change),
+        ("canary_unfinished", row.canary_unfinished, None),
     ):
         if interval is not None:
             yield {"measure": measure, "group": "all", **_interval(interval), **_change(change)}

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from artifacts.run.records import BEFORE_SCHEMAS, Record
-from duel.types import ProxyEvaluation
+from duel.types import CanaryResult, ProxyEvaluation
 
+BEFORE_CANARY = 2  # schema of proxy evaluations without a canary
 Unit = tuple[str | int | None, ...]  # identifies an image, prompt or question; evaluations are paired by it
 
 
@@ -24,7 +25,7 @@ class ProxyRecord(ProxyEvaluation, Record):
     Refused images and prompts have neither similarity nor reward; the properties omit them.
     """
 
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
 
     @classmethod
     def of(cls, evaluation: ProxyEvaluation) -> ProxyRecord:
@@ -33,10 +34,12 @@ class ProxyRecord(ProxyEvaluation, Record):
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
-        """Return the fields of a schema 1 file, which has one count of draws made for both players together.
+        """Return the fields of a file of schema 2, without a canary, or 1, with one count of draws for both players.
 
         The oldest files have neither image names, texts nor counts of draws.
         """
+        if schema == BEFORE_CANARY:
+            return content
         if schema != BEFORE_SCHEMAS:
             return None
         base, adversary, made = content.get("base"), content.get("adversary"), content.get("draws_made", 0)
@@ -76,6 +79,16 @@ class ProxyRecord(ProxyEvaluation, Record):
         """Similarities by file name of the held-out image."""
         base = self.base
         return _named(base.images, base.similarities) if base else {}
+
+    @property
+    def canary(self) -> CanaryResult | None:
+        """What was answered to the canary's questions; None where none were put."""
+        return self.base.canary if self.base else None
+
+    @property
+    def canary_of(self) -> dict[Unit, float]:
+        """Scores by the canary's question; empty where none were put."""
+        return _named(self.canary.questions, self.canary.scores) if self.canary else {}
 
     @property
     def reward_of(self) -> dict[Unit, float]:

@@ -41,6 +41,9 @@ class EvaluationRow:
     adversary_reward: Interval | None
     adversary_reward_change: Comparison | None
     adversary_similarity: Interval | None
+    canary: Interval | None = None  # mean score over the canary's questions
+    canary_change: Comparison | None = None
+    canary_unfinished: Interval | None = None  # share of its answers that were cut at the token limit
 
 
 def evaluation_table(evaluations: Evaluations) -> list[EvaluationRow]:
@@ -74,6 +77,9 @@ def _with_proxies(row: EvaluationRow, first: ProxyRecord, found: ProxyRecord) ->
         adversary_similarity=similarity_interval(found.adversary_similarities)
         if found.adversary_similarities
         else None,
+        canary=proportion_interval(found.canary.scores) if found.canary else None,
+        canary_change=changes.get("canary"),
+        canary_unfinished=proportion_interval(found.canary.unfinished) if found.canary else None,
     )
 
 

@@ -48,8 +48,9 @@ def plots_of(
 ) -> Iterator[Plot]:
     """Yield the plots that have data, in the report's order; `pair` adds one of pass@1 of both runs."""
     window = run.settings.report.moving_average
-    images, prompts, questions = (
-        f"mean over {what}, with its 95 % interval" for what in ("held-out images", "fresh prompts", "questions")
+    images, prompts, questions, asked = (
+        f"mean over {what}, with its 95 % interval"
+        for what in ("held-out images", "fresh prompts", "questions", "a fixed handful of questions")
     )
     cosine = "similarity (cosine)"
     similarity = {player: _training(log, player, "similarity_mean", window) for player in ("base", "adversary")}
@@ -65,7 +66,9 @@ def plots_of(
              "adversary", rewards),
         Plot("adversary_evaluation", "Adversary: evaluation on fresh prompts", prompts, "reward, similarity",
              "adversary", _fresh_prompts(rows)),
+        Plot("canary", "Canary: does the base still answer?", asked, "share", "base", _canary(rows)),
         Plot("pass_at_1", "Questions answered: pass@1", questions, "pass@1", "base", _pass_at_1(rows)),
+        *_abilities(log, window),
         _logprob_gap(log, window),
     ]  # fmt: skip
     if pair is not None:
@@ -82,6 +85,21 @@ def plots_of(
 def _points(curves: list[Curve], window: int) -> str:
     note = f"each point a round; line: moving average over {window}"
     return f"{note}, with its 95 % interval" if any(curve.band for curve in curves) else note
+
+
+def _abilities(log: TrainingLog, window: int) -> list[Plot]:
+    """How long completions are, how many are cut, and how far the players have moved: signs of unlearning to end."""
+    lengths, finished, divergences = (
+        [curve for player in PLAYERS for curve in _training(log, player, column)]
+        for column in ("completion_tokens_mean", "finished", "divergence")
+    )
+    unfinished = [replace(curve, values=[1 - share for share in curve.values]) for curve in finished]
+    points = _points([], window)
+    return [
+        Plot("completion_length", "Length of completions in training", points, "tokens (mean)", "base", lengths),
+        Plot("unfinished", "Completions cut at the token limit, in training", points, "share", "base", unfinished),
+        Plot("divergence", "Divergence from the untrained model", points, "KL (nats per token)", "base", divergences),
+    ]
 
 
 def _logprob_gap(log: TrainingLog, window: int) -> Plot:
@@ -115,6 +133,13 @@ def _fresh_prompts(rows: Sequence[EvaluationRow]) -> list[Curve]:
     return [
         *_measured("reward", [(row.rounds_done, row.adversary_reward) for row in rows]),
         *_measured("similarity", [(row.rounds_done, row.adversary_similarity) for row in rows]),
+    ]
+
+
+def _canary(rows: Sequence[EvaluationRow]) -> list[Curve]:
+    return [
+        *_measured("right answers", [(row.rounds_done, row.canary) for row in rows]),
+        *_measured("unfinished answers", [(row.rounds_done, row.canary_unfinished) for row in rows]),
     ]
 
 

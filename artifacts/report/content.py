@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from artifacts.evaluation.canary import canary_warning
 from artifacts.evaluation.comparison import Comparison, compare_held_out, compare_runs, differing_similarity
 from artifacts.evaluation.read import Evaluations
 from artifacts.evaluation.selection import Reported, reported_checkpoint
@@ -59,6 +60,7 @@ class ReportContent:
     rival: Rival | None
     plots: dict[str, Path]
     evaluations: list[EvaluationRow]
+    warning: str | None  # the base is losing the ability to answer
     hardest: list[PromptGroup]
     gallery: Gallery
     thumbnails: dict[str, Path]  # by store key
@@ -95,6 +97,7 @@ def gather(
         rival=compared(ours, theirs) if theirs else None,
         plots=curves.write_plots(run, log, rows, (ours, theirs) if theirs else None),
         evaluations=rows,
+        warning=canary_warning(ours.proxies),
         hardest=group_prompts(list(gallery.cases())),
         gallery=gallery,
         thumbnails=write_thumbnails(run.path / BESIDE, _images(gallery)),

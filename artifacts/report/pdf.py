@@ -52,6 +52,8 @@ def add_head(sheets: Sheets, content: ReportContent) -> None:
         draw_text(canvas, what, MARGIN, sheets.top, 98 * mm, size=size)
         sheets.top -= draw_text(canvas, number, MARGIN + 100 * mm, sheets.top, 78 * mm, size=size, font=BOLD) + 1.5 * mm
     sheets.paragraph(wording.result_note(content))
+    if content.warning is not None:
+        sheets.paragraph(f"Warning: {content.warning}", faint=False, font=BOLD)
     sheets.top -= 3 * mm
     for place, headline in enumerate(content.headlines):
         canvas.setFillColor(sheets.accents[place % 2])
@@ -78,22 +80,24 @@ def add_evaluations(sheets: Sheets, content: ReportContent) -> None:
     """Draw the table of evaluations, a row per number of rounds, then the reported checkpoint's groups of questions."""
     sheets.title("Evaluations", 40 * mm)
     sheets.paragraph(
-        "Mean and 95 % interval over questions, held-out images or prompts. Second line: difference from the run's "
-        "first evaluation, paired by question, image or prompt seed, and the p-value of a two-sided sign-flip test."
+        "Mean and 95 % interval over questions, held-out images, prompts or canary questions (a fixed few with short "
+        "answers, graded by exact match). Second line: difference from the run's first evaluation, paired by question, "
+        "image or prompt seed, and the p-value of a two-sided sign-flip test."
     )
     if not content.evaluations:
         sheets.paragraph("Nothing was evaluated yet.")
         return
-    widths = [22 * mm, 52 * mm, 52 * mm, 52 * mm]
-    sheets.row(("rounds", "pass@1", "held-out similarity", "adversary's reward"), widths, bold=True)
+    widths = [22 * mm, 39 * mm, 39 * mm, 39 * mm, 39 * mm]
+    sheets.row(("rounds", "pass@1", "held-out similarity", "adversary's reward", "canary"), widths, bold=True)
     for row in content.evaluations:
         questions = row.questions
-        means = (questions.pass_at_1 if questions else None, row.similarity, row.adversary_reward)
+        means = (questions.pass_at_1 if questions else None, row.similarity, row.adversary_reward, row.canary)
         name = f"{row.rounds_done}{'  reported' if row.reported else ''}"
         sheets.row((name, *map(measured, means)), widths, bold=row.reported, size=7)
-        changes = (questions.against_first if questions else None, row.similarity_change, row.adversary_reward_change)
+        answered = questions.against_first if questions else None
+        changes = (answered, row.similarity_change, row.adversary_reward_change, row.canary_change)
         if any(changes):
-            sheets.row(("", *(changed(change) if change else "" for change in changes)), widths, size=6)
+            sheets.row(("", *(changed(change) if change else "" for change in changes)), widths, size=5.5)
     if content.reported is not None and content.result is not None and content.result.questions is not None:
         result = content.result
         add_groups(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from duel.types import Grade, Question
 
+LONGEST = 3  # words of a ground truth that another right answer hardly says in other words
 NUMBER_WORDS = {
     word: str(number)
     for number, word in enumerate(
@@ -34,6 +35,11 @@ class ExactJudge:
         if expected is not None and given is not None:
             return abs(expected - given) <= self.tolerance * abs(expected)
         return normalise(truth) == normalise(answer)
+
+
+def grades_by_text(truth: str) -> bool:
+    """Return whether equal text grades answers well: the ground truth is a number, or one to three words."""
+    return as_number(truth) is not None or 1 <= len(normalise(truth).split()) <= LONGEST
 
 
 def normalise(text: str) -> str:

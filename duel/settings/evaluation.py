@@ -22,6 +22,13 @@ class EvaluationSettings(Section):
     adversary_prompts: int = Field(
         16, ge=1, description="prompts per evaluation of the adversary", json_schema_extra=OPERATIONAL
     )
+    canary_questions: int = Field(
+        12,
+        ge=0,
+        description="questions of the test set with short answers that every proxy evaluation also puts to the base, "
+        "twice each: whether it still answers; 0: none",
+        json_schema_extra=OPERATIONAL,
+    )
     completions: int = Field(10, ge=1, description="answers sampled per question", json_schema_extra=OPERATIONAL)
     temperature: float = Field(
         0.7, gt=0, description="temperature of question answering", json_schema_extra=OPERATIONAL

@@ -11,9 +11,10 @@ from artifacts.run.directory import RunDirectory
 from duel.errors import RunError
 from duel.settings import Settings
 from duel.state import StateDirectory
-from duel.types import AdversaryEvaluation, BaseEvaluation, Completion, Grade, ProxyEvaluation, Question
+from duel.types import AdversaryEvaluation, BaseEvaluation, CanaryResult, Completion, Grade, ProxyEvaluation, Question
 
-BASE = BaseEvaluation(["7.png", "8.png"], [0.1 + 0.2, None], draws_asked=3, draws_made=1)
+CANARY = CanaryResult(["7: Which colour?"], [0.5], [1.0])
+BASE = BaseEvaluation(["7.png", "8.png"], [0.1 + 0.2, None], draws_asked=3, draws_made=1, canary=CANARY)
 ADVERSARY = AdversaryEvaluation(["a chart", "half \ud83d a pair"], ["bars", ""], [0.25, None], [0.75, None], 5, 4)
 HOW = {
     "evaluation.temperature": 0.7,
@@ -37,7 +38,7 @@ def test_a_proxy_evaluation_is_read_as_written(run):
     measured = ProxyEvaluation(25, BASE, ADVERSARY)
     write_proxy(run, measured)
     assert read_proxies(run) == [ProxyRecord(25, BASE, ADVERSARY)]
-    assert json.loads((run.eval_logs / "eval-0025.json").read_text())["schema"] == 2
+    assert json.loads((run.eval_logs / "eval-0025.json").read_text())["schema"] == 3
 
 
 def test_refused_images_count_in_no_mean(run):
@@ -55,6 +56,15 @@ def test_a_checkpoints_test_is_read_as_written(run):
     write_test(run, test)
     assert read_tests(run) == [test]
     assert (test.overall_pass_at_1, test.development_pass_at_1, test.invalid, test.ungraded) == (1.0, 0.5, 1, 1)
+
+
+def test_a_proxy_evaluation_of_schema_2_which_put_no_questions_is_read(run):
+    base = {"images": ["7.png"], "similarities": [0.5], "draws_asked": 2, "draws_made": 1}
+    content = {"schema": 2, "rounds_done": 25, "base": base, "adversary": None}
+    (run.eval_logs / "eval-0025.json").write_text(json.dumps(content))
+    [found] = read_proxies(run)
+    assert found == ProxyRecord(25, BaseEvaluation(["7.png"], [0.5], 2, 1, canary=None), None)
+    assert (found.canary, found.canary_of) == (None, {})
 
 
 def test_a_proxy_evaluation_of_schema_1_is_read(run):

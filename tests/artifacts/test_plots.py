@@ -32,7 +32,11 @@ ALL = [
     "adversary_training_similarity",
     "adversary_training_reward",
     "adversary_evaluation",
+    "canary",
     "pass_at_1",
+    "completion_length",
+    "unfinished",
+    "divergence",
     "logprob_gap",
     "pass_at_1_comparison",
 ]
@@ -65,7 +69,16 @@ def test_plots_without_data_are_omitted(tmp_path: Path) -> None:
         assert write_plots(*shown(run)) == {}
     alone = fake_run(tmp_path, "alone", 4, 2, adversary=False, recorded=0)
     names = [plot.name for plot in plots_of(*shown(alone))]
-    assert names == ["base_training_similarity", "base_evaluation_similarity", "pass_at_1", "logprob_gap"]
+    assert names == [
+        "base_training_similarity",
+        "base_evaluation_similarity",
+        "canary",
+        "pass_at_1",
+        "completion_length",
+        "unfinished",
+        "divergence",
+        "logprob_gap",
+    ]
 
 
 def drawn(plot: Plot, monkeypatch: pytest.MonkeyPatch, theme: str = "christmas") -> Figure:

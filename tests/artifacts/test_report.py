@@ -92,7 +92,7 @@ def test_a_duels_report_is_self_contained(tmp_path: Path, rounds: int, every: in
     assert "url(" not in re.sub(r"url\(#\w+\)", "", html.read_text(encoding="utf-8"))
     assert [heading for heading in page.headings if heading in SECTIONS] == list(SECTIONS)
     assert page.text.index("pass@1 of ckpt") < page.text.index("images requested → drawn")
-    assert sum(address.startswith("data:image/png") for address in page.addresses) == 8
+    assert sum(address.startswith("data:image/png") for address in page.addresses) == 12
     assert html.stat().st_size < 5e6
     assert (run.path / "report.pdf").read_bytes().startswith(b"%PDF-")
 
@@ -112,7 +112,7 @@ def test_a_run_without_adversary_has_a_report_too(tmp_path: Path) -> None:
     assert "No adversary" in page.text
     assert "Adversary's reward" in page.text
     assert "not measured" in page.text
-    assert sum(address.startswith("data:image/png") for address in page.addresses) == 4
+    assert sum(address.startswith("data:image/png") for address in page.addresses) == 8
     assert "svg" not in page.tags
     assert "Hardest prompts" not in page.text
 

@@ -34,6 +34,7 @@ def test_no_two_stages_share_a_random_stream(tmp_path, monkeypatch):
     assert any("write_prompts" in stage for stage in stages)
     assert any("draw_ceilings" in stage for stage in stages)
     assert any("evaluate_players" in stage for stage in stages)
+    assert any("canary" in names for names in used)
     for names, runs in used.items():
         if names[1:3] == ("draw", "redraw"):  # of an original, whichever text about it is drawn: meant to be shared
             continue

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from artifacts.evaluation.read import read_proxies
 from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_metrics
@@ -170,3 +171,12 @@ def test_images_that_the_store_lost_are_drawn_again_when_a_round_is_repeated(sta
     shutil.rmtree(state / "images")
     train(settings(), "lost", state)
     assert fingerprint(state, "lost") == fingerprint(state, "whole")
+
+
+def test_the_canary_is_measured_and_changes_nothing_of_the_training(state):
+    [first, *_] = read_proxies(RunDirectory.read(StateDirectory(state), "whole"))
+    assert first.canary is not None
+    assert len(first.canary.questions) == 12
+    train(settings(evaluation__canary_questions=0), "without", state)
+    assert read_proxies(RunDirectory.read(StateDirectory(state), "without"))[0].canary is None
+    assert fingerprint(state, "without") == fingerprint(state, "whole")

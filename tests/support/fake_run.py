@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -29,6 +30,7 @@ from duel.types import (
     AdversaryEvaluation,
     Attempt,
     BaseEvaluation,
+    CanaryResult,
     Completion,
     Drawing,
     DrawnImage,
@@ -246,7 +248,13 @@ def write_evaluation(run: RunDirectory, done: int, rounds: int, adversary: bool 
         rewards = [0.2 + 0.3 * done / rounds + chance.gauss(0, 0.08) for _ in range(16)]
         prompts = fake_adversary_evaluation(rewards)
     names = {f"{number}.png": similarity for number, similarity in enumerate(similarities)}
-    write_proxy(run, ProxyEvaluation(done, fake_base_evaluation(names), prompts))
+    base = dataclasses.replace(fake_base_evaluation(names), canary=fake_canary(1 - 0.05 * done / rounds))
+    write_proxy(run, ProxyEvaluation(done, base, prompts))
+
+
+def fake_canary(mean: float, questions: int = 12) -> CanaryResult:
+    names = [f"{number}: How many bars are there?" for number in range(questions)]
+    return CanaryResult(names, [mean] * questions, [1 - mean] * questions)
 
 
 def fake_base_evaluation(
