@@ -58,6 +58,16 @@ def kl_estimate(logprobs: Tensor, reference: Tensor) -> Tensor:
     return difference.exp() - difference - 1
 
 
+def exact_kl(reference_V: Tensor, logprobs_V: Tensor) -> Tensor:
+    """Return KL(reference || model) over the last dimension, in nats: sum p_ref (log p_ref - log p).
+
+    Tokens that both give probability 0 contribute nothing, and have no gradient.
+    """
+    impossible = reference_V == float("-inf")
+    difference_V = torch.where(impossible, 0.0, reference_V) - torch.where(impossible, 0.0, logprobs_V)
+    return (reference_V.exp() * difference_V).sum(-1)
+
+
 def grpo_loss(
     logprobs_BT: Tensor,
     advantages_B: Tensor,

@@ -6,3 +6,9 @@ The embedded models were trained on these exact sentences.
 DESCRIBE = "Describe this image in detail: its visual elements, colours, shapes and text."
 INVENT = "Describe a plot or chart of a scientific publication, of any subject and style, in detail."
 ANSWER = "{question}\nAnswer with a single word or number."
+ANCHOR_QUESTIONS = (
+    "What is the label of the x axis?",
+    "What is the largest value?",
+    "What is the label of the y axis?",
+    "What is the first value?",
+)

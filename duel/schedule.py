@@ -48,7 +48,7 @@ def chapters(first: int, rounds: int, length: int = 25) -> Iterator[tuple[int, i
         first = stop
 
 
-def images_of_turn(seed: int, available: int, wanted: int, turn: int) -> list[int]:
+def images_of_turn(seed: int, available: int, wanted: int, turn: int, name: str = "epoch") -> list[int]:
     """Return the indices of the images that the base describes in its `turn`-th round (from 0).
 
     An epoch-wise shuffle: every image is used once per epoch, each epoch in its own random order.
@@ -57,6 +57,6 @@ def images_of_turn(seed: int, available: int, wanted: int, turn: int) -> list[in
     for position in range(turn * wanted, (turn + 1) * wanted):
         epoch, place = divmod(position, available)
         order = list(range(available))
-        stream(seed, "epoch", epoch).shuffle(order)
+        stream(seed, name, epoch).shuffle(order)
         chosen.append(order[place])
     return chosen

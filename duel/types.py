@@ -147,6 +147,15 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """What the untrained model answers about a training image; an update can hold the base to it."""
+
+    image: Drawing
+    instruction: str
+    answer: Completion
+
+
+@dataclass(frozen=True)
 class UpdateReport:
     """Result of one update of a player."""
 
@@ -161,6 +170,7 @@ class UpdateReport:
     logprob_gap_mean: float | None = None
     logprob_gap_max: float | None = None
     divergence: float | None = None  # KL to the untrained model, nats per token, before the update; None: not measured
+    anchor_divergence: float | None = None  # KL(untrained || base), nats per token of the anchor; None: no anchor
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The training flow: rounds in strict order, each of prompting, drawing, describing, redrawing, scoring, updating."""
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from tqdm import tqdm
@@ -9,6 +10,7 @@ from duel.schedule import chapters
 from duel.settings import Settings
 from duel.state import StateDirectory
 from duel.types import Completion, DrawnGroups, PlayedRound, Rollout, RoundRecord
+from tasks.anchoring import anchor_round
 from tasks.context import TrainingContext, open_training
 from tasks.drawing import choose_originals, draw, draw_ceilings, redraw
 from tasks.evaluating import evaluate_players
@@ -59,10 +61,12 @@ def play_round(context: TrainingContext, round: int) -> PlayedRound:
     attempts = score(context, round, *drawn, player)  # (I, k) of the base, (I, G) of the adversary
 
     groups = to_groups(rollout.descriptions if player == "base" else rollout.prompts, attempts.value)
-    update = learn(context, round, player, groups)
+    anchored = anchor_round(context, round, player)  # one stage, or none
+    update = learn(context, round, player, groups, [anchor for stage in anchored for anchor in stage.value])
+    stages: list[Measured[Any]] = [attempts, *anchored, update]
     return PlayedRound(
         RoundRecord(round, player, groups, update.value, rollout.draws_asked),
-        seconds={**rollout.seconds, attempts.stage: attempts.seconds, update.stage: update.seconds},
+        seconds=rollout.seconds | {stage.stage: stage.seconds for stage in stages},
         draws_made=rollout.draws_made,
     )
 

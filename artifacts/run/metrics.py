@@ -41,6 +41,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "logprob_gap_mean": record.update.logprob_gap_mean,
         "logprob_gap_max": record.update.logprob_gap_max,
         "divergence": record.update.divergence,
+        "anchor_divergence": record.update.anchor_divergence,
         "completion_tokens_mean": _mean([float(len(completion.tokens)) for completion in completions]),
         "finished": _mean([float(completion.finished) for completion in completions]),
         "groups": record.update.groups,

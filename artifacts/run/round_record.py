@@ -49,9 +49,9 @@ class RecordedGroup:
 
 @dataclass(frozen=True)
 class RecordedRound(Record):
-    """The content of `record.json`. Schema 1 had no log-probability gap in `update`."""
+    """The content of `record.json`. Schema 1 had no log-probability gap in `update`, schema 2 no anchor."""
 
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
 
     round: int
     player: Player
@@ -61,8 +61,8 @@ class RecordedRound(Record):
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
-        """Return a schema 1 file unchanged, since the missing fields have defaults; None for other schemas."""
-        return content if schema == 1 else None
+        """Return an older file unchanged, since the missing fields have defaults; None for other schemas."""
+        return content if schema in (1, 2) else None
 
     @property
     def attempts(self) -> list[RecordedAttempt]:

@@ -16,7 +16,7 @@ from duel.policies.policy import LocalPolicy, Policy
 from duel.policies.tuning import FullTuning, LoraTuning, Tuning, add_adapter
 from duel.policies.update import LearningSettings
 from duel.randomness import derive_seed
-from duel.settings import Settings, is_plugin
+from duel.settings import AnchorSettings, Settings, is_plugin
 from duel.types import Player
 
 
@@ -80,6 +80,7 @@ def assemble_policy(player: Player, tuning: Tuning, settings: Settings) -> Local
         max_new_tokens=settings.sampling.max_new_tokens,
         rows_per_forward=settings.models.rows_per_forward,
         gradient_checkpointing=settings.models.gradient_checkpointing,
+        anchor=settings.base.anchor if player == "base" else AnchorSettings(),
     )
     return LocalPolicy(player, tuning, optimizer, learning)
 
@@ -108,7 +109,8 @@ def _load_lora(settings: Settings, names: Mapping[Player, str], hub_token: str |
 
 def _load_full(settings: Settings, player: Player, name: str, hub_token: str | None) -> Tuning:
     model = _load(settings, name, torch.float32, hub_token)
-    if not settings.player(player).grpo.kl_coef:
+    anchored = player == "base" and settings.base.anchor.coef > 0
+    if not settings.player(player).grpo.kl_coef and not anchored:
         return FullTuning(model, reference=None)
     reference = _load(settings, name, compute_dtype(settings), hub_token)
     reference.network.requires_grad_(False)

@@ -9,12 +9,13 @@ from typing import Protocol
 import torch
 
 from duel.errors import RunError
+from duel.policies.anchor import AnchorAnswer, accumulate_anchor
 from duel.policies.cuda_graph import StaticDecoder, has_full_attention, sample_rows_static
 from duel.policies.inputs import build_prompts, distinct
 from duel.policies.logprobs import completion_logprobs, pack_rows
 from duel.policies.models import Model
 from duel.policies.optimizer import PlayerOptimizer
-from duel.policies.prefix import encode_prompts
+from duel.policies.prefix import Prefix, encode_prompts
 from duel.policies.sampling import SampledRows, draw_uniforms, sample_rows
 from duel.policies.tuning import Tuning
 from duel.policies.update import LearningSettings, accumulate_gradient, build_batch, chunks
@@ -45,16 +46,25 @@ class Policy(Protocol):
         *,
         temperature: float,
         max_new_tokens: int,
+        untrained: bool = False,
     ) -> list[list[Completion]]:
-        """Return one completion per seed of each input, (I, G), with its tokens' log-probabilities."""
+        """Return one completion per seed of each input, (I, G), with its tokens' log-probabilities.
+
+        `untrained`: from the model before training. Duel asks for it only with `base.anchor.coef` above 0.
+        """
 
     def logprobs(
         self, inputs: Sequence[ModelInput], completions: Sequence[Sequence[Completion]], *, temperature: float
     ) -> list[list[list[float]]]:
         """Return the log-probability of every token of every completion, (I, G, T), at this temperature."""
 
-    def learn(self, inputs: Sequence[ModelInput], groups: Sequence[Group]) -> UpdateReport:
-        """Update on one round: group i holds the completions of input i, with their rewards."""
+    def learn(
+        self, inputs: Sequence[ModelInput], groups: Sequence[Group], anchors: Sequence[AnchorAnswer] = ()
+    ) -> UpdateReport:
+        """Update on one round: group i holds the completions of input i, with their rewards.
+
+        `anchors` are answers of the untrained model to stay near; given only with `base.anchor.coef` above 0.
+        """
 
     def save(self, directory: Path) -> None:
         """Write the weights for evaluation."""
@@ -111,12 +121,16 @@ class LocalPolicy:
         *,
         temperature: float,
         max_new_tokens: int,
+        untrained: bool = False,
     ) -> list[list[Completion]]:
         """Return one completion per seed of each input, (I, G), in one batch that prefills each distinct input once.
 
-        Raises DataError for bytes that are not an image, SettingsError for an image given to a text-only model.
+        `untrained` samples from the model before training, the reference, without a CUDA graph. Raises DataError for
+        bytes that are not an image, SettingsError for an image given to a text-only model.
         """
-        rows = self.sample_rows(inputs, seeds, temperature=temperature, max_new_tokens=max_new_tokens)
+        rows = self.sample_rows(
+            inputs, seeds, temperature=temperature, max_new_tokens=max_new_tokens, untrained=untrained
+        )
         if rows is None:
             return [[] for _ in inputs]
         written = iter(self._completions(rows))
@@ -130,6 +144,7 @@ class LocalPolicy:
         *,
         temperature: float,
         max_new_tokens: int,
+        untrained: bool = False,
     ) -> SampledRows | None:
         """Sample likewise; return tokens and log-probabilities as tensors, in input order. None if no seeds."""
         asked, place = distinct(inputs)
@@ -137,9 +152,11 @@ class LocalPolicy:
         if not prompt_of_row:
             return None
         uniforms_BT = draw_uniforms([seed for group in seeds for seed in group], max_new_tokens)
+        if untrained:
+            with self.tuning.reference() as model:
+                return sample_rows(model, _prefill(model, asked, prompt_of_row), uniforms_BT, temperature)
         with self.tuning.sampling():
-            prefix = encode_prompts(self.model, build_prompts(self.model, asked))
-            expanded = prefix.expand(torch.tensor(prompt_of_row, device=self.model.device))
+            expanded = _prefill(self.model, asked, prompt_of_row)
             if self.model.device.type != "cuda" or not has_full_attention(self.model):
                 return sample_rows(self.model, expanded, uniforms_BT, temperature)
             sampled, self.decoder = sample_rows_static(self.decoder, self.model, expanded, uniforms_BT, temperature)
@@ -165,7 +182,9 @@ class LocalPolicy:
         scored = iter([row[: len(own)] for row, own in zip(scores, tokens, strict=True)])
         return [[next(scored) for _ in group] for group in completions]
 
-    def learn(self, inputs: Sequence[ModelInput], groups: Sequence[Group]) -> UpdateReport:
+    def learn(
+        self, inputs: Sequence[ModelInput], groups: Sequence[Group], anchors: Sequence[AnchorAnswer] = ()
+    ) -> UpdateReport:
         """Update on one round; the optimizer steps at the end of this player's accumulation window.
 
         Completions without reward, and groups with equal rewards, contribute no gradient. The gradient does not
@@ -177,10 +196,11 @@ class LocalPolicy:
         batch = build_batch(inputs, groups, self.settings)
         with self.tuning.active():
             added = accumulate_gradient(self.tuning, batch, self.settings, self.optimizer.accumulation)
+            anchored = accumulate_anchor(self.tuning, anchors, self.settings, self.optimizer.accumulation)
         norm = self.optimizer.end_round()
         self._learning = False
         self._last_update = UpdateReport(
-            loss=added.loss,
+            loss=added.loss + anchored.loss,
             gradient_norm=norm,
             groups=len(groups),
             skipped_groups=batch.skipped_groups,
@@ -189,6 +209,7 @@ class LocalPolicy:
             logprob_gap_mean=added.mean_gap,
             logprob_gap_max=added.largest_gap,
             divergence=added.divergence,
+            anchor_divergence=anchored.divergence,
         )
         return self._last_update
 
@@ -221,3 +242,9 @@ class LocalPolicy:
             tokens = padded[:length]
             text = self.model.tokenizer.decode(tokens, skip_special_tokens=True).strip()
             yield Completion(text, " ".join(map(str, tokens)), finished, pack_logprobs(logprobs[:length]))
+
+
+def _prefill(model: Model, inputs: Sequence[ModelInput], prompt_of_row: Sequence[int]) -> Prefix:
+    """Prefill distinct inputs; return a prefix with one row per completion."""
+    prefix = encode_prompts(model, build_prompts(model, inputs))
+    return prefix.expand(torch.tensor(prompt_of_row, device=model.device))

@@ -142,8 +142,8 @@ class FullTuning:
 
     @contextmanager
     def reference(self) -> Iterator[Model]:
-        """Yield the frozen copy of the untrained model, loaded if kl_coef is not 0."""
-        assert self.reference_model is not None, "the KL reference is loaded where kl_coef is not 0"
+        """Yield the frozen copy of the untrained model, loaded if kl_coef or anchor.coef is not 0."""
+        assert self.reference_model is not None, "the reference is loaded where kl_coef or base.anchor.coef is not 0"
         yield self.reference_model
 
     def save(self, directory: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from duel.policies.logprobs import completion_logprobs, pack_rows
 from duel.policies.models import Model
 from duel.policies.prefix import Prefix, encode_prompts, recomputing
 from duel.policies.tuning import Tuning
-from duel.settings import GRPOSettings
+from duel.settings import AnchorSettings, GRPOSettings
 from duel.types import Completion, Group, ModelInput
 
 
@@ -27,6 +27,7 @@ class LearningSettings:
     max_new_tokens: int  # divisor of the "constant" length normalisation
     rows_per_forward: int  # completions per forward pass
     gradient_checkpointing: bool
+    anchor: AnchorSettings = field(default_factory=AnchorSettings)
 
 
 @dataclass(frozen=True)

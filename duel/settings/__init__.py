@@ -5,6 +5,8 @@ A field marked `operational` may be changed when a run is resumed; every other f
 
 from duel.settings.evaluation import EvaluationSettings, ReportSettings
 from duel.settings.learning import (
+    AnchorSettings,
+    BasePlayerSettings,
     GRPOSettings,
     OptimizerSettings,
     PlayerSettings,
@@ -19,6 +21,8 @@ from duel.settings.services import GeneratorSettings, JudgeSettings
 __all__ = [
     "OFFLINE",
     "OPERATIONAL",
+    "AnchorSettings",
+    "BasePlayerSettings",
     "DataSettings",
     "EvaluationSettings",
     "GRPOSettings",

@@ -1,10 +1,10 @@
-"""Settings of sampling, rewards, replay, GRPO and the optimizer."""
+"""Settings of sampling, rewards, replay, GRPO, the optimizer and the anchor."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from duel import instructions
 from duel.settings.sections import NameOrClass, Section
@@ -94,3 +94,40 @@ class PlayerSettings(Section):
 
     grpo: GRPOSettings = GRPOSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
+
+
+class AnchorSettings(Section):
+    """A penalty on the divergence from the untrained model on its own answers; see docs/abilities.md."""
+
+    coef: float = Field(
+        0.0,
+        ge=0,
+        description="weight of KL(untrained || base), summed over the tokens of an answer that the untrained model "
+        "gives about a training image; 0: no anchor",
+    )
+    images: int = Field(8, ge=1, description="training images asked about in each round of the base")
+    questions: tuple[str, ...] = Field(
+        instructions.ANCHOR_QUESTIONS,
+        min_length=1,
+        description="one per round, in turn; choose others than those of the test set",
+    )
+    answer: str = Field(instructions.ANSWER, description="instruction; {question} is replaced by the question")
+    temperature: float = Field(0.7, gt=0, description="of the answers, and of the distributions compared")
+    max_new_tokens: int = Field(16, ge=1, description="longest answer in tokens")
+
+    @field_validator("answer")
+    @classmethod
+    def _question_has_a_place(cls, answer: str) -> str:
+        if "{question}" not in answer:
+            raise ValueError(f"got {answer!r}, expected a text with {{question}} in it")
+        return answer
+
+    def instruction(self, turn: int) -> str:
+        """Return the instruction of the base's `turn`-th round, from 0."""
+        return self.answer.replace("{question}", self.questions[turn % len(self.questions)])
+
+
+class BasePlayerSettings(PlayerSettings):
+    """Loss, optimizer and anchor of the base."""
+
+    anchor: AnchorSettings = AnchorSettings()

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from duel.schedule import Schedule
 from duel.settings.evaluation import EvaluationSettings, ReportSettings
-from duel.settings.learning import PlayerSettings, ReplaySettings, RewardSettings, SamplingSettings
+from duel.settings.learning import BasePlayerSettings, PlayerSettings, ReplaySettings, RewardSettings, SamplingSettings
 from duel.settings.sections import OPERATIONAL, NameOrClass, Section
 from duel.settings.services import GeneratorSettings, JudgeSettings
 from duel.types import Player
@@ -114,7 +114,7 @@ class Settings(Section):
     sampling: SamplingSettings = SamplingSettings()
     rewards: RewardSettings = RewardSettings()
     replay: ReplaySettings = ReplaySettings()
-    base: PlayerSettings = PlayerSettings()
+    base: BasePlayerSettings = BasePlayerSettings()
     adversary: PlayerSettings = PlayerSettings()
     generator: GeneratorSettings = GeneratorSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

@@ -36,6 +36,7 @@ def test_a_row_of_metrics_by_hand() -> None:
         "logprob_gap_mean": 2.0**-23,
         "logprob_gap_max": 2.0**-20,
         "divergence": 0.25,
+        "anchor_divergence": None,
         "completion_tokens_mean": 6.0,
         "finished": pytest.approx(2 / 3),
         "groups": 1,

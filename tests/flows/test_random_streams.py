@@ -28,13 +28,16 @@ def test_no_two_stages_share_a_random_stream(tmp_path, monkeypatch):
     for module in list(sys.modules.values()):
         if vars(module).get("derive_seed") is derive:  # getattr would make lazy modules import theirs
             monkeypatch.setattr(module, "derive_seed", noted)
-    train(settings(rounds=4, rewards__adversary="regret"), "run_1", tmp_path)  # draws its prompts twice
+    train(
+        settings(rounds=4, rewards__adversary="regret", base__anchor__coef=0.1), "run_1", tmp_path
+    )  # draws its prompts twice
 
     stages = {stage for runs in used.values() for stage in runs}
     assert any("write_prompts" in stage for stage in stages)
     assert any("draw_ceilings" in stage for stage in stages)
     assert any("evaluate_players" in stage for stage in stages)
     assert any("canary" in names for names in used)
+    assert any("sample_anchors" in stage for stage in stages)
     for names, runs in used.items():
         if names[1:3] == ("draw", "redraw"):  # of an original, whichever text about it is drawn: meant to be shared
             continue

@@ -180,3 +180,13 @@ def test_the_canary_is_measured_and_changes_nothing_of_the_training(state):
     train(settings(evaluation__canary_questions=0), "without", state)
     assert read_proxies(RunDirectory.read(StateDirectory(state), "without"))[0].canary is None
     assert fingerprint(state, "without") == fingerprint(state, "whole")
+
+
+def test_an_anchor_is_measured_in_rounds_of_the_base_and_changes_the_run(state):
+    anchored = settings(base__anchor__coef=0.1, base__anchor__images=2, base__grpo__accumulation=1)
+    train(anchored, "anchored", state)
+    frame = read_metrics(RunDirectory.read(StateDirectory(state), "anchored"))
+    first, none, second, _ = frame["anchor_divergence"]
+    assert first == pytest.approx(0, abs=1e-6)  # untrained
+    assert second > 1e-6
+    assert none != none  # the adversary has none

@@ -1,0 +1,76 @@
+"""The anchor's gradient: KL(untrained || base) on the untrained model's own answers about training images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from duel.grpo import exact_kl
+from duel.policies.inputs import build_prompts
+from duel.policies.logprobs import log_distribution, pack_rows
+from duel.policies.models import Model
+from duel.policies.prefix import continue_prompts, encode_prompts, recomputing
+from duel.policies.tuning import Tuning
+from duel.policies.update import LearningSettings, chunks
+from duel.types import Completion, ModelInput
+
+AnchorAnswer = tuple[ModelInput, Completion]  # what the untrained model was asked, and its answer
+
+
+@dataclass(frozen=True)
+class Anchored:
+    """The anchor's part of a round's loss, and the divergence it was computed from."""
+
+    loss: float
+    divergence: float | None  # KL(untrained || base), mean over tokens; None: no anchors
+
+
+def accumulate_anchor(
+    tuning: Tuning, anchors: Sequence[AnchorAnswer], settings: LearningSettings, accumulation: int
+) -> Anchored:
+    """Add 1 / `accumulation` of the anchor's gradient to the parameters' gradients; return what was measured.
+
+    The loss is coef * KL(untrained || base), exact over the vocabulary, summed over the tokens of an answer, mean over
+    answers. Without anchors nothing is added.
+    """
+    loss, total, tokens = 0.0, 0.0, sum(len(answer.tokens) for _, answer in anchors)
+    with recomputing(tuning.model.network, settings.gradient_checkpointing):
+        for part in chunks(len(anchors), settings.rows_per_forward):
+            divergence = _divergence(tuning, anchors[part], settings.anchor.temperature)
+            part_loss = settings.anchor.coef * divergence / len(anchors)
+            (part_loss / accumulation).backward()  # type: ignore[no-untyped-call]
+            loss += part_loss.item()
+            total += divergence.item()
+    return Anchored(loss, total / tokens if tokens else None)
+
+
+def _divergence(tuning: Tuning, anchors: Sequence[AnchorAnswer], temperature: float) -> Tensor:
+    """Return KL(untrained || base) summed over all tokens of these answers, a scalar with gradient."""
+    model = tuning.model
+    lengths = [len(answer.tokens) for _, answer in anchors]
+    tokens_BT = pack_rows(model, [answer.tokens for _, answer in anchors])
+    inputs = [given for given, _ in anchors]
+    with torch.no_grad(), tuning.reference() as untrained:
+        untrained_BTV = _logits(untrained, inputs, tokens_BT)
+
+    def diverge(logits_TV: Tensor, untrained_TV: Tensor) -> Tensor:
+        goal_TV = log_distribution(untrained_TV, model.forbidden_V, temperature)
+        return exact_kl(goal_TV, log_distribution(logits_TV, model.forbidden_V, temperature)).sum()
+
+    logits_BTV = _logits(model, inputs, tokens_BT)
+    rows = zip(logits_BTV, untrained_BTV, lengths, strict=True)
+    # Row by row and recomputed in the backward pass, as in `completion_logprobs`, to bound the memory of distributions.
+    sums = [
+        checkpoint(diverge, mine_TV[:length], goal_TV[:length], use_reentrant=False, preserve_rng_state=False)
+        for mine_TV, goal_TV, length in rows
+    ]
+    return torch.stack(sums).sum()
+
+
+def _logits(model: Model, inputs: Sequence[ModelInput], tokens_BT: Tensor) -> Tensor:
+    """Return the logits of every answer token, (B, T, V); values on padding are arbitrary."""
+    return continue_prompts(model, encode_prompts(model, build_prompts(model, inputs)), tokens_BT)
