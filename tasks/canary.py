@@ -3,7 +3,7 @@
 Training on descriptions can unlearn how to end an answer, long before anyone asks all questions of the test set.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from duel.data.dataset import of_kind
 from duel.judges.exact import ExactJudge, grades_by_text
@@ -20,7 +20,8 @@ def ask_canary(context: TrainingContext, how: EvaluationSettings) -> CanaryResul
 
     Answers have a random stream of their own, the same in every evaluation. No service is asked.
     """
-    questions = canary_questions(context.dataset.questions, how.canary_questions)
+    apart = context.settings.base.anchor.questions
+    questions = canary_questions(context.dataset.questions, how.canary_questions, apart)
     if not questions:
         return None
     at_once = how.questions_at_once
@@ -34,11 +35,14 @@ def ask_canary(context: TrainingContext, how: EvaluationSettings) -> CanaryResul
     )
 
 
-def canary_questions(questions: Sequence[Question], count: int) -> list[Question]:
-    """Return the first `count` different reasoning questions, in the order of the test set, with short answers."""
+def canary_questions(questions: Sequence[Question], count: int, apart: Collection[str] = ()) -> list[Question]:
+    """Return the first `count` different reasoning questions, in the order of the test set, with short answers.
+
+    Wordings of `apart`, the anchor's, are left out: what training holds directly says nothing about other abilities.
+    """
     first: dict[str, Question] = {}
     for question in of_kind(questions, "reasoning"):
-        if grades_by_text(question.ground_truth):
+        if question.question not in apart and grades_by_text(question.ground_truth):
             first.setdefault(canary_key(question), question)
     return list(first.values())[:count]
 

@@ -109,7 +109,7 @@ class AnchorSettings(Section):
     questions: tuple[str, ...] = Field(
         instructions.ANCHOR_QUESTIONS,
         min_length=1,
-        description="one per round, in turn; choose others than those of the test set",
+        description="one per round, in turn; the canary leaves them out",
     )
     answer: str = Field(instructions.ANSWER, description="instruction; {question} is replaced by the question")
     temperature: float = Field(0.7, gt=0, description="of the answers, and of the distributions compared")

@@ -28,9 +28,8 @@ def test_no_two_stages_share_a_random_stream(tmp_path, monkeypatch):
     for module in list(sys.modules.values()):
         if vars(module).get("derive_seed") is derive:  # getattr would make lazy modules import theirs
             monkeypatch.setattr(module, "derive_seed", noted)
-    train(
-        settings(rounds=4, rewards__adversary="regret", base__anchor__coef=0.1), "run_1", tmp_path
-    )  # draws its prompts twice
+    how = settings(rounds=4, rewards__adversary="regret", base__anchor__coef=0.1)  # draws its prompts twice
+    train(how, "run_1", tmp_path)
 
     stages = {stage for runs in used.values() for stage in runs}
     assert any("write_prompts" in stage for stage in stages)

@@ -30,6 +30,7 @@ def test_the_first_different_reasoning_questions_with_short_answers_are_put():
     assert canary_questions(asked, 12) == [colour, kind, count]
     assert canary_questions(asked, 2) == [colour, kind]
     assert canary_questions(asked, 0) == []
+    assert canary_questions(asked, 2, apart=["Which colour?"]) == [kind, count]
 
 
 class Parrot:
@@ -68,6 +69,12 @@ def test_scores_and_cut_answers_are_shares_of_a_questions_two_answers(tmp_path):
     assert [one.image for one in base.asked] == [b"7", b"8"]
     assert base.asked[0].instruction == "Which colour?\nAnswer with a single word or number."
     assert len(set(base.seeds)) == 4
+
+
+def test_the_anchors_questions_are_left_out(tmp_path):
+    asked = [question("7", "What is the largest value?", "9"), question("7", "Which colour?", "red")]
+    found, _ = asked_of([Completion("red", "1", True)] * 2, asked, tmp_path)
+    assert found.questions == ["7: Which colour?"]
 
 
 def test_without_questions_there_is_no_canary(tmp_path):
