@@ -71,10 +71,9 @@ class StackedModel:
         self.epsilon = config.rms_norm_eps
         self.decoder = self.vlm.model.language_model
         self.embedding_VD = self.vlm.get_input_embeddings().weight
-        self.vocabulary = len(self.embedding_VD)
         self.end = self.tokenizer.eos_token_id
         special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
-        self.forbidden_V = torch.zeros(self.vocabulary, dtype=torch.bool, device=device)
+        self.forbidden_V = torch.zeros(len(self.embedding_VD), dtype=torch.bool, device=device)
         self.forbidden_V[[token for token in special if token != self.end]] = True
 
     def prompt(self, instruction: str, with_image: bool) -> Prompt:

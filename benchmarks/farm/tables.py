@@ -41,6 +41,7 @@ MEASURES = (  # heading, file, strata
     ("answers, kind and colour", "answers", ("kind", "colour")),
     ("canary", "answers", ("common",)),
 )
+BUDGETS = (0, 1000, 2000, 3000, 4000, 6000, 8000)  # draws
 ROUNDS = (40, 120, 200, 320, 440)  # upper bounds of the rounds averaged in `print_prompts`
 Runs = dict[str, dict[float, list[Row]]]  # arm -> seed -> rows by evaluation
 
@@ -58,6 +59,8 @@ def main() -> None:
     print_differences(folder, FEW)
     print(f"\n## Values after {DRAWS:,} draws\n")
     print_values(runs, MAIN)
+    print("\n## Hard similarity by draws\n")
+    print_by_draws(runs, MAIN)
     print("\n## The base's stability, at the end\n")
     print_stability(runs)
     print("\n## Prompts\n")
@@ -112,15 +115,26 @@ def print_values(runs: Runs, arms: Iterable[str]) -> None:
         )
 
 
-def mean_at(seeds: Sequence[list[Row]], value: Callable[[Row], float]) -> float:
-    """Return a value after 3,000 draws, mean over seeds."""
-    return fmean(float(at_draws(rows, DRAWS, lambda row: np.array(value(row)))) for rows in seeds)
+def mean_at(seeds: Iterable[list[Row]], value: Callable[[Row], float], draws: float = DRAWS) -> float:
+    """Return a value after so many draws, mean over seeds."""
+    return fmean(float(at_draws(rows, draws, lambda row: np.array(value(row)))) for rows in seeds)
+
+
+def print_by_draws(runs: Runs, arms: Iterable[str]) -> None:
+    """Print hard similarity after more and more draws, means over seeds."""
+    print_head("arm", *(f"{draws:,}" for draws in BUDGETS))
+    for arm in arms:
+        if arm in runs:
+            found = [mean_at(runs[arm].values(), lambda row: hard_mean(row, "similarity"), draws) for draws in BUDGETS]
+            print_row([arm, *(f"{value:.3f}" for value in found)])
 
 
 def print_stability(runs: Runs) -> None:
     """Print what became of the base's abilities: the canary, unfinished descriptions, their length."""
     print_head("arm", "seeds", "rounds", "hard", "common", "canary, lowest", "unfinished, last", "length, last")
     for arm in (*(name for name in runs if name.startswith("none")), "frozen_plr_ka", "duel", "duel_ka", "duel_b05"):
+        if arm not in runs:
+            continue
         seeds = list(runs[arm].values())
         lowest = min(row["answers_common"] for rows in seeds for row in rows)
         last = [rows[-1] for rows in seeds]
