@@ -1,6 +1,7 @@
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,17 +13,24 @@ from benchmarks.farm.game import Farm
 from benchmarks.farm.intervals import at_draws, draws_until, paired_difference
 from benchmarks.farm.model import StackedModel
 from benchmarks.farm.replay import CAPACITY, ReplayPool
+from benchmarks.farm.results import answers_by_chart, evaluation_rows, read_table, write_table
 from benchmarks.farm.rewards import advantages_or_zeros, adversary_rewards
+from benchmarks.farm.tables import print_differences
 from duel.offline.pretraining.models import VLM_FOLDER
+from duel.offline.strata import STRATA
 
+DOCS = Path(__file__).parents[2] / "docs"
 TINY = replace(ARMS["duel"], warm=0, fresh=2, k=2, replay=1, data=1, train_images=2, gate=-1.0)
 
 
 @pytest.fixture(scope="module")
-def start() -> Callable[..., Farm]:
+def start() -> Iterator[Callable[..., Farm]]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more threads wait for each other where tests run side by side
     model, images = StackedModel(VLM_FOLDER, torch.device("cpu")), ChartImages(1, slots=64)
     images.load(model)
-    return lambda *arms: Farm([("tiny", arm, seed) for arm, seed in arms], images, model)
+    yield lambda *arms: Farm([("tiny", arm, seed) for arm, seed in arms], images, model)
+    torch.set_num_threads(threads)
 
 
 def up_norms(farm: Farm, player: str) -> list[bool]:
@@ -132,3 +140,36 @@ def test_runs_are_named_by_arm_and_seeds() -> None:
     ]
     with pytest.raises(ValueError, match="got the arm 'dule'"):
         arms_named(["dule:0"])
+
+
+def test_a_row_holds_means_over_charts_questions_and_the_rounds_since_the_evaluation_before(tmp_path: Path) -> None:
+    answers = {f"{stratum}: {question}": [0.0, 1.0] for stratum in STRATA for question in ("A?", "B?")}
+    answers["kind: A?"] = [1.0, 1.0]
+    first = {
+        "round": 0,
+        "draws": 0,
+        "seconds": 0.0,
+        "similarity": {stratum: [0.5, 0.75] for stratum in STRATA},
+        "answers": answers,
+    }
+    run = {
+        "name": "duel",
+        "seed": 3,
+        "share": 0.5,
+        "evaluations": [first, first | {"round": 2, "draws": 40, "seconds": 8.0}],
+        "rounds": [{"round": 0, "ceiling": 0.5}, {"round": 1, "ceiling": 1.0}, {"round": 2, "ceiling": 0.0}],
+        "spent": {"drawings": 16, "descriptions": 24},
+    }
+    assert answers_by_chart(first, "kind") == [0.5, 1.0]
+    write_table(evaluation_rows(run), tmp_path / "table.csv")
+    before, last = read_table(tmp_path / "table.csv")
+    assert (last["arm"], last["seed"], last["draws"], last["seconds"]) == ("duel", 3, 40, 4)
+    assert (last["similarity_all"], last["answers_kind"], last["answers_all"]) == (0.625, 0.75, 0.5)
+    assert (last["ceiling"], last["drawings"], last["ceilings"]) == (0.75, 16, 0)
+    assert "ceiling" not in before
+
+
+def test_the_page_shows_the_differences_that_its_data_gives(capsys: pytest.CaptureFixture[str]) -> None:
+    print_differences(DOCS / "data", [("duel", "none")])
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row in (DOCS / "adversary.md").read_text(encoding="utf-8")
