@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from duel.offline.strata import STRATA, sample_stratum
 
 from benchmarks.farm.game import TEMPERATURE, Farm
 from benchmarks.farm.learn import numbers_of
@@ -17,6 +16,7 @@ from benchmarks.farm.questions import ANSWERS, ASKED
 from benchmarks.farm.runs import Run, slices
 from duel import instructions
 from duel.offline.charts import Chart
+from duel.offline.strata import STRATA, sample_stratum
 from duel.randomness import DRAW_SEEDS, derive_seed, stream, torch_stream
 
 CHARTS_SEED, SAMPLE_SEED = 77, 5

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from duel.offline.strata import HARD, hard_content
 from torch import Tensor
 
 from benchmarks.farm.model import MOST_TOKENS
 from benchmarks.farm.runs import Described, Run
 from duel.offline.reading import asked_for
+from duel.offline.strata import HARD, hard_content
 
 
 def adversary_metrics(run: Run, work: list[Described], ceilings: list[float]) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from duel.offline.strata import HARD, STRATA
-
 from benchmarks.farm.runs import Run
+from duel.offline.strata import HARD, STRATA
 
 PURPOSES = ("drawings", "ceilings", "descriptions")  # of draws
 HARD_STRATA = STRATA[1:]

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
-from duel.offline.strata import HARD, sample_stratum
 from torch import Tensor
 
 from benchmarks.farm.arms import Arm
@@ -17,6 +16,7 @@ from benchmarks.farm.charts import Request
 from benchmarks.farm.replay import ReplayPool
 from duel.offline.charts import Chart
 from duel.offline.dataset import sample_dataset
+from duel.offline.strata import HARD, sample_stratum
 from duel.randomness import DRAW_SEEDS, derive_seed, stream, torch_stream
 
 UPPER_CHARTS = 400  # hard charts that the upper bound trains on

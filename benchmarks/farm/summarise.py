@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from duel.offline.strata import STRATA
 
 from benchmarks.farm.intervals import Array, ByStratum, at_draws
 from benchmarks.farm.results import answers_by_chart, evaluation_rows, read_runs, write_table
+from duel.offline.strata import STRATA
 
 TABLE, CHARTS = "adversary.csv", "adversary_charts.json.gz"
 DRAWS = 3000

@@ -12,11 +12,11 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from duel.offline.strata import STRATA
 
 from benchmarks.farm.intervals import at_draws, draws_until, paired_difference
 from benchmarks.farm.results import HARD_STRATA, Row, hard_mean, read_table
 from benchmarks.farm.summarise import DRAWS, TABLE, read_charts
+from duel.offline.strata import STRATA
 
 MAIN = ("none", "plain", "frozen", "frozen_warm", "frozen_plr", "regret", "duel", "duel_b05", "upper")
 RIVALS = (
