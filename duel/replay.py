@@ -29,6 +29,14 @@ class Kept:
         return self.ceiling - self.similarity
 
 
+def _regret(kept: Kept) -> float:
+    return kept.regret
+
+
+def _last_described(kept: Kept) -> int:
+    return kept.round
+
+
 class ReplayPool:
     """The drawings of highest regret so far, at most `capacity`; a function of the rounds noted, in their order."""
 
@@ -52,21 +60,18 @@ class ReplayPool:
         for kept in worst:
             del self._kept[str(kept.drawing.key)]
 
-    def choose(self, chance: Random, count: int, stale: float, now: int) -> list[Drawing]:
+    def choose(self, chance: Random, count: int, stale: float) -> list[Drawing]:
         """Return up to `count` different drawings.
 
-        Each is chosen with probability proportional to 1 / rank by regret, or, with probability `stale`, by the rounds
+        Each is chosen with probability proportional to 1 / rank: by regret or, with probability `stale`, by the time
         since it was last described.
         """
         left = list(self._kept.values())
         chosen: list[Drawing] = []
         while left and len(chosen) < count:
-            if chance.random() < stale:
-                weights = [float(now - kept.round) for kept in left]
-            else:
-                left.sort(key=lambda kept: -kept.regret)
-                weights = [1 / rank for rank in range(1, len(left) + 1)]
-            [kept] = chance.choices(left, weights if sum(weights) > 0 else None)
+            by_age = chance.random() < stale
+            left.sort(key=_last_described if by_age else _regret, reverse=not by_age)
+            [kept] = chance.choices(left, [1 / rank for rank in range(1, len(left) + 1)])
             left.remove(kept)
             chosen.append(kept.drawing)
         return chosen

@@ -74,7 +74,7 @@ class ReplaySettings(Section):
     drawings: int = Field(6, ge=1, description="kept drawings described in one round")
     images: int = Field(2, ge=0, description="images of the data set described beside them")
     stale: Probability = Field(
-        0.2, description="share of choices made by the time since a drawing was last described, in place of its regret"
+        0.2, description="share of choices by how long ago a drawing was described, in place of its regret"
     )
 
 
