@@ -147,15 +147,6 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Anchor:
-    """What the untrained model answers about a training image; an update can hold the base to it."""
-
-    image: Drawing
-    instruction: str
-    answer: Completion
-
-
-@dataclass(frozen=True)
 class UpdateReport:
     """Result of one update of a player."""
 
@@ -209,10 +200,7 @@ class PlayedRound:
 
 @dataclass(frozen=True)
 class CanaryResult:
-    """What the base answers to a fixed handful of questions about held-out charts: whether it still can.
-
-    Graded by equal text or number, whatever the run's judge is.
-    """
+    """The base's answers to a fixed handful of questions about held-out charts, graded by equal text or number."""
 
     questions: list[str]  # figure id and question, (Q,)
     scores: list[float]  # (Q,), means over a question's answers, in [0, 1]

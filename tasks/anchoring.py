@@ -1,12 +1,23 @@
 """The anchor's stage: what the untrained model answers about training images, for the base to stay near."""
 
+from dataclasses import dataclass
+
 from duel.data.dataset import Dataset
 from duel.randomness import sample_seeds
 from duel.schedule import images_of_turn
 from duel.settings import Settings
-from duel.types import Anchor, Drawing, ModelInput, Player
+from duel.types import Completion, Drawing, ModelInput, Player
 from tasks.context import TrainingContext
 from tasks.stages import Measured, stage
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """What the untrained model answers about a training image; an update can hold the base to it."""
+
+    image: Drawing
+    instruction: str
+    answer: Completion
 
 
 def anchor_round(context: TrainingContext, round: int, player: Player) -> list[Measured[list[Anchor]]]:

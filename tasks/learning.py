@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from duel.types import Anchor, Group, ModelInput, Player, UpdateReport
+from duel.types import Group, ModelInput, Player, UpdateReport
+from tasks.anchoring import Anchor
 from tasks.context import TrainingContext
 from tasks.stages import stage
 from tasks.writing import description, invention

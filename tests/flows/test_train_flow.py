@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 
 import pytest
@@ -182,11 +183,10 @@ def test_the_canary_is_measured_and_changes_nothing_of_the_training(state):
     assert fingerprint(state, "without") == fingerprint(state, "whole")
 
 
-def test_an_anchor_is_measured_in_rounds_of_the_base_and_changes_the_run(state):
-    anchored = settings(base__anchor__coef=0.1, base__anchor__images=2, base__grpo__accumulation=1)
-    train(anchored, "anchored", state)
-    frame = read_metrics(RunDirectory.read(StateDirectory(state), "anchored"))
-    first, none, second, _ = frame["anchor_divergence"]
-    assert first == pytest.approx(0, abs=1e-6)  # untrained
-    assert second > 1e-6
-    assert none != none  # the adversary has none
+def test_an_anchor_is_measured_in_rounds_of_the_base_alone(state):
+    train(settings(rounds=2, base__anchor__coef=0.1, base__anchor__images=2), "anchored", state)
+    run = RunDirectory.read(StateDirectory(state), "anchored")
+    base, adversary = read_metrics(run)["anchor_divergence"]
+    assert base == pytest.approx(0, abs=1e-6)  # untrained
+    assert math.isnan(adversary)
+    assert [path.name[:4] for path in run.stage_results.glob("*sample_anchors*")] == ["0000"]
