@@ -14,6 +14,8 @@ TEXTURE_PHRASES = {
     "cloud": "a cloud of points",
     "sketch": "drawn by hand",
 }
+INVENTED_KEEP = (0.25, 1.0)  # clauses kept in an untrained adversary's prompt: from a quarter to all
+INVENTED_HARD_RATE = 0.03 / 0.625  # of each sort of hard content before clauses are left out
 # A title without quotation marks ends before one of these.
 CLAUSE_STARTS = frozenset(
     [
@@ -84,9 +86,13 @@ def values_phrase(chart: Chart) -> str:
 
 
 def invent(rng: random.Random) -> str:
-    """Write a prompt as the adversary does before training: complete or vague, one in eleven unpinnable."""
-    chart = sample_chart(rng, texture_rate=0.09)
-    text = write(dataclasses.replace(chart, texture=""), rng, keep=rng.uniform(0.25, 1.0))
+    """Write a prompt as the adversary does before training: complete or vague, one in eleven unpinnable.
+
+    Each sort of hard content is asked for in about three prompts of a hundred: it is there, and as rare as it
+    is in data sets.
+    """
+    chart = sample_chart(rng, texture_rate=0.09, hard_rate=INVENTED_HARD_RATE)
+    text = write(dataclasses.replace(chart, texture=""), rng, keep=rng.uniform(*INVENTED_KEEP))
     if not chart.texture:
         return text
     phrases = {

@@ -31,6 +31,11 @@ def has_axes(chart: Chart) -> bool:
     return bool(chart.x_label and chart.y_label)
 
 
+def has_title(chart: Chart) -> bool:
+    """Whether the chart has a title."""
+    return bool(chart.title)
+
+
 def one_word_title(chart: Chart) -> bool:
     """Whether the title is a single word."""
     return bool(chart.title) and " " not in chart.title
@@ -55,11 +60,15 @@ QUESTIONS = (
     ChartQuestion("What is the title of the chart?", TEXT_IN_CHART, lambda c: c.title, one_word_title),
     ChartQuestion("What is the label of the x axis?", TEXT_IN_CHART, lambda c: c.x_label, has_axes),
     ChartQuestion("What is the label of the y axis?", TEXT_IN_CHART, lambda c: c.y_label, has_axes),
+    ChartQuestion("What is the last word of the title?", TEXT_IN_CHART, lambda c: c.title.split()[-1], has_title),
     ChartQuestion("What kind of chart is this?", TEXT_IN_GENERAL, lambda c: c.kind),
     ChartQuestion("What colour is the first series?", TEXT_IN_GENERAL, lambda c: c.colour),
     ChartQuestion("What colour is the background?", TEXT_IN_GENERAL, lambda c: c.background),
     ChartQuestion("Does the chart have a grid?", TEXT_IN_GENERAL, lambda c: yes(c.grid), has_axes),
     ChartQuestion("Is there a legend?", TEXT_IN_GENERAL, lambda c: yes(c.legend)),
+    ChartQuestion("What colour is the second series?", TEXT_IN_GENERAL, lambda c: c.second_colour or "none"),
+    ChartQuestion("How many series are shown?", NUMBER_IN_GENERAL, lambda c: "2" if c.second_colour else "1"),
+    ChartQuestion("How many words has the title?", NUMBER_IN_GENERAL, lambda c: str(len(c.title.split()))),
     ChartQuestion("What is the largest value?", NUMBER_IN_CHART, lambda c: str(max(c.values)), one_series),
     ChartQuestion("What is the smallest value?", NUMBER_IN_CHART, lambda c: str(min(c.values)), one_series),
     ChartQuestion("What is the first value?", NUMBER_IN_CHART, lambda c: str(c.values[0]), one_series),

@@ -91,10 +91,11 @@ TOKEN = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
 def read(text: str, rng: random.Random) -> Chart:
     """Return the chart that `text` asks for; what it leaves open, `rng` decides.
 
-    Any text is read, also an empty one or none in English: what is not understood asks for nothing.
+    Any text is read, also an empty one or none in English: what is not understood asks for nothing. Chance fills
+    in common content only, as image generators do.
     """
     asked = asked_for(text)
-    chart = dataclasses.replace(sample_chart(rng, texture_rate=0.0), texture_seed=rng.getrandbits(32))
+    chart = dataclasses.replace(sample_chart(rng, texture_rate=0.0, hard_rate=0.0), texture_seed=rng.getrandbits(32))
     return settle(dataclasses.replace(chart, **asked))  # type: ignore[arg-type]
 
 

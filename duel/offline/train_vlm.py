@@ -1,7 +1,7 @@
 """Trains the embedded world's vision-language model: `python -m duel.offline.train_vlm --out FOLDER`.
 
 Supervised, on the very sentences that the players are asked later (duel/instructions.py): describe a chart
-with each clause left out at random, write a prompt without seeing an image, answer a question about a chart.
+with each clause left out at random and hard content misread (misreading.py), write a prompt without seeing an image, answer a question about a chart.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
 from duel.offline.lessons import prepare_lesson
@@ -120,7 +120,8 @@ def answer_loss(
 def train(arguments: argparse.Namespace) -> None:
     """Prepare, train until the steps or the minutes are used up, save."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = train_tokenizer()
+    # Going on from a model, with its tokens: learned anew, their numbers might differ.
+    tokenizer: Any = AutoTokenizer.from_pretrained(arguments.init) if arguments.init else train_tokenizer()
     lesson = prepare_lesson(arguments, tokenizer, device)
     torch.manual_seed(arguments.seed)
     model: Any = Qwen2_5_VLForConditionalGeneration(vlm_config(tokenizer))

@@ -1,0 +1,74 @@
+"""Hard content: what data sets show rarely or never, and the strata of held-out charts that it is measured on.
+
+Hard content can be described, and a describer that has learned it describes it well; unpinnable content
+(textures.py) is another thing, and no chart of a stratum has any.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping
+
+from duel.offline.charts import (
+    COMMON_COLOURS,
+    HIGHEST,
+    MOST_VALUES,
+    RARE_BACKGROUNDS,
+    RARE_COLOURS,
+    RARE_KINDS,
+    TITLES,
+    Chart,
+    sample_chart,
+    settle,
+)
+
+HARD = ("kind", "colour", "series", "values", "title")  # a rare kind, a rare colour, a second series, many, long
+STRATA = ("common", *HARD, "all")
+FEW_VALUES = 7  # as many are no hard content
+
+
+def hard_content(attributes: Mapping[str, object]) -> frozenset[str]:
+    """Return the sorts of hard content, of HARD, among attributes by name: a chart's `vars`, or `asked_for` a text."""
+    values, title = attributes.get("values", ()), attributes.get("title", "")
+    assert isinstance(values, tuple)
+    found = {
+        "kind": attributes.get("kind") in RARE_KINDS,
+        "colour": attributes.get("colour") in RARE_COLOURS or attributes.get("background") in RARE_BACKGROUNDS,
+        "series": bool(attributes.get("second_colour")),
+        "values": len(values) > FEW_VALUES,
+        "title": " " in str(title),
+    }
+    return frozenset(sort for sort, is_there in found.items() if is_there)
+
+
+def sample_stratum(stratum: str, rng: random.Random) -> Chart:
+    """Draw a chart of a stratum: all its content is common but for the stratum's own; in `all`, all is hard."""
+    chart = sample_chart(rng, texture_rate=0.0, hard_rate=0.0)
+    for sort in HARD if stratum == "all" else (stratum,):
+        chart = harden(chart, sort, rng)
+    return chart
+
+
+def harden(chart: Chart, sort: str, rng: random.Random) -> Chart:
+    """Return the chart with one sort of hard content put in; `common` changes nothing."""
+    changes: dict[str, object] = {}
+    if sort == "kind":
+        changes["kind"] = rng.choice(RARE_KINDS)
+    elif sort == "colour":
+        changes |= {"colour": rng.choice(RARE_COLOURS), "background": rng.choice(RARE_BACKGROUNDS)}
+    elif sort == "series":
+        changes["second_colour"] = rng.choice([colour for colour in COMMON_COLOURS if colour != chart.colour])
+        changes["second_values"] = sample_numbers(len(chart.values), rng)
+        changes["kind"] = "bar" if chart.kind == "pie" else chart.kind
+    elif sort == "values":
+        changes["values"] = sample_numbers(rng.randint(FEW_VALUES + 1, MOST_VALUES), rng)
+        changes["second_values"] = sample_numbers(MOST_VALUES, rng)
+    elif sort == "title":
+        changes["title"] = " ".join(rng.sample(TITLES, 3))
+    return settle(dataclasses.replace(chart, **changes))  # type: ignore[arg-type]
+
+
+def sample_numbers(count: int, rng: random.Random) -> tuple[int, ...]:
+    """Draw a series' values."""
+    return tuple(rng.randint(1, HIGHEST) for _ in range(count))
