@@ -1,10 +1,13 @@
-"""Data sets: folders in CharXiv's layout (`train_images/`, `test_images/`, `test_data/test_set.json`) or any images."""
+"""Data sets: folders in CharXiv's layout (`train_images/`, `test_images/`, `test_data/test_set.json`) or any images.
+
+Beside the test images there may be strata, `strata_images/NAME/`: further held-out charts, measured apart by NAME.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from random import Random
 
@@ -31,6 +34,7 @@ class Dataset:
     train_images: list[Path]
     test_images: list[Path]
     questions: list[Question]
+    strata: dict[str, list[Path]] = field(default_factory=dict)  # further held-out image files, by stratum
 
 
 def open_layout(root: Path, train_images: int, test_images: int) -> Dataset:
@@ -39,7 +43,10 @@ def open_layout(root: Path, train_images: int, test_images: int) -> Dataset:
     test = list_images(root / "test_images")
     _check_enough(root / "train_images", len(train), train_images, "data.train_images")
     _check_enough(root / "test_images", len(test), test_images, "data.test_images")
-    return Dataset(root, train[:train_images], test[:test_images], read_questions(root / "test_data" / "test_set.json"))
+    questions = read_questions(root / "test_data" / "test_set.json")
+    folders = [path for path in (root / "strata_images").glob("*") if path.is_dir()]
+    strata = {folder.name: list_images(folder) for folder in sorted(folders)}
+    return Dataset(root, train[:train_images], test[:test_images], questions, strata)
 
 
 def open_folder(root: Path, train_images: int, test_images: int) -> Dataset:
@@ -90,6 +97,16 @@ def first_charts(questions: Sequence[Question], charts: int | None) -> list[Ques
     """Return the questions of the first `charts` charts in the order of the test set; None: of all."""
     figures = list(dict.fromkeys(question.figure_id for question in questions))[:charts]
     return [question for question in questions if question.figure_id in set(figures)]
+
+
+def first_of_strata(questions: Sequence[Question], charts: int | None) -> list[Question]:
+    """Return the questions of the first `charts` charts of each stratum; None: of all."""
+    strata = dict.fromkeys(question.stratum for question in questions if question.stratum is not None)
+    return [
+        question
+        for stratum in strata
+        for question in first_charts([question for question in questions if question.stratum == stratum], charts)
+    ]
 
 
 def set_aside(questions: Sequence[Question], charts: int) -> tuple[list[Question], list[Question]]:

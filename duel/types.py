@@ -165,6 +165,7 @@ class Question:
     answer_category: int  # 1 text in chart, 2 text in general, 3 number in chart, 4 number in general; 0 descriptive
     question_id: int | None = None  # of a descriptive question: its template, 1 to 19
     instruction: str | None = None  # what the model is asked, word for word; None: `evaluation.answer` says how
+    stratum: str | None = None  # the kind of chart, where held-out charts of several kinds are measured apart
 
     @property
     def kind(self) -> QuestionKind:

@@ -22,7 +22,6 @@ NEAREST_BACKGROUND = {"sky": "mint", "dark": "grey"}
 MOST_READ = 6  # values, of a list of more than FEW_VALUES
 
 
-
 def misread(chart: Chart, rng: random.Random, rate: float = MISREAD) -> Chart:
     """Return the chart as the weak base takes it: each sort of hard content misread with probability `rate`."""
     changes: dict[str, object] = {}

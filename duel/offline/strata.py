@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from duel.offline.charts import (
     COMMON_COLOURS,
@@ -23,6 +23,7 @@ from duel.offline.charts import (
     settle,
 )
 
+RARE = {"kind": RARE_KINDS, "colour": RARE_COLOURS, "background": RARE_BACKGROUNDS}
 HARD = ("kind", "colour", "series", "values", "title")  # a rare kind, a rare colour, a second series, many, long
 STRATA = ("common", *HARD, "all")
 FEW_VALUES = 7  # as many are no hard content
@@ -42,7 +43,7 @@ def hard_content(attributes: Mapping[str, object]) -> frozenset[str]:
     return frozenset(sort for sort, is_there in found.items() if is_there)
 
 
-def sample_stratum(stratum: str, rng: random.Random) -> Chart:
+def sample_stratum(rng: random.Random, stratum: str) -> Chart:
     """Draw a chart of a stratum: all its content is common but for the stratum's own; in `all`, all is hard."""
     chart = sample_chart(rng, texture_rate=0.0, hard_rate=0.0)
     for sort in HARD if stratum == "all" else (stratum,):
@@ -50,17 +51,18 @@ def sample_stratum(stratum: str, rng: random.Random) -> Chart:
     return chart
 
 
-def harden(chart: Chart, sort: str, rng: random.Random) -> Chart:
-    """Return the chart with one sort of hard content put in; `common` changes nothing."""
+def harden(chart: Chart, sort: str, rng: random.Random, names: Mapping[str, Sequence[str]] = RARE) -> Chart:
+    """Return the chart with one sort of hard content put in, rare `names` chosen by chance; `common` puts in none."""
     changes: dict[str, object] = {}
     if sort == "kind":
-        changes["kind"] = rng.choice(RARE_KINDS)
+        changes["kind"] = rng.choice(names["kind"])
     elif sort == "colour":
-        changes |= {"colour": rng.choice(RARE_COLOURS), "background": rng.choice(RARE_BACKGROUNDS)}
+        changes |= {"colour": rng.choice(names["colour"]), "background": rng.choice(names["background"])}
     elif sort == "series":
         changes["second_colour"] = rng.choice([colour for colour in COMMON_COLOURS if colour != chart.colour])
         changes["second_values"] = sample_numbers(len(chart.values), rng)
-        changes["kind"] = "bar" if chart.kind == "pie" else chart.kind
+        if chart.kind in ("pie", "area"):  # a pie has one series, and an area would hide the other
+            changes["kind"] = rng.choice(("bar", "line", "scatter"))
     elif sort == "values":
         changes["values"] = sample_numbers(rng.randint(FEW_VALUES + 1, MOST_VALUES), rng)
         changes["second_values"] = sample_numbers(MOST_VALUES, rng)

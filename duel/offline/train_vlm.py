@@ -1,7 +1,8 @@
 """Trains the embedded world's vision-language model: `python -m duel.offline.train_vlm --out FOLDER`.
 
 Supervised, on the very sentences that the players are asked later (duel/instructions.py): describe a chart
-with each clause left out at random and hard content misread (misreading.py), write a prompt without seeing an image, answer a question about a chart.
+with each clause left out at random, write a prompt without seeing an image, answer a question about a chart. Hard
+content is misread in descriptions and answers (misreading.py).
 """
 
 from __future__ import annotations
