@@ -16,7 +16,7 @@ def evaluation_json(
     grades: Sequence[Sequence[Grade]],
     development: Container[str] = (),
 ) -> dict[str, Any]:
-    """Return the results of one checkpoint; the charts of `development` (figure ids) stand apart from the others.
+    """Return the results of one checkpoint; strata, and the charts of `development` (figure ids), stand apart.
 
     pass@1 of a question is the mean score of its graded answers; overall, the mean over questions. A question
     none of whose answers could be graded has null and does not count. An answer is invalid when it is empty or
@@ -25,9 +25,10 @@ def evaluation_json(
     rows = [
         _question_json(question, row, graded) for question, row, graded in zip(questions, answers, grades, strict=True)
     ]
-    final = [row for row in rows if row["figure_id"] not in development]
+    strata = [row for row in rows if row["stratum"] is not None]
+    final = [row for row in rows if row["stratum"] is None and row["figure_id"] not in development]
     apart = [row for row in rows if row["figure_id"] in development]
-    found = {
+    found: dict[str, Any] = {
         "checkpoint_name": checkpoint,
         "overall_pass_at_1": _mean(final),
         "total_questions": len(final),
@@ -35,7 +36,13 @@ def evaluation_json(
         "invalid": sum(row["invalid"] for row in final),
         "per_chart_results": final,
     }
-    return {**found, "development_pass_at_1": _mean(apart), "development_results": apart} if apart else found
+    if strata:
+        names = dict.fromkeys(row["stratum"] for row in strata)
+        found["strata_pass_at_1"] = {name: _mean([row for row in strata if row["stratum"] == name]) for name in names}
+        found["strata_results"] = strata
+    if apart:
+        found |= {"development_pass_at_1": _mean(apart), "development_results": apart}
+    return found
 
 
 def asked_how(settings: Settings) -> dict[str, Any]:
@@ -61,6 +68,7 @@ def _question_json(question: Question, answers: Sequence[Completion], grades: Se
         "kind": question.kind,
         "answer_category": question.answer_category,
         "question_id": question.question_id,
+        "stratum": question.stratum,
         "completions": [answer.text for answer in answers],
         "finished": [answer.finished for answer in answers],
         "invalid": sum(not answer.finished or not answer.text.strip() for answer in answers),

@@ -28,6 +28,7 @@ class ProxyEvaluation:
     draws_made: int
     similarity_of: dict[Unit, float] = field(default_factory=dict)  # by the held-out image's file name
     reward_of: dict[Unit, float] = field(default_factory=dict)  # by the place of the prompt's seed
+    strata: dict[str, dict[Unit, float]] = field(default_factory=dict)  # similarities, by stratum and file name
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class CheckpointTest:
     results: list[QuestionResult] = field(default_factory=list)  # of the final number
     development: list[QuestionResult] = field(default_factory=list)  # set aside for choosing a checkpoint
     how: dict[str, Any] | None = None  # how questions were asked and graded; None: the file does not say
+    strata: dict[str, list[QuestionResult]] = field(default_factory=dict)  # of charts measured apart, by stratum
 
 
 def read_proxy_evaluations(run: RunDirectory) -> list[ProxyEvaluation]:
@@ -87,6 +89,10 @@ def read_proxy_evaluations(run: RunDirectory) -> list[ProxyEvaluation]:
                 draws_made=content.get("draws_made", 0),
                 similarity_of=_named(images, similarities),
                 reward_of=_named(range(len(rewards)), rewards),
+                strata={
+                    name: _named(stratum["images"], stratum["similarities"])
+                    for name, stratum in base.get("strata", {}).items()
+                },
             )
         )
     return sorted(found, key=lambda evaluation: evaluation.rounds_done)
@@ -98,6 +104,9 @@ def read_checkpoint_tests(run: RunDirectory) -> list[CheckpointTest]:
     for path in run.checkpoint_tests.glob("ckpt-*.json"):
         content = _read(path)
         results = [_question_result(row) for row in content["per_chart_results"]]
+        strata: dict[str, list[QuestionResult]] = {}
+        for row in content.get("strata_results", []):
+            strata.setdefault(row["stratum"], []).append(_question_result(row))
         found.append(
             CheckpointTest(
                 rounds_done=int(path.stem.removeprefix("ckpt-")),
@@ -107,6 +116,7 @@ def read_checkpoint_tests(run: RunDirectory) -> list[CheckpointTest]:
                 results=results,
                 development=[_question_result(row) for row in content.get("development_results", [])],
                 how=content.get("how"),
+                strata=strata,
             )
         )
     return sorted(found, key=lambda test: test.rounds_done)

@@ -59,7 +59,8 @@ def summary_frame(run: RunDirectory) -> pd.DataFrame:
 
 def _questions(run: RunDirectory) -> Iterator[dict[str, Any]]:
     for test in read_checkpoint_tests(run):
-        for split, results in (("final", test.results), ("development", test.development)):
+        strata = [(f"stratum {name}", results) for name, results in test.strata.items()]
+        for split, results in (("final", test.results), ("development", test.development), *strata):
             yield from ({"rounds": test.rounds_done, "split": split, **_question(result)} for result in results)
 
 
@@ -81,9 +82,13 @@ def _question(result: QuestionResult) -> dict[str, Any]:
 
 def _proxies(run: RunDirectory) -> Iterator[dict[str, Any]]:
     for found in read_proxy_evaluations(run):
-        for measure, values in (("similarity", found.similarity_of), ("adversary_reward", found.reward_of)):
+        strata = [("similarity", f"stratum {name}", values) for name, values in found.strata.items()]
+        for measure, split, values in (
+            ("similarity", "held-out", found.similarity_of),
+            ("adversary_reward", "fresh prompts", found.reward_of),
+            *strata,
+        ):
             for unit, value in values.items():
-                split = "held-out" if measure == "similarity" else "fresh prompts"
                 yield {
                     "rounds": found.rounds_done, "measure": measure, "split": split, "unit": str(unit[0]),
                     "value": value,

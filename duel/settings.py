@@ -190,6 +190,13 @@ class EvaluationSettings(Section):
         description="first N charts of the test set; empty: all (of CharXiv 925, of which the reference has 25)",
         json_schema_extra=OPERATIONAL,
     )
+    charts_per_stratum: int | None = Field(
+        0,
+        ge=0,
+        description="first N charts of each stratum, measured apart, in proxy evaluations and questions; empty: all. "
+        "The offline data set alone has strata",
+        json_schema_extra=OPERATIONAL,
+    )
     questions: Literal["reasoning", "descriptive", "both"] = Field(
         "reasoning", description="which questions are put; descriptive: CharXiv only", json_schema_extra=OPERATIONAL
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from duel.charxiv import of_kind
-from duel.datasets import Dataset, first_charts, set_aside
+from duel.datasets import Dataset, first_charts, first_of_strata, set_aside
 from duel.randomness import derive_seed
 from duel.schedule import sample_seeds
 from duel.settings import EvaluationSettings
@@ -33,11 +33,28 @@ def evaluate_base(arena: Arena, how: EvaluationSettings) -> dict[str, Any]:
     """Describe and redraw every held-out image; similarities are means over an image's descriptions."""
     originals = [[arena.file_drawing(path)] for path in arena.dataset.test_images]
     attempts, _ = _go_around(arena, originals, how.proxy_completions, "held-out")
+    strata, redrawn = evaluate_strata(arena, how)
     return {
         "images": [path.name for path in arena.dataset.test_images],
         "similarities": [_mean([attempt.similarity for attempt in group]) for group in attempts],
-        "draws_asked": draws_asked(_redrawn(attempts)),
+        "strata": strata,
+        "draws_asked": draws_asked(_redrawn(attempts), redrawn),
     }
+
+
+def evaluate_strata(arena: Arena, how: EvaluationSettings) -> tuple[dict[str, Any], list[list[Drawing]]]:
+    """Do the same with the first images of each stratum; return what was found by stratum, and what was redrawn."""
+    chosen = [(name, path) for name, paths in arena.dataset.strata.items() for path in paths[: how.charts_per_stratum]]
+    if not chosen:
+        return {}, []
+    originals = [[arena.file_drawing(path)] for _, path in chosen]
+    attempts, _ = _go_around(arena, originals, how.proxy_completions, "strata")
+    found: dict[str, Any] = {}
+    for (name, path), group in zip(chosen, attempts, strict=True):
+        stratum = found.setdefault(name, {"images": [], "similarities": []})
+        stratum["images"].append(path.name)
+        stratum["similarities"].append(_mean([attempt.similarity for attempt in group]))
+    return found, _redrawn(attempts)
 
 
 def evaluate_adversary(arena: Arena, how: EvaluationSettings) -> dict[str, Any]:
@@ -88,17 +105,23 @@ def grade_answers(
 
 
 def evaluation_questions(settings: EvaluationSettings, dataset: Dataset) -> list[Question]:
-    """Return the fixed questions of an evaluation: those of the final number, then those set aside for choosing.
+    """Return the fixed questions of an evaluation: those of the final number, of strata, and those set aside.
 
     Raises DataError when more charts are set aside than there are.
     """
-    final, apart = set_aside(dataset.questions, settings.development_charts)
-    return of_kind([*first_charts(final, settings.charts), *apart], settings.questions)
+    final, apart = set_aside(without_stratum(dataset), settings.development_charts)
+    strata = first_of_strata(dataset.questions, settings.charts_per_stratum)
+    return of_kind([*first_charts(final, settings.charts), *strata, *apart], settings.questions)
 
 
 def development_figures(settings: EvaluationSettings, dataset: Dataset) -> set[str]:
     """Return the figure ids of the charts set aside for choosing a checkpoint."""
-    return {question.figure_id for question in set_aside(dataset.questions, settings.development_charts)[1]}
+    return {question.figure_id for question in set_aside(without_stratum(dataset), settings.development_charts)[1]}
+
+
+def without_stratum(dataset: Dataset) -> list[Question]:
+    """Return the questions that pass@1 is made of."""
+    return [question for question in dataset.questions if question.stratum is None]
 
 
 def _go_around(

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from artifacts.comparison import compare_runs, compare_tests
-from artifacts.evaluations import read_checkpoint_tests
+from artifacts.evaluations import read_checkpoint_tests, read_proxy_evaluations
 from artifacts.reported import reported_checkpoint
 from artifacts.run import RunDirectory
+from duel.offline.strata import STRATA
 from duel.profile import override, read_profile, read_settings
 from flows import progress
 from flows.cli import main
@@ -31,6 +32,7 @@ SMALL = {
     "evaluation.completions": 2,
     "evaluation.temperature": 1.5,  # so that answers differ
     "evaluation.charts": 3,
+    "evaluation.charts_per_stratum": 1,
     "evaluation.questions_at_once": 4,
     "data.train_images": 2,
     "data.test_images": 1,
@@ -76,8 +78,27 @@ def test_an_evaluation_leaves_tables_with_every_checkpoint_and_question(state):
     frame = pd.read_parquet(run.path / "results.parquet")
     questions = frame[frame["measure"] == "pass@1"]
     assert set(questions["rounds"]) == {0, 1}
-    assert len(questions) == 2 * len(untrained(state, "seed-0").results)
+    test = untrained(state, "seed-0")
+    assert len(questions) == 2 * (len(test.results) + sum(len(results) for results in test.strata.values()))
     assert set(questions["answers"]) == {2}
+
+
+def test_strata_are_measured_apart(state):
+    run = RunDirectory.read(state, "seed-0")
+    for test in read_checkpoint_tests(run):
+        assert list(test.strata) == list(STRATA)
+        assert {result.figure_id for results in test.strata.values() for result in results} == {
+            f"{stratum}-000" for stratum in STRATA
+        }
+        assert {result.figure_id for result in test.results} == {"75", "76", "77"}
+        assert test.pass_at_1 == pytest.approx(sum(test.questions) / len(test.results))
+    for found in read_proxy_evaluations(run):
+        assert {name: list(units) for name, units in found.strata.items()} == {key: [("000.png",)] for key in STRATA}
+        assert list(found.similarity_of) == [("075.png",)]
+    rows = pd.read_parquet(run.path / "results.parquet")
+    strata = rows[rows["split"].str.startswith("stratum ")]
+    assert set(strata["split"]) == {f"stratum {stratum}" for stratum in STRATA}
+    assert set(strata["measure"]) == {"pass@1", "similarity"}
 
 
 def test_the_command_compares_without_asking_a_model_when_all_is_there(state, capsys):

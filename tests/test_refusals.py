@@ -22,6 +22,7 @@ SMALL = {
     "sampling.max_new_tokens": 16,
     "evaluation.proxy_completions": 1,
     "evaluation.adversary_prompts": 2,
+    "evaluation.charts_per_stratum": 0,
     "data.train_images": 4,
     "data.test_images": 2,
     "generator.service": "replicate",
