@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from random import Random
 
@@ -91,6 +91,11 @@ def read_questions(path: Path) -> list[Question]:
         raise DataError(f"no test set {path}: run `duel prepare` again") from None
     except (json.JSONDecodeError, TypeError, KeyError) as error:
         raise DataError(f"bad test set {path}: {error!r}; expected a list of objects with {', '.join(names)}") from None
+
+
+def question_row(question: Question) -> dict[str, str | int]:
+    """Return a question as it stands in a test set: without the fields that are None."""
+    return {name: value for name, value in asdict(question).items() if value is not None}
 
 
 def first_charts(questions: Sequence[Question], charts: int | None) -> list[Question]:

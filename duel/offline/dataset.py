@@ -7,10 +7,11 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from duel.datasets import question_row
 from duel.errors import DataError
 from duel.offline.charts import Chart, sample_chart
 from duel.offline.questions import UNTRAINED, ask, questions_about
@@ -145,9 +146,8 @@ def write_files(directory: Path, seed: int) -> None:
     for name, chart in pictures.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(encode(render(chart)))
-    questions = [
-        {name: value for name, value in asdict(question).items() if value is not None}
-        for question in [*question_list(sample.test, seed), *strata_questions(sample.strata, seed)]
-    ]
+    questions = [*question_list(sample.test, seed), *strata_questions(sample.strata, seed)]
     (directory / "test_data").mkdir()
-    (directory / "test_data" / "test_set.json").write_text(json.dumps(questions, indent=2) + "\n")
+    (directory / "test_data" / "test_set.json").write_text(
+        json.dumps([question_row(question) for question in questions], indent=2) + "\n"
+    )
