@@ -23,7 +23,7 @@ UNPINNABLE = (("leaves", 1), ("leaves", 2), ("speckles", 1), ("cloud", 1), ("ske
 
 def charts() -> list[Chart]:
     """Return the charts row by row: each sort of hard content and all at once, misread, unpinnable."""
-    hard = [sample_stratum(stream(3, "picture 2", stratum), stratum) for stratum in (*HARD, "all")]
+    hard = [sample_stratum(stream(3, "picture", stratum), stratum) for stratum in (*HARD, "all")]
     mistaken = [misread(chart, stream(3, "picture"), rate=1.0) for chart in hard]
     return hard + mistaken + [dataclasses.replace(PLAIN, texture=name, texture_seed=seed) for name, seed in UNPINNABLE]
 

@@ -29,6 +29,7 @@ def test_a_stratum_holds_its_own_hard_content_alone_and_nothing_unpinnable(strat
         chart = sample_stratum(random.Random(index), stratum)
         assert hard_content(vars(chart)) == wanted
         assert not chart.texture
+        assert chart.kind == "pie" or (chart.x_label and chart.y_label)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ from duel.offline.strata import HARD, STRATA, hard_content, sample_stratum
 from duel.offline.tokenizer import chat
 from duel.randomness import stream, torch_stream
 
+MISREAD_RATES = {"right": 0.0, "misread as taught": MISREAD, "all misread": 1.0}
+
 
 @dataclass(frozen=True)
 class Embedder:
@@ -140,7 +142,7 @@ def measure_stratum(vlm: VisionLanguageModel, embedder: Embedder, stratum: str, 
         f"complete text, {name}": [
             write(misread(c, stream(1, "misread", i), rate), stream(i)) for i, c in enumerate(charts)
         ]
-        for name, rate in (("right", 0.0), ("misread as taught", MISREAD), ("all misread", 1.0))
+        for name, rate in MISREAD_RATES.items()
     }
     answers = {
         question.text: answered_rightly(vlm, question, charts, images, 0.7) for question in questions_about(stratum)
@@ -224,13 +226,15 @@ def measure_prompts(vlm: VisionLanguageModel, count: int, temperature: float) ->
     }
 
 
-def table(strata: dict[str, dict[str, object]]) -> str:
-    """Return the base's abilities by stratum as a Markdown table."""
-    columns = ["similarity", "pass@1", "complete text, right", "complete text, misread as taught"]
-    columns.append("complete text, all misread")
-    rows = [["stratum", *columns], ["---"] * (len(columns) + 1)]
-    rows += [[stratum, *(str(found[column]) for column in columns)] for stratum, found in strata.items()]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+def measure_strata(vlm: VisionLanguageModel, embedder: Embedder, count: int) -> dict[str, dict[str, object]]:
+    """Measure every stratum, and print the table of abilities as it grows, in Markdown."""
+    columns = ["similarity", "pass@1", *(f"complete text, {name}" for name in MISREAD_RATES)]
+    print(f"| stratum | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}", flush=True)
+    strata = {}
+    for stratum in STRATA:
+        strata[stratum] = measure_stratum(vlm, embedder, stratum, count)
+        print(f"| {stratum} | {' | '.join(str(strata[stratum][column]) for column in columns)} |", flush=True)
+    return strata
 
 
 def main() -> None:
@@ -243,14 +247,13 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vlm = VisionLanguageModel.load(arguments.vlm, device)
     embedder = Embedder.load(arguments.embedder, device)
-    strata = {stratum: measure_stratum(vlm, embedder, stratum, arguments.charts) for stratum in STRATA}
+    strata = measure_strata(vlm, embedder, arguments.charts)
     report = {
         "strata, descriptions at temperature 0.9, answers at 0.7": strata,
         "likeliest answers about common charts": measure_answers(vlm, arguments.charts),
-        "prompts at temperature 0.9": measure_prompts(vlm, 5 * arguments.charts, 0.9),
+        "prompts at temperature 0.9": measure_prompts(vlm, arguments.charts, 0.9),
         "samples": vlm.texts(vlm.sample(instructions.INVENT, None, 0.9, seed=2, count=4)),
     }
-    print(table(strata))
     print(json.dumps(report, indent=1))
 
 

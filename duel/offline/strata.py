@@ -18,6 +18,8 @@ from duel.offline.charts import (
     RARE_COLOURS,
     RARE_KINDS,
     TITLES,
+    X_LABELS,
+    Y_LABELS,
     Chart,
     sample_chart,
     settle,
@@ -54,6 +56,8 @@ def sample_stratum(rng: random.Random, stratum: str) -> Chart:
 def harden(chart: Chart, sort: str, rng: random.Random, names: Mapping[str, Sequence[str]] = RARE) -> Chart:
     """Return the chart with one sort of hard content put in, rare `names` chosen by chance; `common` puts in none."""
     changes: dict[str, object] = {}
+    if sort in ("kind", "series") and chart.kind == "pie":  # which has no axes, and becomes something that has
+        changes |= {"x_label": rng.choice(X_LABELS), "y_label": rng.choice(Y_LABELS), "grid": rng.random() < 0.5}
     if sort == "kind":
         changes["kind"] = rng.choice(names["kind"])
     elif sort == "colour":
