@@ -33,7 +33,9 @@ from duel.offline.models import (
 from duel.offline.tokenizer import train_tokenizer
 from duel.offline.training import Descent
 
-NUMBER_WEIGHT = 3.0  # of a number in the loss: values are the hardest to read, and few of an answer's tokens
+# Of a number in the loss: values are the hardest to read, and few of an answer's tokens. It also makes numbers likelier
+# than they were taught, and lists of them longer; a last stage with 1 undoes that.
+NUMBER_WEIGHT = 3.0
 GRID = VLM_SIDE // PATCH
 
 
@@ -84,10 +86,16 @@ class Layout:
     weights: Tensor  # (V,) of the tokens in the loss
 
     @classmethod
-    def of(cls, model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, row: Tensor) -> Layout:
+    def of(
+        cls,
+        model: Qwen2_5_VLForConditionalGeneration,
+        tokenizer: PreTrainedTokenizerBase,
+        row: Tensor,
+        number_weight: float = NUMBER_WEIGHT,
+    ) -> Layout:
         """Return the layout of a tokenized conversation, `(L,)`, with an image."""
         numbers = [str(tokenizer.decode([token])).strip().isdigit() for token in range(len(tokenizer))]
-        weights = 1.0 + (NUMBER_WEIGHT - 1.0) * torch.tensor(numbers, device=row.device).float()
+        weights = 1.0 + (number_weight - 1.0) * torch.tensor(numbers, device=row.device).float()
         is_image = (row == model.config.image_token_id).int()
         grid = torch.tensor([[1, GRID, GRID]], device=row.device)
         positions = model.model.get_rope_index(row[None], mm_token_type_ids=is_image[None], image_grid_thw=grid)[0]
@@ -129,7 +137,7 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.init is not None:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.init, dtype=torch.float32)
     model = model.to(device).train()
-    layout = Layout.of(model, tokenizer, lesson.described.tokens[0])
+    layout = Layout.of(model, tokenizer, lesson.described.tokens[0], arguments.number_weight)
     descent = Descent(model, arguments, warmup=400)
     for step in descent.steps():
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -164,6 +172,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="minutes of training at most")
     parser.add_argument("--batch", type=int, default=384, help="images a step, two conversations each")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak learning rate of AdamW")
+    parser.add_argument("--number-weight", type=float, default=NUMBER_WEIGHT, help="weight of a number in the loss")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
     parser.add_argument("--report", type=int, default=100, help="steps between two lines of progress")
     parser.add_argument("--seed", type=int, default=0, help="seed of charts, texts, weights and batches")
