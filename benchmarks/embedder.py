@@ -1,4 +1,4 @@
-"""Is the offline embedder meaningful? `python benchmarks/embedder.py` prints the three numbers that say so."""
+"""Is the offline embedder meaningful? `python -m benchmarks.embedder` prints the three numbers that say so."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Draws docs/offline_world.png: hard charts, the same as the base mistakes them, and unpinnable content.
 
-python benchmarks/world_picture.py [FILE]
+python -m benchmarks.world_picture [FILE]
 """
 
 from __future__ import annotations
