@@ -198,6 +198,15 @@ class PlayedRound:
 
 
 @dataclass(frozen=True)
+class StratumEvaluation:
+    """Evaluation of the base on one stratum of held-out images."""
+
+    name: str
+    images: list[str]  # file names, (I,)
+    similarities: list[float | None]  # (I,), as in BaseEvaluation
+
+
+@dataclass(frozen=True)
 class BaseEvaluation:
     """Evaluation of the base: similarity of held-out images to their reconstructions."""
 
@@ -205,6 +214,7 @@ class BaseEvaluation:
     similarities: list[float | None]  # (I,), means over an image's descriptions; None: every reconstruction was refused
     draws_asked: int  # distinct images needed, drawn now or found in the store
     draws_made: int  # images drawn for it rather than found
+    strata: list[StratumEvaluation] = field(default_factory=list)  # of the data set's strata; not in `similarities`
 
 
 @dataclass(frozen=True)
@@ -240,6 +250,7 @@ class Question:
     answer_category: int  # 1 text in chart, 2 text in general, 3 number in chart, 4 number in general; 0 descriptive
     question_id: int | None = None  # of a descriptive question: its template, 1 to 19
     instruction: str | None = None  # the model's whole input text; None: made from `evaluation.answer`
+    stratum: str | None = None  # of a chart in one of the data set's strata, whose results are kept separate
 
     @property
     def kind(self) -> QuestionKind:

@@ -61,7 +61,10 @@ def summary_frame(run: RunDirectory, rows: list[EvaluationRow]) -> pd.DataFrame:
 
 def _questions(evaluations: Evaluations) -> Iterator[dict[str, Any]]:
     for test in evaluations.tests:
-        for split, results in (("final", test.per_chart_results), ("development", test.development_results)):
+        splits = {"final": test.per_chart_results, "development": test.development_results}
+        for result in test.strata_results:
+            splits.setdefault(f"stratum {result.stratum}", []).append(result)
+        for split, results in splits.items():
             yield from ({"rounds": test.rounds_done, "split": split, **_question(result)} for result in results)
 
 
@@ -83,9 +86,12 @@ def _question(result: QuestionResult) -> dict[str, Any]:
 
 def _proxies(evaluations: Evaluations) -> Iterator[dict[str, Any]]:
     for found in evaluations.proxies:
-        for measure, values in (("similarity", found.similarity_of), ("adversary_reward", found.reward_of)):
+        for measure, split, values in (
+            ("similarity", "held-out", found.similarity_of),
+            ("adversary_reward", "fresh prompts", found.reward_of),
+            *(("similarity", f"stratum {name}", values) for name, values in found.stratum_similarity_of.items()),
+        ):
             for unit, value in values.items():
-                split = "held-out" if measure == "similarity" else "fresh prompts"
                 yield {
                     "rounds": found.rounds_done, "measure": measure, "split": split, "unit": str(unit[0]),
                     "value": value,

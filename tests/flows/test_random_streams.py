@@ -28,12 +28,14 @@ def test_no_two_stages_share_a_random_stream(tmp_path, monkeypatch):
     for module in list(sys.modules.values()):
         if vars(module).get("derive_seed") is derive:  # getattr would make lazy modules import theirs
             monkeypatch.setattr(module, "derive_seed", noted)
-    train(settings(rounds=4, rewards__adversary="regret"), "run_1", tmp_path)  # draws its prompts twice
+    small = settings(rounds=4, rewards__adversary="regret", evaluation__charts_per_stratum=1)  # draws prompts twice
+    train(small, "run_1", tmp_path)
 
     stages = {stage for runs in used.values() for stage in runs}
     assert any("write_prompts" in stage for stage in stages)
     assert any("draw_ceilings" in stage for stage in stages)
     assert any("evaluate_players" in stage for stage in stages)
+    assert any("strata" in names for names in used)
     for names, runs in used.items():
         if names[1:3] == ("draw", "redraw"):  # of an original, whichever text about it is drawn: meant to be shared
             continue
