@@ -1,6 +1,6 @@
 """Validity of the offline embedder: does the cosine fall with changed attributes?
 
-Run: python benchmarks/embedder.py
+Run: python -m benchmarks.embedder
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def main() -> None:
             asked = texture or sorted(TEXTURE_PHRASES)[index % len(TEXTURE_PHRASES)]
             texts.append(write(dataclasses.replace(chart, texture=asked, texture_seed=1), random.Random(0)))
         drawn = [twice(text, index) for index, text in enumerate(texts)]
-        name = TEXTURE_PHRASES[texture] if texture else "unpinnable content, all"
+        name = TEXTURE_PHRASES[texture] if texture else "undeterminable content, all"
         print(line(f"two draws with {name} (<= 0.85)", similarities(embedder, drawn)))
     unlike = list(pairwise(charts))
     print(line("two charts at random", similarities(embedder, unlike)))

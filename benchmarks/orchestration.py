@@ -131,7 +131,7 @@ def settings_of(models: str, rounds: int, images: int, group: int, data: Path) -
     chosen: dict[str, Any] = {"rounds": rounds, "data.path": str(data)}
     if models == "stub":
         chosen |= {"images_per_round": images, "sampling.group_size": group, "evaluation.every": 25}
-        chosen |= {"evaluation.adversary_prompts": 2, "data.test_images": 2}
+        chosen |= {"evaluation.adversary_prompts": 2, "data.test_images": 2, "evaluation.charts_per_stratum": 0}
     return read_settings(override(read_profile(profile_path("offline")), chosen))
 
 

@@ -6,10 +6,11 @@ Training on descriptions can unlearn how to end an answer, long before anyone as
 from collections.abc import Collection, Sequence
 
 from duel.data.dataset import of_kind
+from duel.evaluations import CanaryResult
 from duel.judges.exact import ExactJudge, grades_by_text
 from duel.randomness import derive_seed
 from duel.settings import EvaluationSettings
-from duel.types import CanaryResult, Completion, ModelInput, Question
+from duel.types import Completion, ModelInput, Question
 from tasks.context import TrainingContext
 
 ANSWERS = 2  # sampled for each question

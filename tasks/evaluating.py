@@ -3,21 +3,15 @@
 Both use random streams of their own, so that evaluating does not change the training.
 """
 
-from duel.data.dataset import Dataset, first_charts, of_kind, set_aside
+from itertools import islice
+from pathlib import Path
+
+from duel.data.dataset import Dataset, first_charts, first_of_strata, of_kind, set_aside
+from duel.evaluations import AdversaryEvaluation, BaseEvaluation, ProxyEvaluation, StratumEvaluation
 from duel.randomness import derive_seed, sample_seeds
 from duel.scoring import reward_attempts
 from duel.settings import EvaluationSettings
-from duel.types import (
-    AdversaryEvaluation,
-    BaseEvaluation,
-    Completion,
-    Drawing,
-    DrawnGroups,
-    Grade,
-    ModelInput,
-    ProxyEvaluation,
-    Question,
-)
+from duel.types import Completion, Drawing, DrawnGroups, Grade, ModelInput, Question
 from tasks.canary import ask_canary
 from tasks.context import EvaluationContext, TrainingContext
 from tasks.drawing import draw_groups, drawn_ones, draws_asked
@@ -37,19 +31,27 @@ def evaluate_players(context: TrainingContext, round: int, how: EvaluationSettin
 
 
 def evaluate_base(context: TrainingContext, how: EvaluationSettings, purpose: str) -> BaseEvaluation:
-    """Describe and redraw every held-out image, and ask the canary questions.
+    """Describe and redraw every held-out image and the first images of each stratum, and ask the canary questions.
 
     An image's similarity is the mean over its descriptions.
     """
-    originals = [[context.file_drawing(path)] for path in context.dataset.test_images]
-    _, redrawn = _go_around(context, originals, how.proxy_completions, purpose, "held-out")
-    described = compare_images(context, originals, redrawn.drawings, [])  # (images, 1)
+    held_out = context.dataset.test_images
+    similarities, redrawn = _mean_similarities(context, held_out, how.proxy_completions, purpose, "held-out")
+    chosen = {name: paths[: how.charts_per_stratum] for name, paths in context.dataset.strata.items()}
+    hard = [path for paths in chosen.values() for path in paths]
+    of_strata, redrawn_strata = _mean_similarities(context, hard, how.proxy_completions, purpose, "strata")
+    found = iter(of_strata)
     return BaseEvaluation(
-        images=[path.name for path in context.dataset.test_images],
-        similarities=[image.mean_similarity for [image] in described],
-        draws_asked=draws_asked(redrawn.drawings),
-        draws_made=redrawn.made,
+        images=[path.name for path in held_out],
+        similarities=similarities,
+        draws_asked=draws_asked(redrawn.drawings, redrawn_strata.drawings),
+        draws_made=redrawn.made + redrawn_strata.made,
         canary=ask_canary(context, how),
+        strata=[
+            StratumEvaluation(name, images=[path.name for path in paths], similarities=list(islice(found, len(paths))))
+            for name, paths in chosen.items()
+            if paths
+        ],
     )
 
 
@@ -110,17 +112,34 @@ def grade_answers(
 
 
 def evaluation_questions(settings: EvaluationSettings, dataset: Dataset) -> list[Question]:
-    """Return the questions of an evaluation: those that count for the result, then those on development charts.
+    """Return the questions of an evaluation: those that count for the result, on strata, and on development charts.
 
     Raises DataError unless there are more charts than development charts.
     """
-    final, apart = set_aside(dataset.questions, settings.development_charts)
-    return of_kind([*first_charts(final, settings.charts), *apart], settings.questions)
+    final, apart = set_aside(_outside_strata(dataset), settings.development_charts)
+    strata = first_of_strata(dataset.questions, settings.charts_per_stratum)
+    return of_kind([*first_charts(final, settings.charts), *strata, *apart], settings.questions)
 
 
 def development_figures(settings: EvaluationSettings, dataset: Dataset) -> set[str]:
     """Return the figure ids of the development charts, which serve to choose a checkpoint."""
-    return {question.figure_id for question in set_aside(dataset.questions, settings.development_charts)[1]}
+    return {question.figure_id for question in set_aside(_outside_strata(dataset), settings.development_charts)[1]}
+
+
+def _outside_strata(dataset: Dataset) -> list[Question]:
+    return [question for question in dataset.questions if question.stratum is None]
+
+
+def _mean_similarities(
+    context: TrainingContext, images: list[Path], per_image: int, purpose: str, stream: str
+) -> tuple[list[float | None], DrawnGroups]:
+    """Describe and redraw image files; return each image's mean similarity, and the reconstructions."""
+    if not images:
+        return [], DrawnGroups([], made=0)
+    originals = [[context.file_drawing(path)] for path in images]
+    _, redrawn = _go_around(context, originals, per_image, purpose, stream)
+    described = compare_images(context, originals, redrawn.drawings, [])  # (images, 1)
+    return [image.mean_similarity for [image] in described], redrawn
 
 
 def _go_around(

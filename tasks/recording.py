@@ -13,9 +13,11 @@ from artifacts.run.checkpoints import Checkpoint, list_checkpoints
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import append_metrics, append_timings, has_metrics
 from artifacts.run.rounds import write_round
+from duel.data.dataset import question_fields
+from duel.evaluations import ProxyEvaluation
 from duel.plugins import plugin_versions
 from duel.settings import Settings
-from duel.types import Completion, Grade, PlayedRound, ProxyEvaluation, Question, RoundRecord
+from duel.types import Completion, Grade, PlayedRound, Question, RoundRecord
 from tasks.context import TrainingContext
 from tasks.stages import digest, stage
 
@@ -83,7 +85,7 @@ def question_digest(settings: Settings, questions: Sequence[Question]) -> str:
     evaluation, judge = settings.evaluation, settings.judge
     how = [evaluation.completions, evaluation.temperature, evaluation.max_new_tokens, evaluation.answer]
     how += [judge_name(settings), judge.model]
-    return digest([list(questions), *how])
+    return digest([[question_fields(question) for question in questions], *how])
 
 
 def judge_name(settings: Settings) -> str:

@@ -61,7 +61,10 @@ def summary_frame(run: RunDirectory, rows: list[EvaluationRow]) -> pd.DataFrame:
 
 def _questions(evaluations: Evaluations) -> Iterator[dict[str, Any]]:
     for test in evaluations.tests:
-        for split, results in (("final", test.per_chart_results), ("development", test.development_results)):
+        splits = {"final": test.per_chart_results, "development": test.development_results}
+        for result in test.strata_results:
+            splits.setdefault(f"stratum {result.stratum}", []).append(result)
+        for split, results in splits.items():
             yield from ({"rounds": test.rounds_done, "split": split, **_question(result)} for result in results)
 
 
@@ -87,6 +90,7 @@ def _proxies(evaluations: Evaluations) -> Iterator[dict[str, Any]]:
             ("similarity", "held-out", found.similarity_of),
             ("adversary_reward", "fresh prompts", found.reward_of),
             ("canary", "held-out", found.canary_of),
+            *(("similarity", f"stratum {name}", values) for name, values in found.stratum_similarity_of.items()),
         ):
             for unit, value in values.items():
                 name = str(unit[0]).encode("utf-8", "replace").decode()  # half a surrogate pair is no UTF-8

@@ -1,18 +1,18 @@
 """Records of evaluations: `eval_logs/eval-NNNN.json` and `ckpt_tests/ckpt-N.json`, as dataclasses.
 
 When adding a field, increase SCHEMA and fill the field in `upgrade`, so that older files stay readable. Files without
-a number are schema 1, written before version 0.1.0.
+a number are schema 1, written before version 0.1.0. A field with a default needs neither.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from artifacts.run.records import BEFORE_SCHEMAS, Record
-from duel.types import CanaryResult, ProxyEvaluation
+from duel.evaluations import CanaryResult, ProxyEvaluation
 
 BEFORE_CANARY = 2  # schema of proxy evaluations without a canary
 Unit = tuple[str | int | None, ...]  # identifies an image, prompt or question; evaluations are paired by it
@@ -91,6 +91,12 @@ class ProxyRecord(ProxyEvaluation, Record):
         return _named(self.canary.questions, self.canary.scores) if self.canary else {}
 
     @property
+    def stratum_similarity_of(self) -> dict[str, dict[Unit, float]]:
+        """Similarities by stratum, and by file name of its image."""
+        strata = self.base.strata if self.base else []
+        return {stratum.name: _named(stratum.images, stratum.similarities) for stratum in strata}
+
+    @property
     def reward_of(self) -> dict[Unit, float]:
         """Rewards by index of the prompt's seed."""
         adversary = self.adversary
@@ -114,6 +120,7 @@ class QuestionResult:
     extracted: list[str]  # the answer that the judge extracted from each completion
     scores: list[float | None]  # of the answers; None: could not be graded
     pass_at_1: float | None  # mean of the graded answers; None: no answer could be graded
+    stratum: str | None = None  # the stratum of the chart, if it is in one
 
     @property
     def unit(self) -> Unit:
@@ -171,6 +178,8 @@ class CheckpointTest(Record):
     development_results: list[QuestionResult]  # of the questions for choosing a checkpoint
     how: AskedHow | None  # the evaluation settings; None: unknown, in older files
     asked: str | None  # digest of the questions and settings; an evaluation with an equal digest is not repeated
+    strata_pass_at_1: dict[str, float | None] = field(default_factory=dict)  # by stratum
+    strata_results: list[QuestionResult] = field(default_factory=list)  # of the questions about strata
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:

@@ -7,8 +7,9 @@ from collections.abc import Container, Sequence
 from artifacts.evaluation.records import AskedHow, CheckpointTest, ProxyRecord, QuestionResult, graded_means, mean_score
 from artifacts.run.directory import RunDirectory
 from artifacts.run.records import write_record
+from duel.evaluations import ProxyEvaluation
 from duel.settings import Settings
-from duel.types import Completion, Grade, ProxyEvaluation, Question
+from duel.types import Completion, Grade, Question
 
 
 def write_proxy(run: RunDirectory, evaluation: ProxyEvaluation) -> None:
@@ -30,7 +31,7 @@ def checkpoint_test(
     how: AskedHow | None = None,
     asked: str | None = None,
 ) -> CheckpointTest:
-    """Return the results of one checkpoint; those of the `development` charts (figure ids) are kept separate.
+    """Return the results of one checkpoint, separate for strata and for the `development` charts (figure ids).
 
     pass@1 of a question is the mean score of its graded answers, and overall the mean over questions. A question
     without a graded answer has pass@1 None and does not count. An answer is invalid when it is empty or was cut at the
@@ -39,7 +40,8 @@ def checkpoint_test(
     rows = [
         question_result(question, row, graded) for question, row, graded in zip(questions, answers, grades, strict=True)
     ]
-    final = [row for row in rows if row.figure_id not in development]
+    of_strata = [row for row in rows if row.stratum is not None]
+    final = [row for row in rows if row.stratum is None and row.figure_id not in development]
     set_aside = [row for row in rows if row.figure_id in development]
     return CheckpointTest(
         rounds_done=rounds_done,
@@ -53,6 +55,8 @@ def checkpoint_test(
         development_results=set_aside,
         how=how,
         asked=asked,
+        strata_pass_at_1=_pass_at_1_of_strata(of_strata),
+        strata_results=of_strata,
     )
 
 
@@ -73,7 +77,16 @@ def question_result(question: Question, answers: Sequence[Completion], grades: S
         extracted=[grade.extracted for grade in grades],
         scores=scores,
         pass_at_1=mean_score(scores),
+        stratum=question.stratum,
     )
+
+
+def _pass_at_1_of_strata(rows: Sequence[QuestionResult]) -> dict[str, float | None]:
+    results: dict[str, list[QuestionResult]] = {}
+    for row in rows:
+        if row.stratum is not None:
+            results.setdefault(row.stratum, []).append(row)
+    return {stratum: mean_score(graded_means(found)) for stratum, found in results.items()}
 
 
 def asked_how(settings: Settings) -> AskedHow:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from artifacts.run.directory import RunDirectory
 from artifacts.run.records import Record, read_record, write_record
-from duel.data.dataset import Dataset, digest_of
+from duel.data.dataset import Dataset, digest_of, question_fields
 from duel.errors import RunError
 
 FILE = "data.json"
@@ -26,15 +26,19 @@ class DataFingerprint(Record):
     train_images: dict[str, str]  # by file name
     test_images: dict[str, str]
     questions: str  # of the questions as JSON
+    strata_images: dict[str, str] = field(default_factory=dict)  # by `STRATUM/file name`
 
 
 def fingerprint(dataset: Dataset) -> DataFingerprint:
     """Return the fingerprint of a data set; reads all of its images."""
-    questions = json.dumps([asdict(question) for question in dataset.questions], sort_keys=True)
+    questions = json.dumps([question_fields(question) for question in dataset.questions], sort_keys=True)
     return DataFingerprint(
         train_images={path.name: digest_of(path) for path in dataset.train_images},
         test_images={path.name: digest_of(path) for path in dataset.test_images},
         questions=hashlib.sha256(questions.encode("utf-8", "surrogatepass")).hexdigest(),
+        strata_images={
+            f"{name}/{path.name}": digest_of(path) for name, paths in dataset.strata.items() for path in paths
+        },
     )
 
 
@@ -48,6 +52,7 @@ def check_data(run: RunDirectory, dataset: Dataset) -> None:
     changes = [
         *_changes("training", then.train_images, now.train_images),
         *_changes("held-out", then.test_images, now.test_images),
+        *_changes("stratum", then.strata_images, now.strata_images),
         *(["the questions differ"] if then.questions != now.questions else []),
     ]
     if changes:

@@ -16,13 +16,13 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from duel.data.archive import extract_images
-from duel.data.dataset import SPLIT_SEED, Dataset, open_layout, read_questions
+from duel.data.dataset import SPLIT_SEED, Dataset, open_layout, question_row, read_questions
 from duel.data.download import Pin, check, fetch, hub_headers, measure, resolve_hub_file
 from duel.data.provenance import RECORD, check_or_record, locked, read_origins, record, write_json
 from duel.errors import DataError, SettingsError
@@ -203,7 +203,7 @@ def lay_out(root: Path, downloads: Path) -> None:
                 for figure in folders[folder]
                 for question in questions_of(figure, folder, reasoning[figure], descriptive[figure], rubrics)
             ]
-            write_json(partial / "test_data" / name, [asdict(question) for question in asked])
+            write_json(partial / "test_data" / name, [question_row(question) for question in asked])
         for name in (*PINS, CONSTANTS, RECORD):
             shutil.copyfile(downloads / name, partial / "annotations" / name)
         partial.replace(root)

@@ -1,11 +1,14 @@
-"""Data sets on disk: CharXiv's layout (`train_images/`, `test_images/`, `test_data/test_set.json`), or any folder."""
+"""Data sets on disk: CharXiv's layout (`train_images/`, `test_images/`, `test_data/test_set.json`), or any folder.
+
+CharXiv's layout may have strata, `strata_images/NAME/`: further held-out images, evaluated separately by NAME.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from random import Random
 
@@ -32,6 +35,7 @@ class Dataset:
     train_images: list[Path]
     test_images: list[Path]
     questions: list[Question]
+    strata: dict[str, list[Path]] = field(default_factory=dict)  # further held-out image files, by stratum
 
 
 def open_layout(root: Path, train_images: int, test_images: int) -> Dataset:
@@ -44,8 +48,10 @@ def open_layout(root: Path, train_images: int, test_images: int) -> Dataset:
     _check_enough(root / "train_images", len(train), train_images, "data.train_images")
     _check_enough(root / "test_images", len(test), test_images, "data.test_images")
     train, test = train[:train_images], test[:test_images]
-    _check_disjoint(train, test)
-    return Dataset(root, train, test, read_questions(root / "test_data" / "test_set.json"))
+    folders = sorted(path for path in (root / "strata_images").glob("*") if path.is_dir())
+    strata = {folder.name: list_images(folder) for folder in folders}
+    _check_disjoint(train, [*test, *(path for paths in strata.values() for path in paths)])
+    return Dataset(root, train, test, read_questions(root / "test_data" / "test_set.json"), strata)
 
 
 def open_folder(root: Path, train_images: int, test_images: int) -> Dataset:
@@ -98,10 +104,31 @@ def read_questions(path: Path) -> list[Question]:
         raise DataError(f"bad test set {path}: {error!r}; expected a list of objects with {', '.join(names)}") from None
 
 
+def question_row(question: Question) -> dict[str, str | int]:
+    """Return a question as in `test_set.json`: without the fields that are None."""
+    return {name: value for name, value in asdict(question).items() if value is not None}
+
+
+def question_fields(question: Question) -> dict[str, str | int | None]:
+    """Return a question's fields for a digest; without `stratum` if that is None, as before there were strata."""
+    found = asdict(question)
+    return found if question.stratum is not None else {name: found[name] for name in found if name != "stratum"}
+
+
 def first_charts(questions: Sequence[Question], charts: int | None) -> list[Question]:
     """Return the questions about the first `charts` charts, in the order of the test set; None: about all."""
     figures = list(dict.fromkeys(question.figure_id for question in questions))[:charts]
     return [question for question in questions if question.figure_id in set(figures)]
+
+
+def first_of_strata(questions: Sequence[Question], charts: int | None) -> list[Question]:
+    """Return the questions about the first `charts` charts of each stratum; None: about all."""
+    strata = dict.fromkeys(question.stratum for question in questions if question.stratum is not None)
+    return [
+        question
+        for stratum in strata
+        for question in first_charts([question for question in questions if question.stratum == stratum], charts)
+    ]
 
 
 def set_aside(questions: Sequence[Question], charts: int) -> tuple[list[Question], list[Question]]:

@@ -92,22 +92,22 @@ def settle(chart: Chart) -> Chart:
     return dataclasses.replace(chart, **changes)  # type: ignore[arg-type]
 
 
-def sample_chart(rng: random.Random, texture_rate: float = 0.06) -> Chart:
-    """Draw a chart at random: mostly common attributes, each kind of hard content rarely."""
-    colour = sample_colour(rng)
-    values = sample_values(rng)
-    second_colour = rng.choice([c for c in COMMON_COLOURS if c != colour]) if rng.random() < 0.1 else ""
+def sample_chart(rng: random.Random, texture_rate: float = 0.06, hard_rate: float = 0.1) -> Chart:
+    """Draw a chart at random: common attributes, but each is hard content (strata.py) with probability `hard_rate`."""
+    colour = sample_name(rng, COMMON_COLOURS, RARE_COLOURS, hard_rate)
+    values = sample_values(rng, hard_rate)
+    second_colour = rng.choice([c for c in COMMON_COLOURS if c != colour]) if rng.random() < hard_rate else ""
     return settle(
         Chart(
-            kind=rng.choice(RARE_KINDS if rng.random() < 0.12 else COMMON_KINDS),
+            kind=sample_name(rng, COMMON_KINDS, RARE_KINDS, hard_rate),
             colour=colour,
             values=values,
-            title=sample_title(rng),
+            title=sample_title(rng, hard_rate),
             x_label=rng.choice(X_LABELS),
             y_label=rng.choice(Y_LABELS),
             grid=rng.random() < 0.5,
             legend=rng.random() < 0.5,
-            background=rng.choice(RARE_BACKGROUNDS if rng.random() < 0.1 else COMMON_BACKGROUNDS),
+            background=sample_name(rng, COMMON_BACKGROUNDS, RARE_BACKGROUNDS, hard_rate),
             second_colour=second_colour,
             second_values=tuple(rng.randint(1, HIGHEST) for _ in values),
             texture=rng.choice(TEXTURES) if rng.random() < texture_rate else "",
@@ -116,25 +116,23 @@ def sample_chart(rng: random.Random, texture_rate: float = 0.06) -> Chart:
     )
 
 
-def sample_colour(rng: random.Random) -> str:
-    """Draw a series colour: a rare one in ten."""
-    return rng.choice(RARE_COLOURS if rng.random() < 0.1 else COMMON_COLOURS)
+def sample_name(rng: random.Random, common: tuple[str, ...], rare: tuple[str, ...], rare_rate: float) -> str:
+    """Draw one of the common names, or with probability `rare_rate` one of the rare ones."""
+    return rng.choice(rare if rng.random() < rare_rate else common)
 
 
-def sample_values(rng: random.Random) -> tuple[int, ...]:
-    """Draw 3 to 6 values, seldom up to MOST_VALUES."""
-    count = rng.randint(8, MOST_VALUES) if rng.random() < 0.06 else rng.randint(3, 6)
+def sample_values(rng: random.Random, many_rate: float) -> tuple[int, ...]:
+    """Draw 3 to 6 values, or with probability `many_rate` 8 to MOST_VALUES."""
+    count = rng.randint(8, MOST_VALUES) if rng.random() < many_rate else rng.randint(3, 6)
     return tuple(rng.randint(1, HIGHEST) for _ in range(count))
 
 
-def sample_title(rng: random.Random) -> str:
-    """Draw a title of one word, seldom of three, seldom none."""
+def sample_title(rng: random.Random, long_rate: float) -> str:
+    """Draw a title of one word, with probability `long_rate` of three, seldom none."""
     chance = rng.random()
-    if chance < 0.03:
-        return ""
-    if chance < 0.09:
+    if chance < long_rate:
         return " ".join(rng.sample(TITLES, 3))
-    return rng.choice(TITLES)
+    return "" if chance > 0.97 else rng.choice(TITLES)
 
 
 def changed_attributes(one: Chart, other: Chart) -> int:

@@ -14,6 +14,8 @@ TEXTURE_PHRASES = {
     "cloud": "a cloud of points",
     "sketch": "drawn by hand",
 }
+INVENTED_KEEP = (0.25, 1.0)  # fraction of clauses kept in a prompt of the untrained adversary
+INVENTED_HARD_RATE = 0.03 / 0.625  # of each sort of hard content, before clauses are left out
 # An unquoted title ends before one of these words.
 CLAUSE_STARTS = frozenset(
     [
@@ -84,9 +86,12 @@ def values_phrase(chart: Chart) -> str:
 
 
 def invent(rng: random.Random) -> str:
-    """Return a prompt as the untrained adversary writes it: complete or vague; one in eleven asks for a texture."""
-    chart = sample_chart(rng, texture_rate=0.09)
-    text = write(dataclasses.replace(chart, texture=""), rng, keep=rng.uniform(0.25, 1.0))
+    """Return a prompt as the untrained adversary writes it: complete or vague; one in eleven asks for a texture.
+
+    About 3 % of the prompts ask for each sort of hard content, so that it is as rare as in a data set.
+    """
+    chart = sample_chart(rng, texture_rate=0.09, hard_rate=INVENTED_HARD_RATE)
+    text = write(dataclasses.replace(chart, texture=""), rng, keep=rng.uniform(*INVENTED_KEEP))
     if not chart.texture:
         return text
     phrases = {

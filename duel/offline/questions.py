@@ -18,17 +18,23 @@ def always(_: Chart) -> bool:
 
 @dataclass(frozen=True)
 class ChartQuestion:
-    """One kind of question: its words, CharXiv's answer category, when it makes sense, and its answer."""
+    """One kind of question: its words, CharXiv's answer category, its answer, and when it makes sense."""
 
     text: str
     category: int
     answer: Callable[[Chart], str]
     applies: Callable[[Chart], bool] = always
+    about: str = ""  # the sort of hard content (strata.py) that it asks about
 
 
 def has_axes(chart: Chart) -> bool:
     """Whether the chart has labelled axes."""
     return bool(chart.x_label and chart.y_label)
+
+
+def has_title(chart: Chart) -> bool:
+    """Whether the chart has a title."""
+    return bool(chart.title)
 
 
 def one_word_title(chart: Chart) -> bool:
@@ -55,16 +61,30 @@ QUESTIONS = (
     ChartQuestion("What is the title of the chart?", TEXT_IN_CHART, lambda c: c.title, one_word_title),
     ChartQuestion("What is the label of the x axis?", TEXT_IN_CHART, lambda c: c.x_label, has_axes),
     ChartQuestion("What is the label of the y axis?", TEXT_IN_CHART, lambda c: c.y_label, has_axes),
-    ChartQuestion("What kind of chart is this?", TEXT_IN_GENERAL, lambda c: c.kind),
-    ChartQuestion("What colour is the first series?", TEXT_IN_GENERAL, lambda c: c.colour),
-    ChartQuestion("What colour is the background?", TEXT_IN_GENERAL, lambda c: c.background),
+    ChartQuestion(
+        "What is the last word of the title?", TEXT_IN_CHART, lambda c: c.title.split()[-1], has_title, about="title"
+    ),
+    ChartQuestion("What kind of chart is this?", TEXT_IN_GENERAL, lambda c: c.kind, about="kind"),
+    ChartQuestion("What colour is the first series?", TEXT_IN_GENERAL, lambda c: c.colour, about="colour"),
+    ChartQuestion("What colour is the background?", TEXT_IN_GENERAL, lambda c: c.background, about="colour"),
     ChartQuestion("Does the chart have a grid?", TEXT_IN_GENERAL, lambda c: yes(c.grid), has_axes),
     ChartQuestion("Is there a legend?", TEXT_IN_GENERAL, lambda c: yes(c.legend)),
+    ChartQuestion(
+        "What colour is the second series?", TEXT_IN_GENERAL, lambda c: c.second_colour or "none", about="series"
+    ),
+    ChartQuestion(
+        "How many series are shown?", NUMBER_IN_GENERAL, lambda c: "2" if c.second_colour else "1", about="series"
+    ),
+    ChartQuestion(
+        "How many words has the title?", NUMBER_IN_GENERAL, lambda c: str(len(c.title.split())), about="title"
+    ),
     ChartQuestion("What is the largest value?", NUMBER_IN_CHART, lambda c: str(max(c.values)), one_series),
     ChartQuestion("What is the smallest value?", NUMBER_IN_CHART, lambda c: str(min(c.values)), one_series),
     ChartQuestion("What is the first value?", NUMBER_IN_CHART, lambda c: str(c.values[0]), one_series),
-    ChartQuestion("What is the last value?", NUMBER_IN_CHART, lambda c: str(c.values[-1]), one_series),
-    ChartQuestion("How many values are shown?", NUMBER_IN_GENERAL, lambda c: str(len(c.values)), one_series),
+    ChartQuestion("What is the last value?", NUMBER_IN_CHART, lambda c: str(c.values[-1]), one_series, about="values"),
+    ChartQuestion(
+        "How many values are shown?", NUMBER_IN_GENERAL, lambda c: str(len(c.values)), one_series, about="values"
+    ),
     ChartQuestion(
         "What is the difference between the largest and the smallest value?",
         NUMBER_IN_GENERAL,
@@ -97,6 +117,11 @@ UNTRAINED = (
         one_series,
     ),
 )
+
+
+def questions_about(stratum: str) -> tuple[ChartQuestion, ...]:
+    """Return the questions about a stratum's hard content; for `common` and `all`: about every sort."""
+    return tuple(q for q in QUESTIONS if q.about and stratum in (q.about, "common", "all"))
 
 
 def ask(

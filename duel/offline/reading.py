@@ -91,10 +91,11 @@ TOKEN = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
 def read(text: str, rng: random.Random) -> Chart:
     """Return the chart that `text` describes; `rng` decides what it leaves open.
 
-    Any text is accepted, including an empty or non-English one: unknown words specify nothing.
+    Any text is accepted, including an empty or non-English one: unknown words specify nothing. What is left open gets
+    common content only.
     """
     asked = asked_for(text)
-    chart = dataclasses.replace(sample_chart(rng, texture_rate=0.0), texture_seed=rng.getrandbits(32))
+    chart = dataclasses.replace(sample_chart(rng, texture_rate=0.0, hard_rate=0.0), texture_seed=rng.getrandbits(32))
     return settle(dataclasses.replace(chart, **asked))  # type: ignore[arg-type]
 
 

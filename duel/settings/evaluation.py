@@ -46,6 +46,13 @@ class EvaluationSettings(Section):
         "experiment has 25)",
         json_schema_extra=OPERATIONAL,
     )
+    charts_per_stratum: int | None = Field(
+        0,
+        ge=0,
+        description="number of charts, from the start of each stratum, in proxy evaluations and questions; their "
+        "results are kept separate; empty: all. Only the offline data set has strata",
+        json_schema_extra=OPERATIONAL,
+    )
     questions: Literal["reasoning", "descriptive", "both"] = Field(
         "reasoning", description="kinds of questions; descriptive: CharXiv only", json_schema_extra=OPERATIONAL
     )

@@ -13,7 +13,7 @@ from artifacts.evaluation.table import evaluation_table
 from artifacts.evaluation.write import write_proxy
 from artifacts.report.html import write_report
 from artifacts.status import status_lines
-from duel.types import CanaryResult, ProxyEvaluation
+from duel.evaluations import CanaryResult, ProxyEvaluation
 from tests.support.fake_run import fake_base_evaluation, fake_run
 
 

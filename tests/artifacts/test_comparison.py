@@ -17,9 +17,10 @@ from artifacts.evaluation.write import write_test as write_checkpoint_test
 from artifacts.run.checkpoints import write_checkpoint
 from artifacts.run.directory import RunDirectory
 from duel.errors import RunError
+from duel.evaluations import ProxyEvaluation
 from duel.settings.profile import read_settings
 from duel.state import StateDirectory
-from duel.types import Completion, Grade, ProxyEvaluation, Question
+from duel.types import Completion, Grade, Question
 from tests.support.fake_run import fake_adversary_evaluation, fake_base_evaluation
 
 CHARTS = [

@@ -1,5 +1,6 @@
 """eval-NNNN.json and ckpt-N.json: written and read back equal, and read as earlier versions wrote them."""
 
+import dataclasses
 import json
 
 import pytest
@@ -9,9 +10,10 @@ from artifacts.evaluation.records import AskedHow, ProxyRecord
 from artifacts.evaluation.write import asked_how, checkpoint_test, write_proxy, write_test
 from artifacts.run.directory import RunDirectory
 from duel.errors import RunError
+from duel.evaluations import AdversaryEvaluation, BaseEvaluation, CanaryResult, ProxyEvaluation, StratumEvaluation
 from duel.settings import Settings
 from duel.state import StateDirectory
-from duel.types import AdversaryEvaluation, BaseEvaluation, CanaryResult, Completion, Grade, ProxyEvaluation, Question
+from duel.types import Completion, Grade, Question
 
 CANARY = CanaryResult(["7: Which colour?"], [0.5], [1.0])
 BASE = BaseEvaluation(["7.png", "8.png"], [0.1 + 0.2, None], draws_asked=3, draws_made=1, canary=CANARY)
@@ -41,6 +43,25 @@ def test_a_proxy_evaluation_is_read_as_written(run):
     assert json.loads((run.eval_logs / "eval-0025.json").read_text())["schema"] == 3
 
 
+def test_strata_are_read_as_written_and_count_in_no_mean(run):
+    strata = [StratumEvaluation("kind", ["0.png", "1.png"], [0.5, None]), StratumEvaluation("title", ["0.png"], [0.75])]
+    write_proxy(run, ProxyEvaluation(25, dataclasses.replace(BASE, strata=strata), None))
+    [found] = read_proxies(run)
+    assert found.base.strata == strata
+    assert found.stratum_similarity_of == {"kind": {("0.png",): 0.5}, "title": {("0.png",): 0.75}}
+    assert found.similarities == BASE.similarities[:1]
+
+
+def test_a_proxy_evaluation_of_0_1_0_is_read_without_strata(run):
+    write_proxy(run, ProxyEvaluation(25, BASE, None))
+    path = run.eval_logs / "eval-0025.json"
+    content = json.loads(path.read_text())
+    del content["base"]["strata"]
+    path.write_text(json.dumps(content))
+    [found] = read_proxies(run)
+    assert (found.base, found.stratum_similarity_of) == (BASE, {})
+
+
 def test_refused_images_count_in_no_mean(run):
     found = ProxyRecord(25, BASE, ADVERSARY)
     assert (found.similarities, found.adversary_rewards, found.adversary_similarities) == ([0.1 + 0.2], [0.75], [0.25])
@@ -65,6 +86,19 @@ def test_a_proxy_evaluation_of_schema_2_which_put_no_questions_is_read(run):
     [found] = read_proxies(run)
     assert found == ProxyRecord(25, BaseEvaluation(["7.png"], [0.5], 2, 1, canary=None), None)
     assert (found.canary, found.canary_of) == (None, {})
+
+
+def test_results_on_strata_are_kept_separate(run):
+    about = [("7", None), ("kind-0", "kind"), ("kind-1", "kind"), ("all-0", "all")]
+    questions = [Question(figure, "a.png", "Which?", "red", 1, stratum=stratum) for figure, stratum in about]
+    answers = [[Completion("red", "1", True)]] * 4
+    grades = [[Grade(score, "")] for score in (1.0, 1.0, 0.0, None)]
+    test = checkpoint_test(25, questions, answers, grades)
+    write_test(run, test)
+    assert read_tests(run) == [test]
+    assert (test.overall_pass_at_1, test.total_questions, test.ungraded) == (1.0, 1, 0)
+    assert test.strata_pass_at_1 == {"kind": 0.5, "all": None}
+    assert [(row.figure_id, row.stratum) for row in test.strata_results] == about[1:]
 
 
 def test_a_proxy_evaluation_of_schema_1_is_read(run):

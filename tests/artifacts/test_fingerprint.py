@@ -59,3 +59,12 @@ def test_a_changed_question_is_refused(tmp_path: Path, run: RunDirectory) -> Non
     asked: Dataset = dataclasses.replace(dataset, questions=[Question("1", "a.png", "Why?", "so", 1)])
     with pytest.raises(RunError, match="the questions differ"):
         check_data(run, asked)
+
+
+def test_a_changed_image_of_a_stratum_is_named(tmp_path: Path, run: RunDirectory) -> None:
+    hard = folder(tmp_path, 1) / "000.png"
+    dataset = Dataset(tmp_path, [], [], [], strata={"kind": [hard]})
+    check_data(run, dataset)
+    Image.new("RGB", (8, 8), "red").save(hard)
+    with pytest.raises(RunError, match=r"stratum image kind/000\.png has other bytes"):
+        check_data(run, dataset)

@@ -19,10 +19,11 @@ from artifacts.report.html import write_report
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import append_metrics, append_timings, read_training_log
 from artifacts.run.rounds import read_round, write_round
+from duel.evaluations import ProxyEvaluation
 from duel.settings import Settings
 from duel.settings.profile import read_settings
 from duel.state import StateDirectory
-from duel.types import Grade, ProxyEvaluation, Question, Spend
+from duel.types import Grade, Question, Spend
 from tests.support.fake_run import (
     Images,
     completion,

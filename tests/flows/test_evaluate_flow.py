@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from statistics import mean
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from artifacts.evaluation.comparison import compare_runs, compare_tests
 from artifacts.evaluation.read import read_evaluations, read_tests
 from artifacts.evaluation.selection import reported_checkpoint
 from artifacts.run.directory import RunDirectory
+from duel.offline.strata import STRATA
 from duel.settings.profile import override, read_profile, read_settings
 from duel.state import StateDirectory
 from flows import progress
@@ -32,6 +34,7 @@ SMALL = {
     "evaluation.completions": 2,
     "evaluation.temperature": 1.5,  # so that answers differ
     "evaluation.charts": 3,
+    "evaluation.charts_per_stratum": 1,
     "evaluation.questions_at_once": 4,
     "data.train_images": 2,
     "data.test_images": 1,
@@ -77,8 +80,29 @@ def test_an_evaluation_leaves_tables_with_every_checkpoint_and_question(state):
     frame = pd.read_parquet(run.path / "results.parquet")
     questions = frame[frame["measure"] == "pass@1"]
     assert set(questions["rounds"]) == {0, 1}
-    assert len(questions) == 2 * len(untrained(state, "seed-0").per_chart_results)
+    test = untrained(state, "seed-0")
+    assert len(questions) == 2 * len(test.per_chart_results + test.strata_results)
     assert set(questions["answers"]) == {2}
+
+
+def test_strata_are_evaluated_separately(state):
+    found = read_evaluations(RunDirectory.read(StateDirectory(state), "seed-0"))
+    for test in found.tests:
+        assert list(test.strata_pass_at_1) == list(STRATA)
+        assert {result.figure_id for result in test.strata_results} == {f"{stratum}-000" for stratum in STRATA}
+        assert {result.figure_id for result in test.per_chart_results} == {"75", "76", "77"}
+        assert test.overall_pass_at_1 == mean(result.pass_at_1 for result in test.per_chart_results)
+    for proxy in found.proxies:
+        assert [(stratum.name, stratum.images) for stratum in proxy.base.strata] == [(n, ["000.png"]) for n in STRATA]
+        assert list(proxy.similarity_of) == [("075.png",)]
+        assert proxy.draws_asked == 1 + len(STRATA)
+
+
+def test_the_tables_have_strata_as_splits(state):
+    rows = pd.read_parquet(RunDirectory.read(StateDirectory(state), "seed-0").path / "results.parquet")
+    strata = rows[rows["split"].str.startswith("stratum ")]
+    assert set(strata["split"]) == {f"stratum {stratum}" for stratum in STRATA}
+    assert set(strata["measure"]) == {"pass@1", "similarity"}
 
 
 def test_the_command_compares_evaluated_runs_without_loading_a_model(state, capsys):

@@ -32,6 +32,7 @@ SMALL = {
     "evaluation.adversary_prompts": 2,
     "evaluation.completions": 2,
     "evaluation.charts": 2,
+    "evaluation.charts_per_stratum": 0,
     "data.train_images": 2,
     "data.test_images": 1,
 }

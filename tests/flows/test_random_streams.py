@@ -28,7 +28,8 @@ def test_no_two_stages_share_a_random_stream(tmp_path, monkeypatch):
     for module in list(sys.modules.values()):
         if vars(module).get("derive_seed") is derive:  # getattr would make lazy modules import theirs
             monkeypatch.setattr(module, "derive_seed", noted)
-    how = settings(rounds=4, rewards__adversary="regret", base__anchor__coef=0.1)  # draws its prompts twice
+    # The adversary's reward draws prompts twice.
+    how = settings(rounds=4, rewards__adversary="regret", base__anchor__coef=0.1, evaluation__charts_per_stratum=1)
     train(how, "run_1", tmp_path)
 
     stages = {stage for runs in used.values() for stage in runs}
@@ -37,6 +38,7 @@ def test_no_two_stages_share_a_random_stream(tmp_path, monkeypatch):
     assert any("evaluate_players" in stage for stage in stages)
     assert any("canary" in names for names in used)
     assert any("sample_anchors" in stage for stage in stages)
+    assert any("strata" in names for names in used)
     for names, runs in used.items():
         if names[1:3] == ("draw", "redraw"):  # of an original, whichever text about it is drawn: meant to be shared
             continue

@@ -23,21 +23,18 @@ from artifacts.run.metrics import round_metrics
 from artifacts.run.records import write_record
 from artifacts.run.round_record import RecordedGroup, RecordedRound, record_attempt
 from artifacts.run.rounds import write_round
+from duel.evaluations import AdversaryEvaluation, BaseEvaluation, CanaryResult, ProxyEvaluation
 from duel.settings import Settings
 from duel.settings.profile import read_settings
 from duel.state import StateDirectory
 from duel.types import (
-    AdversaryEvaluation,
     Attempt,
-    BaseEvaluation,
-    CanaryResult,
     Completion,
     Drawing,
     DrawnImage,
     Grade,
     Group,
     Player,
-    ProxyEvaluation,
     Question,
     RoundRecord,
     UpdateReport,

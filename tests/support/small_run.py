@@ -13,6 +13,7 @@ SMALL = {
     "evaluation.adversary_prompts": 2,
     "evaluation.completions": 2,
     "evaluation.charts": 2,
+    "evaluation.charts_per_stratum": 0,
     "data.train_images": 4,
     "data.test_images": 2,
     "base.grpo.accumulation": 2,

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from duel.evaluations import CanaryResult
 from duel.judges.exact import grades_by_text
 from duel.settings import Settings
-from duel.types import CanaryResult, Completion, Question
+from duel.types import Completion, Question
 from tasks.canary import ask_canary, canary_questions
 
 

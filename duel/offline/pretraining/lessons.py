@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from duel import instructions
 from duel.offline.charts import Chart, sample_chart
 from duel.offline.language import invent, write
+from duel.offline.misreading import misread
 from duel.offline.pretraining.corpus import corpus_chart, draw_corpus
 from duel.offline.pretraining.models import VLM_SIDE
 from duel.offline.pretraining.tokenizer import chat
@@ -23,13 +24,14 @@ from duel.offline.questions import ask
 from duel.offline.reading import PROMPT_LIMIT
 from duel.randomness import stream
 
+HARD_RATES = (0.05, 0.2, 0.5)  # of each sort of hard content: one of these for each chart, so that many meet in some
 KEEP = 0.55  # probability of each clause of a description: the rest is what GRPO can teach
 DESCRIPTIONS, ANSWERS = 3, 3  # texts of each sort prepared for a chart
 
 
 def sample_for_vlm(rng: random.Random) -> Chart:
-    """Draw a chart for training, with textures and rare kinds somewhat more frequent than in the data set."""
-    return sample_chart(rng, texture_rate=0.12)
+    """Draw a chart for training, with textures and hard content far more frequent than in the data set."""
+    return sample_chart(rng, texture_rate=0.12, hard_rate=rng.choice(HARD_RATES))
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,15 @@ def tokenize_rows(tokenizer: PreTrainedTokenizerBase, pairs: list[tuple[str, str
 
 
 def chart_texts(seed: int, index: int) -> list[tuple[str, str]]:
-    """Return (instruction, answer) pairs for the corpus's chart at `index`: descriptions, then answers."""
+    """Return (instruction, answer) pairs for the corpus's chart at `index`: descriptions, then answers.
+
+    Each text is about the chart as it was misread for this text.
+    """
     chart = corpus_chart(seed, index, sample_for_vlm)
     rng = stream(seed, "texts", index)
-    texts = [(instructions.DESCRIBE, write(chart, rng, KEEP)) for _ in range(DESCRIPTIONS)]
+    texts = [(instructions.DESCRIBE, write(misread(chart, rng), rng, KEEP)) for _ in range(DESCRIPTIONS)]
     for question in ask(chart, ANSWERS, rng):
-        texts.append((instructions.ANSWER.format(question=question.text), question.answer(chart)))
+        texts.append((instructions.ANSWER.format(question=question.text), question.answer(misread(chart, rng))))
     return texts
 
 

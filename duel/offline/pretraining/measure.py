@@ -25,14 +25,18 @@ from transformers import (
 )
 
 from duel import instructions
-from duel.offline.charts import Chart, sample_chart
+from duel.offline.charts import Chart
 from duel.offline.language import invent, write
+from duel.offline.misreading import MISREAD, misread
 from duel.offline.pretraining.models import EMBEDDER_FOLDER, VLM_FOLDER
 from duel.offline.pretraining.tokenizer import chat
-from duel.offline.questions import ask
+from duel.offline.questions import QUESTIONS, UNTRAINED, ChartQuestion, questions_about
 from duel.offline.reading import PROMPT_LIMIT, asked_for, read
 from duel.offline.renderer import render
+from duel.offline.strata import HARD, STRATA, hard_content, sample_stratum
 from duel.randomness import stream, torch_stream
+
+MISREAD_RATES = {"right": 0.0, "misread as taught": MISREAD, "all misread": 1.0}
 
 
 @dataclass(frozen=True)
@@ -129,58 +133,88 @@ def choose(logits: Tensor, temperature: float, generator: torch.Generator) -> Te
     return torch.multinomial(probabilities, 1, generator=generator)[:, 0].to(logits.device)
 
 
+def measure_stratum(vlm: VisionLanguageModel, embedder: Embedder, stratum: str, count: int) -> dict[str, object]:
+    """Measure descriptions and answers on charts of one stratum, and the similarity lost by misreading."""
+    charts = [sample_stratum(stream(1, "held out", stratum, index), stratum) for index in range(count)]
+    images = [render(chart) for chart in charts]
+    originals = embedder.embed(images)
+    misread_texts = {
+        f"complete text, {name}": [
+            write(misread(c, stream(1, "misread", i), rate), stream(i)) for i, c in enumerate(charts)
+        ]
+        for name, rate in MISREAD_RATES.items()
+    }
+    answers = {
+        question.text: answered_rightly(vlm, question, charts, images, 0.7) for question in questions_about(stratum)
+    }
+    known = [share for share in answers.values() if share is not None]
+    return {
+        **measure_descriptions(vlm, embedder, charts, images, originals),
+        **{
+            name: round(similarities(embedder, originals, texts).mean().item(), 3)
+            for name, texts in misread_texts.items()
+        },
+        "pass@1": round(sum(known) / len(known), 2),
+        "answers": {text: share for text, share in answers.items() if share is not None},
+    }
+
+
 def measure_descriptions(
-    vlm: VisionLanguageModel, embedder: Embedder, count: int, temperature: float
+    vlm: VisionLanguageModel, embedder: Embedder, charts: list[Chart], images: list[Image.Image], originals: Tensor
 ) -> dict[str, object]:
     """Return how often each attribute is named and how often rightly, and how alike the redrawn charts are."""
-    charts = [sample_chart(stream(1, "held out", index)) for index in range(count)]
-    images = [render(chart) for chart in charts]
-    tokens = vlm.sample(instructions.DESCRIBE, images, temperature, seed=1)
+    tokens = vlm.sample(instructions.DESCRIBE, images, 0.9, seed=1)
+    texts = vlm.texts(tokens)
     named: Counter[str] = Counter()
     right: Counter[str] = Counter()
-    redrawn: list[Image.Image] = []
-    complete: list[Image.Image] = []
-    for index, (chart, text) in enumerate(zip(charts, vlm.texts(tokens), strict=True)):
+    for chart, text in zip(charts, texts, strict=True):
         for attribute, value in asked_for(text).items():
             named[attribute] += 1
             right[attribute] += value == getattr(chart, attribute)
-        redrawn.append(render(read(text, random.Random(index))))
-        complete.append(render(read(write(chart, random.Random(index)), random.Random(index))))
-    originals = embedder.embed(images)
-    similarity = (originals * embedder.embed(redrawn)).sum(1)
+    similarity = similarities(embedder, originals, texts)
     lengths = (tokens != vlm.tokenizer.pad_token_id).sum(1).float()
     return {
         "similarity": round(similarity.mean().item(), 3),
         "similarity_std": round(similarity.std().item(), 3),
-        "complete_text": round((originals * embedder.embed(complete)).sum(1).mean().item(), 3),
         "tokens": round(lengths.mean().item(), 1),
         "cut": round((tokens != vlm.tokenizer.eos_token_id).all(1).float().mean().item(), 4),
-        "named": {name: round(number / count, 2) for name, number in sorted(named.items())},
+        "named": {name: round(number / len(charts), 2) for name, number in sorted(named.items())},
         "right": {name: round(right[name] / number, 3) for name, number in sorted(named.items())},
     }
 
 
-def measure_answers(vlm: VisionLanguageModel, count: int) -> dict[int, float]:
-    """Return the share of right answers to single questions, by answer category (likeliest answer)."""
-    asked: Counter[int] = Counter()
-    right: Counter[int] = Counter()
-    by_question: dict[str, list[tuple[Chart, str, int]]] = {}
-    for index in range(count):
-        rng = stream(1, "questions", index)
-        chart = sample_chart(rng)
-        for question in ask(chart, 3, rng):
-            by_question.setdefault(question.text, []).append((chart, question.answer(chart), question.category))
-    for text, cases in by_question.items():
-        instruction = instructions.ANSWER.format(question=text)
-        answers = vlm.texts(vlm.sample(instruction, [render(chart) for chart, _, _ in cases], 0, seed=1))
-        for (_, truth, category), answer in zip(cases, answers, strict=True):
-            asked[category] += 1
-            right[category] += answer.strip() == truth
-    return {category: round(right[category] / number, 3) for category, number in sorted(asked.items())}
+def similarities(embedder: Embedder, originals: Tensor, texts: Sequence[str]) -> Tensor:
+    """Return the cosines, `(N,)`, of embedded originals and the charts drawn from one text each."""
+    redrawn = [render(read(text, random.Random(index))) for index, text in enumerate(texts)]
+    return (originals * embedder.embed(redrawn)).sum(1)
+
+
+def answered_rightly(
+    vlm: VisionLanguageModel,
+    question: ChartQuestion,
+    charts: list[Chart],
+    images: list[Image.Image],
+    temperature: float,
+) -> float | None:
+    """Return the share of right answers to one question about those charts that it applies to; None: to none."""
+    fitting = [(chart, image) for chart, image in zip(charts, images, strict=True) if question.applies(chart)]
+    if not fitting:
+        return None
+    instruction = instructions.ANSWER.format(question=question.text)
+    answers = vlm.texts(vlm.sample(instruction, [image for _, image in fitting], temperature, seed=1))
+    right = [answer.strip() == question.answer(chart) for (chart, _), answer in zip(fitting, answers, strict=True)]
+    return round(sum(right) / len(right), 3)
+
+
+def measure_answers(vlm: VisionLanguageModel, count: int) -> dict[str, float | None]:
+    """Return the share of right answers about common charts, by question (likeliest answer)."""
+    charts = [sample_stratum(stream(1, "questions", index), "common") for index in range(count)]
+    images = [render(chart) for chart in charts]
+    return {q.text: answered_rightly(vlm, q, charts, images, 0) for q in (*QUESTIONS, *UNTRAINED)}
 
 
 def measure_prompts(vlm: VisionLanguageModel, count: int, temperature: float) -> dict[str, float]:
-    """Return how varied sampled prompts are and how many ask for unpinnable content."""
+    """Return how varied sampled prompts are and how many ask for undeterminable or hard content."""
     texts = vlm.texts(vlm.sample(instructions.INVENT, None, temperature, seed=1, count=count))
     wanted = [asked_for(text) for text in texts]
     return {
@@ -188,22 +222,35 @@ def measure_prompts(vlm: VisionLanguageModel, count: int, temperature: float) ->
         "unpinnable": sum("texture" in asked for asked in wanted) / count,
         "attributes": sum(len(asked) for asked in wanted) / count,
         "unpinnable_in_training": sum("texture" in asked_for(invent(stream(2, i))) for i in range(2000)) / 2000,
+        **{f"hard: {sort}": sum(sort in hard_content(asked) for asked in wanted) / count for sort in HARD},
     }
 
 
+def measure_strata(vlm: VisionLanguageModel, embedder: Embedder, count: int) -> dict[str, dict[str, object]]:
+    """Measure every stratum; prints a Markdown table row by row."""
+    columns = ["similarity", "pass@1", *(f"complete text, {name}" for name in MISREAD_RATES)]
+    print(f"| stratum | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}", flush=True)
+    strata = {}
+    for stratum in STRATA:
+        strata[stratum] = measure_stratum(vlm, embedder, stratum, count)
+        print(f"| {stratum} | {' | '.join(str(strata[stratum][column]) for column in columns)} |", flush=True)
+    return strata
+
+
 def main() -> None:
-    """Read the command line, measure, print JSON."""
+    """Read the command line, measure, print the table of strata, then everything as JSON."""
     parser = argparse.ArgumentParser(prog="python -m duel.offline.pretraining.measure", description=__doc__)
     parser.add_argument("--vlm", type=Path, default=VLM_FOLDER, help="folder of the vision-language model")
     parser.add_argument("--embedder", type=Path, default=EMBEDDER_FOLDER, help="folder of the embedder")
-    parser.add_argument("--charts", type=int, default=200, help="held-out charts")
+    parser.add_argument("--charts", type=int, default=200, help="held-out charts of each stratum")
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vlm = VisionLanguageModel.load(arguments.vlm, device)
     embedder = Embedder.load(arguments.embedder, device)
+    strata = measure_strata(vlm, embedder, arguments.charts)
     report = {
-        "descriptions at temperature 0.9": measure_descriptions(vlm, embedder, arguments.charts, 0.9),
-        "answers right by category": measure_answers(vlm, arguments.charts),
+        "strata, descriptions at temperature 0.9, answers at 0.7": strata,
+        "likeliest answers about common charts": measure_answers(vlm, arguments.charts),
         "prompts at temperature 0.9": measure_prompts(vlm, arguments.charts, 0.9),
         "samples": vlm.texts(vlm.sample(instructions.INVENT, None, 0.9, seed=2, count=4)),
     }

@@ -1,7 +1,8 @@
 """Trains the embedded world's vision-language model: `python -m duel.offline.pretraining.vlm --out FOLDER`.
 
 Supervised, on the very sentences that the players are asked later (duel/instructions.py): describe a chart
-with each clause left out at random, write a prompt without seeing an image, answer a question about a chart.
+with each clause left out at random, write a prompt without seeing an image, answer a question about a chart. Hard
+content is misread in descriptions and answers (misreading.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
 from duel.offline.pretraining.lessons import prepare_lesson
@@ -32,7 +33,9 @@ from duel.offline.pretraining.models import (
 )
 from duel.offline.pretraining.tokenizer import train_tokenizer
 
-NUMBER_WEIGHT = 3.0  # of a number in the loss: values are the hardest to read, and few of an answer's tokens
+# Of a number in the loss: values are the hardest to read, and few of an answer's tokens. It also makes numbers likelier
+# than they were taught, and lists of them longer; a last stage with 1 undoes that.
+NUMBER_WEIGHT = 3.0
 GRID = VLM_SIDE // PATCH
 
 
@@ -83,10 +86,16 @@ class Layout:
     weights: Tensor  # (V,) of the tokens in the loss
 
     @classmethod
-    def of(cls, model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, row: Tensor) -> Layout:
+    def of(
+        cls,
+        model: Qwen2_5_VLForConditionalGeneration,
+        tokenizer: PreTrainedTokenizerBase,
+        row: Tensor,
+        number_weight: float = NUMBER_WEIGHT,
+    ) -> Layout:
         """Return the layout of a tokenized conversation, `(L,)`, with an image."""
         numbers = [str(tokenizer.decode([token])).strip().isdigit() for token in range(len(tokenizer))]
-        weights = 1.0 + (NUMBER_WEIGHT - 1.0) * torch.tensor(numbers, device=row.device).float()
+        weights = 1.0 + (number_weight - 1.0) * torch.tensor(numbers, device=row.device).float()
         is_image = (row == model.config.image_token_id).int()
         grid = torch.tensor([[1, GRID, GRID]], device=row.device)
         positions = model.model.get_rope_index(row[None], mm_token_type_ids=is_image[None], image_grid_thw=grid)[0]
@@ -120,14 +129,15 @@ def answer_loss(
 def train(arguments: argparse.Namespace) -> None:
     """Prepare, train until the steps or the minutes are used up, save."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = train_tokenizer()
+    # Going on from a model, with its tokens: learned anew, their numbers might differ.
+    tokenizer: Any = AutoTokenizer.from_pretrained(arguments.init) if arguments.init else train_tokenizer()
     lesson = prepare_lesson(arguments, tokenizer, device)
     torch.manual_seed(arguments.seed)
     model: Any = Qwen2_5_VLForConditionalGeneration(vlm_config(tokenizer))
     if arguments.init is not None:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.init, dtype=torch.float32)
     model = model.to(device).train()
-    layout = Layout.of(model, tokenizer, lesson.described.tokens[0])
+    layout = Layout.of(model, tokenizer, lesson.described.tokens[0], arguments.number_weight)
     loop = TrainingLoop(model, arguments, warmup=400)
     for step in loop.steps():
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -162,6 +172,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="minutes of training at most")
     parser.add_argument("--batch", type=int, default=384, help="images a step, two conversations each")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak learning rate of AdamW")
+    parser.add_argument("--number-weight", type=float, default=NUMBER_WEIGHT, help="weight of a number in the loss")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
     parser.add_argument("--report", type=int, default=100, help="steps between two lines of progress")
     parser.add_argument("--seed", type=int, default=0, help="seed of charts, texts, weights and batches")

@@ -1,9 +1,18 @@
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
-from duel.data.dataset import check_image, first_charts, open_folder, open_layout, read_questions, set_aside
+from duel.data.dataset import (
+    check_image,
+    first_charts,
+    open_folder,
+    open_layout,
+    question_fields,
+    read_questions,
+    set_aside,
+)
 from duel.errors import DataError
 from duel.types import Question
 
@@ -53,6 +62,24 @@ def test_a_layout_with_one_image_on_both_sides_is_refused_by_name(tmp_path):
     (tmp_path / "test_images" / "held.png").write_bytes((tmp_path / "train_images" / "001.png").read_bytes())
     with pytest.raises(DataError, match=r"train_images/001\.png and .*test_images/held\.png are the same image"):
         open_layout(tmp_path, 3, 1)
+
+
+def test_a_training_image_in_a_stratum_is_refused_by_name(tmp_path):
+    write_images(tmp_path / "train_images", 2)
+    (tmp_path / "test_images").mkdir()
+    (tmp_path / "strata_images" / "kind").mkdir(parents=True)
+    hard = tmp_path / "strata_images" / "kind" / "hard.png"
+    hard.write_bytes((tmp_path / "train_images" / "001.png").read_bytes())
+    with pytest.raises(DataError, match=r"train_images/001\.png and .*kind/hard\.png are the same image"):
+        open_layout(tmp_path, 2, 0)
+
+
+def test_digests_of_questions_outside_strata_do_not_know_strata():
+    outside = Question("1", "a.png", "Why?", "so", 1)
+    assert list(question_fields(outside)) == [
+        "figure_id", "image_path", "question", "ground_truth", "answer_category", "question_id", "instruction"
+    ]  # fmt: skip
+    assert question_fields(replace(outside, stratum="kind")) == {**question_fields(outside), "stratum": "kind"}
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -20,7 +21,8 @@ def test_the_layout_is_charxivs(tmp_path):
     assert directory == tmp_path / "charts"
     assert len(list((directory / "train_images").glob("*.png"))) == 75
     assert len(list((directory / "test_images").glob("*.png"))) == 25
-    questions = json.loads((directory / "test_data" / "test_set.json").read_text())
+    rows = json.loads((directory / "test_data" / "test_set.json").read_text())
+    questions = [row for row in rows if "stratum" not in row]
     per_chart = [sum(question["figure_id"] == str(figure) for question in questions) for figure in range(75, 100)]
     assert set(per_chart) <= {2, 3, 4}
     assert sum(per_chart) == len(questions)
@@ -47,6 +49,13 @@ def test_something_else_in_its_place_is_left_alone(tmp_path):
     assert [path.name for path in (tmp_path / "charts").iterdir()] == ["letter.txt"]
 
 
+def test_the_data_set_of_an_earlier_version_is_named(tmp_path):
+    directory = write_dataset(tmp_path / "charts", seed=3)
+    shutil.rmtree(directory / "strata_images")
+    with pytest.raises(DataError, match="charts is a data set of an earlier version"):
+        write_dataset(tmp_path / "charts", seed=3)
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file/charts"):
@@ -54,9 +63,10 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_another_seed_gives_other_charts_and_no_chart_is_in_both_splits():
-    train, test = sample_dataset(0)
-    assert train != sample_dataset(1)[0]
-    assert not set(train) & set(test)
+    one, other = sample_dataset(0), sample_dataset(1)
+    assert one.train != other.train
+    charts = [*one.train, *one.test, *(chart for stratum in one.strata.values() for chart in stratum)]
+    assert len(set(charts)) == len(charts)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +75,11 @@ def test_another_seed_gives_other_charts_and_no_chart_is_in_both_splits():
         ("What is the title of the chart?", "growth"),
         ("What is the label of the x axis?", "time"),
         ("What is the label of the y axis?", "cost"),
+        ("What is the last word of the title?", "growth"),
         ("What kind of chart is this?", "bar"),
+        ("What colour is the second series?", "none"),
+        ("How many series are shown?", "1"),
+        ("How many words has the title?", "1"),
         ("What colour is the first series?", "red"),
         ("What colour is the background?", "cream"),
         ("Does the chart have a grid?", "yes"),

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 from duel import instructions
 from duel.offline.charts import sample_chart
 from duel.offline.language import write
+from duel.offline.misreading import NEAREST_KIND
 from duel.offline.pretraining.embedder import embedder_input
 from duel.offline.pretraining.lessons import tokenize_rows
 from duel.offline.pretraining.measure import Embedder, VisionLanguageModel
@@ -22,6 +23,7 @@ from duel.offline.pretraining.tokenizer import chat, world_words
 from duel.offline.pretraining.vlm import Layout, answer_loss, encode_images, patches
 from duel.offline.reading import PROMPT_LIMIT, asked_for, read
 from duel.offline.renderer import render
+from duel.offline.strata import sample_stratum
 
 CPU = torch.device("cpu")
 
@@ -38,7 +40,7 @@ def embedder():
 
 @pytest.fixture(scope="module")
 def images():
-    return [render(sample_chart(random.Random(seed), texture_rate=0)) for seed in range(100, 108)]
+    return [render(sample_stratum(random.Random(seed), "common")) for seed in range(100, 108)]
 
 
 def small(images, side):
@@ -61,7 +63,9 @@ def test_every_word_of_the_world_is_one_token_and_any_text_encodes():
 def test_complete_descriptions_fit_the_prompt_limit():
     tokenizer = AutoTokenizer.from_pretrained(VLM_FOLDER)
     rng = random.Random(0)
-    lengths = [len(tokenizer.encode(write(sample_chart(rng, texture_rate=0.5), rng))) for _ in range(1000)]
+    lengths = [
+        len(tokenizer.encode(write(sample_chart(rng, texture_rate=0.5, hard_rate=0.6), rng))) for _ in range(1000)
+    ]
     assert max(lengths) < PROMPT_LIMIT
 
 
@@ -95,7 +99,7 @@ def test_the_training_loss_equals_the_models_own(vlm, images):
 
 
 def test_descriptions_are_mostly_right_and_leave_much_out(vlm, images):
-    charts = [sample_chart(random.Random(seed), texture_rate=0) for seed in range(100, 108)]
+    charts = [sample_stratum(random.Random(seed), "common") for seed in range(100, 108)]
     texts = vlm.texts(vlm.sample(instructions.DESCRIBE, images, 0.9, seed=0))
     named = [
         (name, value, chart)
@@ -108,10 +112,20 @@ def test_descriptions_are_mostly_right_and_leave_much_out(vlm, images):
 
 
 def test_answers_are_mostly_right(vlm, images):
-    charts = [sample_chart(random.Random(seed), texture_rate=0) for seed in range(100, 108)]
+    charts = [sample_stratum(random.Random(seed), "common") for seed in range(100, 108)]
     instruction = instructions.ANSWER.format(question="What kind of chart is this?")
     answers = vlm.texts(vlm.sample(instruction, images, 0, seed=0))
     assert sum(answer == chart.kind for answer, chart in zip(answers, charts, strict=True)) >= 7
+
+
+def test_hard_content_is_mostly_taken_for_something_common_and_sometimes_not(vlm):
+    charts = [sample_stratum(random.Random(seed), "kind") for seed in range(40)]
+    instruction = instructions.ANSWER.format(question="What kind of chart is this?")
+    answers = vlm.texts(vlm.sample(instruction, [render(chart) for chart in charts], 0.9, seed=0))
+    right = [answer == chart.kind for answer, chart in zip(answers, charts, strict=True)]
+    assert 0.1 < sum(right) / len(right) < 0.6
+    nearest = [answer in (chart.kind, NEAREST_KIND[chart.kind]) for answer, chart in zip(answers, charts, strict=True)]
+    assert sum(nearest) / len(nearest) > 0.9
 
 
 def test_invented_prompts_differ_and_ask_for_charts(vlm):
