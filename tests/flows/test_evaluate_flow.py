@@ -93,7 +93,7 @@ def test_strata_are_evaluated_separately(state):
         assert {result.figure_id for result in test.per_chart_results} == {"75", "76", "77"}
         assert test.overall_pass_at_1 == mean(result.pass_at_1 for result in test.per_chart_results)
     for proxy in found.proxies:
-        assert [(stratum.name, stratum.images) for stratum in proxy.base.strata] == [(n, ["000.png"]) for n in STRATA]
+        assert {stratum.name: stratum.images for stratum in proxy.base.strata} == {name: ["000.png"] for name in STRATA}
         assert list(proxy.similarity_of) == [("075.png",)]
         assert proxy.draws_asked == 1 + len(STRATA)
 
