@@ -135,13 +135,22 @@ def killed_while_importing(seconds: float, state: Path, data: Path, replicate: d
     return process.wait()
 
 
-def fingerprint(state: Path, name: str = "run") -> dict[str, str]:
-    """Return hashes of all results of a run that must not depend on interruptions."""
+def fingerprint(state: Path, name: str = "run", shared_store: bool = False) -> dict[str, str]:
+    """Return hashes of all results of a run that must not depend on interruptions.
+
+    With `shared_store`, `draws_made` of evaluations does not count: another run may have drawn the images before.
+    """
     run = state / "runs" / name
     paths = [run / "training_logs" / "metrics.jsonl", *sorted(run.glob("ckpts/**/*.safetensors"))]
-    paths += sorted(run.glob("ckpts/**/training_state.json")) + sorted(run.glob("eval_logs/*.json"))
+    paths += sorted(run.glob("ckpts/**/training_state.json"))
     found = {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     records = [json.loads(path.read_text()) for path in sorted(run.glob("training_logs/round-*/record.json"))]
+    for path in sorted(run.glob("eval_logs/*.json")):
+        content = json.loads(path.read_text())
+        for player in ("base", "adversary"):
+            if shared_store and content[player] is not None:
+                del content[player]["draws_made"]
+        found[f"eval_logs/{path.name}"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     found["records"] = hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
     return found
 

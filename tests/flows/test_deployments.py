@@ -129,8 +129,8 @@ class Site:
             time.sleep(0.2)
 
     def files(self, run: str) -> dict[str, str]:
-        """Return the hashes of what must not depend on kills."""
-        return fingerprint(self.state, run)
+        """Return the hashes of what must not depend on kills; all runs of the site share one image store."""
+        return fingerprint(self.state, run, shared_store=True)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_the_ui_draws_form_graph_and_artifacts(site, whole, tmp_path):
     [chapter] = site.flow_runs("rounds 0 to 8", "chapter")[-1:]
     latest = {found["key"]: found["latest_id"] for found in site.api.post("/artifacts/latest/filter", json={}).json()}
     pages = {  # what a page shows, and a text that must be on it
-        "form": (f"/deployments/deployment/{train['id']}/run", "every random stream of the run starts from it"),
+        "form": (f"/deployments/deployment/{train['id']}/run", "seed of all random streams of the run"),
         "run": (f"/runs/flow-run/{flow_run['id']}", "Task runs"),
         "rounds": (f"/runs/flow-run/{chapter['id']}", "Parent Run"),
         "images": (f"/artifacts/artifact/{latest['whole-images']}", "reconstruction"),
