@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 STAGES = (
-    "write_prompts", "draw", "describe_drawings", "score", "learn", "record_round",
+    "write_prompts", "draw", "describe_drawings", "redraw", "score", "learn", "record_round",
     "evaluate_players", "save_checkpoint", "publish_run",
 )  # fmt: skip
 IMPORT = "import"
