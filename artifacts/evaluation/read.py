@@ -51,8 +51,8 @@ def similarity_interval(values: Sequence[float]) -> Interval:
 
 
 def reward_interval(values: Sequence[float]) -> Interval:
-    """Return the adversary's mean reward (1 - similarity) with its 95 % interval, clipped to [0, 2]."""
-    return mean_interval(values).within(0, 2)
+    """Return the adversary's mean reward with its 95 % interval; not clipped, because a reward may have any range."""
+    return mean_interval(values)
 
 
 def _read(path: Path, kind: type[R]) -> R:
