@@ -6,6 +6,7 @@ has are left out and counted. `artifacts.evaluation.table` collects these compar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
@@ -34,7 +35,13 @@ UNITS: dict[Measure, str] = {
     "adversary's reward": "prompt seeds",
     "canary": "canary questions",
 }
-SHARES = ("pass@1", "canary")  # measures in [0, 1]; the others are in [-1, 1] or [0, 2]
+# Largest absolute difference of a measure: shares are in [0, 1], similarities in [-1, 1], a reward may have any range.
+LARGEST: dict[Measure, float] = {
+    "pass@1": 1.0,
+    "canary": 1.0,
+    "held-out similarity": 2.0,
+    "adversary's reward": math.inf,
+}
 # Settings that must be equal for the similarities of two runs to be comparable.
 SAME_SIMILARITY = (
     "models.embedder", "models.embedder_size", "generator.service", "generator.model", "generator.version",
@@ -171,7 +178,7 @@ def compare_units(
         left_out=len(earlier.keys() ^ later.keys()),
         before_mean=fmean(left),
         after_mean=fmean(right),
-        difference=difference.within(-1.0, 1.0) if measure in SHARES else difference.within(-2.0, 2.0),
+        difference=difference.within(-LARGEST[measure], LARGEST[measure]),
         p_value=sign_flip_p(differences),
         deviation=stdev(differences) if len(common) > 1 else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +126,8 @@ def _training(log: TrainingLog, player: Player, column: str, window: int | None 
     if rows.empty:
         return []
     values = [float(value) for value in rows[column]]
-    band = window_intervals(values, window) if window else []
+    largest = 1.0 if column == "similarity_mean" else math.inf  # a reward may have any range
+    band = window_intervals(values, window, largest) if window else []
     return [Curve(player, [int(r) for r in rows["round"]], values, band=band)]
 
 

@@ -89,15 +89,18 @@ def moving_average(values: Sequence[float], window: int) -> list[float]:
     return [float(mean) for mean in pd.Series(values, dtype=float).rolling(window, min_periods=1, center=True).mean()]
 
 
-def window_intervals(values: Sequence[float], window: int) -> list[tuple[int, Interval]]:
-    """Return (index, 95 % interval of the moving average) at up to BAND points with FEWEST or more values."""
+def window_intervals(values: Sequence[float], window: int, largest: float = math.inf) -> list[tuple[int, Interval]]:
+    """Return (index, 95 % interval of the moving average) at up to BAND points with FEWEST or more values.
+
+    Intervals are clipped to [-largest, largest], the range of the values.
+    """
     places = np.unique(np.linspace(0, len(values) - 1, min(len(values), BAND)).round().astype(int))
     found = []
     for place in places.tolist():
         first = place - window // 2  # pandas' centring: for an even window, the larger half comes before
         around = values[max(first, 0) : first + window]
         if len(around) >= FEWEST:
-            found.append((place, mean_interval(around).within(-1.0, 2.0)))  # similarities, or rewards of 1 - similarity
+            found.append((place, mean_interval(around).within(-largest, largest)))
     return found
 
 

@@ -5,10 +5,16 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from artifacts.evaluation.comparison import compare_checkpoints, compare_held_out, compare_proxies, compare_runs
+from artifacts.evaluation.comparison import (
+    compare_checkpoints,
+    compare_held_out,
+    compare_proxies,
+    compare_runs,
+    compare_units,
+)
 from artifacts.evaluation.console import comparison_lines, evaluation_lines
 from artifacts.evaluation.export import write_results
-from artifacts.evaluation.read import read_evaluations, read_proxies
+from artifacts.evaluation.read import read_evaluations, read_proxies, reward_interval
 from artifacts.evaluation.records import graded_means
 from artifacts.evaluation.selection import reported_checkpoint
 from artifacts.evaluation.table import evaluation_table
@@ -267,3 +273,13 @@ def test_runs_on_images_without_questions_are_compared_by_their_images(tmp_path)
         if line.startswith("held-out similarity")
     ]
     assert "0.500 (theirs after 3 rounds) -> 0.750 (ours after 3 rounds), difference +0.250" in line
+
+
+def test_intervals_of_rewards_are_not_clipped_to_those_of_1_minus_similarity():
+    regrets = [-0.2, -0.2, -0.1, -0.15, 0.05]
+    found = reward_interval(regrets)
+    assert found.mean == pytest.approx(-0.12)
+    assert found.low < found.mean < found.high < 0.1
+    earlier, later = {(i,): 0.0 for i in range(9)}, {(i,): 30.0 + i for i in range(9)}
+    scaled = compare_units("adversary's reward", "a", earlier, "b", later)
+    assert scaled.difference.low < scaled.difference.mean == 34.0 < scaled.difference.high
