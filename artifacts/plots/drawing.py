@@ -154,11 +154,16 @@ def is_many(curve: Curve, window: int) -> bool:
 
 
 def _set_limits(axes: Axes, plot: Plot, shown: Sequence[float]) -> None:
-    """Fit the axes to all values and intervals, with a y range of at least LEAST so that noise does not fill it."""
+    """Fit the axes to all values and intervals, with a y range of at least LEAST so that noise does not fill it.
+
+    Where nothing is below 0, the axis has no tick there: counts, shares and divergences cannot be negative.
+    """
     logarithmic = plot.scale == "log"
     low, high = (math.log10(end) if logarithmic else end for end in (min(shown), max(shown)))
     margin = max(0.06 * (high - low), (LEAST[plot.scale] - (high - low)) / 2)
-    low, high = low - margin, high + margin
+    below, low, high = low < 0, low - margin, high + margin
+    if not logarithmic and not below:
+        low = max(low, -0.04 * high)  # markers at 0 stay whole
     axes.set_yscale(plot.scale)
     axes.set_ylim(*((10**low, 10**high) if logarithmic else (low, high)))
     rounds = [number for curve in plot.curves for number in curve.rounds]

@@ -1,4 +1,4 @@
-"""Replay of hard drawings: Prioritized Level Replay (Jiang et al. 2021, arXiv 2010.03934), for drawings."""
+"""Replay of hard drawings: Prioritized Level Replay (Jiang et al. 2020, arXiv 2010.03934), for drawings."""
 
 from __future__ import annotations
 
