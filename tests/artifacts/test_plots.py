@@ -277,3 +277,15 @@ def test_evaluations_are_read_in_order_of_rounds(tmp_path: Path) -> None:
     (run.eval_logs / "eval-0002.json").write_text('{"round"')
     with pytest.raises(RunError, match=r"cannot read .*eval-0002\.json"):
         read_evaluations(run)
+
+
+def test_an_axis_of_shares_has_no_tick_below_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = Plot("p", "t", "s", "q", "base", [Curve("base", [0, 1, 2], [0.0, 0.0, 0.03])])
+    axes = drawn(shares, monkeypatch).axes[0]
+    low, high = axes.get_ylim()
+    assert -0.005 < low < 0
+    assert high > 0.03
+    assert min(tick for tick in axes.get_yticks() if low <= tick <= high) == 0
+    monkeypatch.undo()
+    regrets = Plot("p", "t", "s", "q", "base", [Curve("base", [0, 1, 2], [-0.2, 0.0, 0.03])])
+    assert drawn(regrets, monkeypatch).axes[0].get_ylim()[0] < -0.2
