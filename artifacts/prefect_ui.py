@@ -28,7 +28,7 @@ from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import TrainingLog
 from artifacts.run.round_record import RecordedAttempt, RecordedRound
 from artifacts.run.rounds import read_round
-from artifacts.text import decimals, printable
+from artifacts.text import bracketed, decimals, printable
 from duel.statistics import Interval
 from duel.types import Spend
 
@@ -158,7 +158,7 @@ def _cell(value: Any) -> Any:
 
 
 def _interval(found: Interval | None) -> str:
-    return "–" if found is None else f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    return "–" if found is None else bracketed(found)
 
 
 def _jpeg(path: Path) -> str:

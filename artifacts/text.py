@@ -8,6 +8,8 @@ from collections.abc import Callable, Container
 from arabic_reshaper import ArabicReshaper
 from bidi.algorithm import get_display
 
+from duel.statistics import Interval
+
 ELLIPSIS = "…"
 UNKNOWN = "□"  # in place of a character that cannot be shown
 RIGHT_TO_LEFT = frozenset({"R", "AL"})
@@ -20,6 +22,14 @@ ARABIC = ArabicReshaper({"delete_harakat": False, "support_ligatures": True})
 def decimals(value: float | None, digits: int = 3) -> str:
     """Format a number for a caption, never as negative zero; a dash for None."""
     return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def bracketed(found: Interval, sign: str = "") -> str:
+    """Format a mean and its 95 % interval in brackets, `0.512 [0.498, 0.526]`; `sign` is "" or "+"."""
+    if not found.bounded:
+        return f"{round(found.mean, 3) + 0.0:{sign}.3f} (one value)"
+    mean, low, high = (f"{round(value, 3) + 0.0:{sign}.3f}" for value in (found.mean, found.low, found.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def printable(text: str, glyphs: Container[int] | None = None) -> str:

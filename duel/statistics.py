@@ -40,6 +40,11 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
+    @property
+    def bounded(self) -> bool:
+        """Whether both bounds are finite; those of a single value are not."""
+        return math.isfinite(self.high - self.low)
+
     def within(self, least: float, most: float) -> Interval:
         """Return the interval clipped to the possible values [least, most]."""
         return Interval(self.mean, max(self.low, least), min(self.high, most))

@@ -9,7 +9,8 @@ from artifacts.evaluation.comparison import Comparison, compare_held_out, compar
 from artifacts.evaluation.read import Evaluations
 from artifacts.evaluation.selection import Reported, reported_checkpoint
 from artifacts.evaluation.table import EvaluationRow, GroupResult, evaluation_table
-from duel.statistics import Interval, detectable, sampling_deviation, units_needed
+from artifacts.text import bracketed
+from duel.statistics import detectable, sampling_deviation, units_needed
 
 DIFFERENCE = 0.03  # in pass@1; the questions needed to detect it are printed with every evaluation
 
@@ -66,10 +67,11 @@ def reported_line(reported: Reported, rows: list[EvaluationRow], change: Compari
         "last" if reported.rule == "last" else f"best on development charts, {reported.development_pass_at_1:.3f} there"
     )
     result = next(row.questions for row in rows if row.reported)
-    measured = "no answer could be graded" if result is None or result.pass_at_1 is None else _share(result.pass_at_1)
+    share = result.pass_at_1 if result else None
+    measured = bracketed(share) if share else "no answer could be graded"
     line = f"reported: {reported.test.checkpoint_name} ({how}, rule set beforehand): pass@1 {measured}"
     if change is not None:
-        line += f", against {change.before}: {_difference(change.difference)}, p {_p(change)}"
+        line += f", against {change.before}: {bracketed(change.difference, '+')}, p {_p(change)}"
     if reported.waiting:
         line += f"; preliminary, not yet evaluated: {', '.join(reported.waiting)}"
     return line
@@ -110,9 +112,9 @@ def _group_lines(name: str, groups: list[GroupResult]) -> list[str]:
 
 
 def _result_line(name: str, result: GroupResult) -> str:
-    share = _share(result.pass_at_1) if result.pass_at_1 else "none graded"
+    share = bracketed(result.pass_at_1) if result.pass_at_1 else "none graded"
     change = result.against_first
-    difference, p = (_difference(change.difference), _p(change).removeprefix("= ")) if change else ("", "")
+    difference, p = (bracketed(change.difference, "+"), _p(change).removeprefix("= ")) if change else ("", "")
     return f"{name:<19} {share:<22}{difference:<28}{p:<9}{result.questions:>10}{result.invalid:>9}{result.ungraded:>10}"
 
 
@@ -126,16 +128,8 @@ def _change_line(found: Comparison) -> str:
     left_out = f", {found.left_out} without a pair left out" if found.left_out else ""
     return (
         f"{found.measure}: {found.before_mean:.3f} ({found.before}) -> {found.after_mean:.3f} ({found.after}), "
-        f"difference {_difference(found.difference)}, p {_p(found)} ({found.n} {found.units}{left_out})"
+        f"difference {bracketed(found.difference, '+')}, p {_p(found)} ({found.n} {found.units}{left_out})"
     )
-
-
-def _share(found: Interval) -> str:
-    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
-
-
-def _difference(found: Interval) -> str:
-    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
 def _p(found: Comparison) -> str:

@@ -121,8 +121,9 @@ def _group(result: GroupResult) -> dict[str, Any]:
     return {"measure": "pass@1", "group": result.group, **counts, **found, **_change(result.against_first)}
 
 
-def _interval(found: Interval) -> dict[str, float]:
-    return {"mean": found.mean, "low": found.low, "high": found.high}
+def _interval(found: Interval, mean: str = "mean", low: str = "low", high: str = "high") -> dict[str, float]:
+    """Return mean and bounds under the given column names; without the bounds where one value has none."""
+    return {mean: found.mean, **({low: found.low, high: found.high} if found.bounded else {})}
 
 
 def _change(found: Comparison | None) -> dict[str, Any]:
@@ -131,9 +132,7 @@ def _change(found: Comparison | None) -> dict[str, Any]:
     return {
         "against": found.before,
         "paired_units": found.n,
-        "difference": found.difference.mean,
-        "difference_low": found.difference.low,
-        "difference_high": found.difference.high,
+        **_interval(found.difference, "difference", "difference_low", "difference_high"),
         "p_value": found.p_value,
         "deviation": found.deviation,
     }

@@ -11,6 +11,7 @@ from artifacts.evaluation.comparison import Comparison, Measure, compare_checkpo
 from artifacts.evaluation.read import Evaluations
 from artifacts.evaluation.selection import reported_checkpoint
 from artifacts.run.metrics import TrainingLog
+from artifacts.text import bracketed
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,7 @@ def _interval_of(found: Comparison | None) -> str:
     """Return a change with its interval and number of units as the end of a note; empty for None."""
     if found is None:
         return ""
-    change = found.difference
-    return f": {change.mean:+.3f} [{change.low:+.3f}, {change.high:+.3f}], {found.n} {found.units}"
+    return f": {bracketed(found.difference, '+')}, {found.n} {found.units}"
 
 
 def _change(found: Measured) -> str:

@@ -130,13 +130,18 @@ def _draw_means(axes: Axes, curve: Curve, style: Style) -> list[float]:
     if many:
         averaged = moving_average(curve.values, style.window)
         axes.plot(curve.rounds, averaged, style.line.dashes, color=style.colour, linewidth=2.2, label=curve.label)
-    return [*curve.values, *(bound for found in bounds for bound in (found.low, found.high))]
+    return [*curve.values, *(bound for found in bounds if found.bounded for bound in (found.low, found.high))]
 
 
 def _draw_band(axes: Axes, rounds: Sequence[int], intervals: Sequence[Interval], style: Style) -> None:
-    """Draw a hatched band between the bounds, with outlines; a vertical bar for a single interval."""
+    """Draw a hatched band between the bounds, with outlines; a vertical bar for a single interval.
+
+    The mean of one value has no interval; its round is left out of the band.
+    """
+    rounds = [number for number, found in zip(rounds, intervals, strict=True) if found.bounded]
+    intervals = [found for found in intervals if found.bounded]
     low, high = [found.low for found in intervals], [found.high for found in intervals]
-    if len(intervals) == 1:
+    if len(intervals) < 2:
         axes.vlines(rounds, low, high, color=style.colour, linewidth=1.4)
         return
     band = axes.fill_between(

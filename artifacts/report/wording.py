@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from artifacts.evaluation.comparison import Comparison
 from artifacts.report.content import ReportContent
 from artifacts.text import decimals
@@ -14,7 +12,7 @@ def measured(found: Interval | None) -> str:
     """Return a mean with its 95 % interval; a dash for None."""
     if found is None:
         return "–"
-    if not math.isfinite(found.high - found.low):
+    if not found.bounded:
         return f"{decimals(found.mean)} (one value)"
     return f"{decimals(found.mean)} ({decimals(found.low)} to {decimals(found.high)})"
 
@@ -29,7 +27,7 @@ def changed(found: Comparison | None) -> str:
 
 def difference(found: Interval) -> str:
     """Return a signed difference with its 95 % interval."""
-    if not math.isfinite(found.high - found.low):
+    if not found.bounded:
         return f"{found.mean + 0.0:+.3f} (one pair)"
     return f"{found.mean + 0.0:+.3f} ({found.low + 0.0:+.3f} to {found.high + 0.0:+.3f})"
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from artifacts.themes import CHRISTMAS, LINES, PLAIN, THEMES
 from duel.errors import RunError
 from duel.settings import Settings
 from duel.state import StateDirectory
-from duel.statistics import mean_interval
+from duel.statistics import Interval, mean_interval
 from tests.support.fake_run import fake_run, write_evaluation
 
 ALL = [
@@ -289,3 +290,12 @@ def test_an_axis_of_shares_has_no_tick_below_0(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.undo()
     regrets = Plot("p", "t", "s", "q", "base", [Curve("base", [0, 1, 2], [-0.2, 0.0, 0.03])])
     assert drawn(regrets, monkeypatch).axes[0].get_ylim()[0] < -0.2
+
+
+def test_the_means_of_single_values_are_drawn_without_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    unbounded = Interval(0.5, -math.inf, math.inf)
+    alone = Curve("base", [0, 2, 4], [0.5, 0.6, 0.5], [unbounded, Interval(0.6, 0.4, 0.7), unbounded])
+    axes = drawn(Plot("p", "t", "s", "q", "base", [alone]), monkeypatch).axes[0]
+    low, high = axes.get_ylim()
+    assert 0.3 < low < 0.4
+    assert 0.7 < high < 0.8
