@@ -37,7 +37,10 @@ class BaseEvaluation:
 
 @dataclass(frozen=True)
 class AdversaryEvaluation:
-    """Evaluation of the adversary: rewards of freshly sampled prompts, each drawn, described and redrawn once."""
+    """Evaluation of the adversary: rewards of freshly sampled prompts, each drawn, described and redrawn.
+
+    Where each is described several times, similarities are means, and descriptions those whose similarity is nearest.
+    """
 
     prompts: list[str]  # (I,)
     descriptions: list[str]  # (I,), empty where the prompt was refused

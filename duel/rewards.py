@@ -6,6 +6,7 @@ A custom reward is a class that the settings name as package.module:Class; docs/
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +14,7 @@ from typing import Protocol
 from duel.errors import SettingsError
 from duel.plugins import load_plugin
 from duel.settings import RewardSettings, is_plugin
-from duel.types import Drawing
+from duel.types import Drawing, InvalidReason, PromptParts
 
 REFUSED_PROMPT = 0.0  # in practice the minimum of 1 - similarity, so that refused prompts do not pay
 
@@ -55,10 +56,40 @@ class AdversaryReward(Protocol):
 
 @dataclass(frozen=True)
 class Rewards:
-    """The reward functions of a run."""
+    """The rewards of a run: a function for each player, and which prompts are invalid."""
 
     base: BaseReward
     adversary: AdversaryReward
+    gate: float | None = None  # a prompt with a lower ceiling is invalid; None: no gate
+    invalid: float = 0.0  # with a gate: the reward of an invalid prompt
+
+    @property
+    def needs_ceiling(self) -> bool:
+        """Whether each prompt is drawn a second time: for the adversary's reward, or for the gate."""
+        return self.gate is not None or self.adversary.needs_ceiling
+
+    def of_descriptions(self, described: Described) -> list[float | None]:
+        """Return the base's reward for each description of an original, (k,)."""
+        return check_rewards(self.base(described), len(described.descriptions), "rewards.base")
+
+    def of_prompts(self, group: Sequence[Described]) -> list[tuple[float | None, PromptParts]]:
+        """Return the adversary's reward for each prompt of a group, (G,), with what rewards are made of.
+
+        With a gate, invalid prompts earn `invalid`, whatever the adversary's reward gives them.
+        """
+        earned = check_rewards(self.adversary(group), len(group), "rewards.adversary")
+        parts = [PromptParts(learnability(self.base, described), self._fault(described)) for described in group]
+        return [
+            (self.invalid if self.gate is not None and part.invalid else reward, part)
+            for reward, part in zip(earned, parts, strict=True)
+        ]
+
+    def _fault(self, described: Described) -> InvalidReason | None:
+        if described.original.key is None:
+            return "refused"
+        if self.gate is not None and described.ceiling is not None and described.ceiling < self.gate:
+            return "ceiling"
+        return None
 
 
 class SimilarityReward:
@@ -90,19 +121,12 @@ class RegretReward:
 
     needs_ceiling = True
 
-    def __init__(self, gate: float | None = None, invalid: float = 0.0) -> None:
-        self.gate = gate
-        self.invalid = invalid
-
     def __call__(self, group: Sequence[Described]) -> list[float | None]:
         """Return ceiling - mean similarity, (G,); unclipped, because clipping at 0 would reward noise.
 
-        With a gate, a prompt that was refused or whose ceiling is below the gate earns `invalid`. Without, a refused
-        prompt earns what the least of its group earns, and no more than 0. None where the ceiling or every similarity
-        is missing: the prompt itself was drawn.
+        A refused prompt earns what the least of its group earns, and no more than 0. None where the ceiling or every
+        similarity is missing: the prompt itself was drawn.
         """
-        if self.gate is not None:
-            return [self._gated(described, self.gate) for described in group]
         regrets = [_difference(described.ceiling, described.mean_similarity) for described in group]
         least = min([REFUSED_PROMPT, *(regret for regret in regrets if regret is not None)])
         return [
@@ -110,29 +134,58 @@ class RegretReward:
             for described, regret in zip(group, regrets, strict=True)
         ]
 
-    def _gated(self, described: Described, gate: float) -> float | None:
-        unpinnable = described.ceiling is not None and described.ceiling < gate
-        if described.original.key is None or unpinnable:
-            return self.invalid
-        return _difference(described.ceiling, described.mean_similarity)
+
+class LearnabilityReward:
+    """The adversary's reward is the spread of the base's rewards for the descriptions of a drawing.
+
+    What the base always or never describes well has no spread (Rutherford et al. 2024, arXiv 2408.15099).
+    """
+
+    needs_ceiling = False
+
+    def __init__(self, base: BaseReward) -> None:
+        self.base = base
+
+    def __call__(self, group: Sequence[Described]) -> list[float | None]:
+        """Return the spreads, (G,): REFUSED_PROMPT for a refused prompt, None with fewer than two rewards."""
+        return [
+            REFUSED_PROMPT if described.original.key is None else learnability(self.base, described)
+            for described in group
+        ]
+
+
+def learnability(base: BaseReward, described: Described) -> float | None:
+    """Return the standard deviation (divisor k) of the base's rewards for the descriptions of a drawing.
+
+    For rewards of 0 and 1, its square is p (1 - p). None with fewer than two rewards, or where the prompt was refused.
+    """
+    if described.original.key is None or len(described.descriptions) < 2:
+        return None
+    rewards = check_rewards(base(described), len(described.descriptions), "rewards.base")
+    known = [reward for reward in rewards if reward is not None]
+    return statistics.pstdev(known) if len(known) > 1 else None
 
 
 BASE: dict[str, Callable[[], BaseReward]] = {"similarity": SimilarityReward}
-ADVERSARY: dict[str, Callable[[RewardSettings], AdversaryReward]] = {
+ADVERSARY: dict[str, Callable[[BaseReward], AdversaryReward]] = {
     "plain": lambda _: PlainReward(),
-    "regret": lambda settings: RegretReward(settings.gate, settings.invalid),
+    "regret": lambda _: RegretReward(),
+    "learnability": LearnabilityReward,
 }
 
 
 def load_rewards(settings: RewardSettings) -> Rewards:
     """Return the rewards that the settings name. Raises SettingsError when a plug-in class cannot be loaded."""
-    base, adversary = settings.base, settings.adversary
-    return Rewards(
-        load_plugin("rewards.base", base, BaseReward, settings) if is_plugin(base) else BASE[base](),
-        load_plugin("rewards.adversary", adversary, AdversaryReward, settings)
-        if is_plugin(adversary)
-        else ADVERSARY[adversary](settings),
+    names = settings.base, settings.adversary
+    base: BaseReward = (
+        load_plugin("rewards.base", names[0], BaseReward, settings) if is_plugin(names[0]) else BASE[names[0]]()
     )
+    adversary: AdversaryReward = (
+        load_plugin("rewards.adversary", names[1], AdversaryReward, settings)
+        if is_plugin(names[1])
+        else ADVERSARY[names[1]](base)
+    )
+    return Rewards(base, adversary, settings.gate, settings.invalid)
 
 
 def check_rewards(rewards: Sequence[float | None], count: int, setting: str) -> list[float | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from duel.rewards import Described, Rewards, check_rewards
+from duel.rewards import Described, Rewards
 from duel.types import Attempt, Drawing, Player
 
 if TYPE_CHECKING:
@@ -74,18 +74,16 @@ def reward_attempts(described: list[list[Described]], player: Player, rewards: R
 def _reward_base(group: list[Described], rewards: Rewards) -> list[Attempt]:
     attempts = []
     for described in group:
-        earned = check_rewards(rewards.base(described), len(described.descriptions), "rewards.base")
-        attempts += _attempts(described, earned)
+        attempts += _attempts(described, rewards.of_descriptions(described))
     return attempts
 
 
 def _reward_adversary(group: list[Described], rewards: Rewards) -> list[Attempt]:
-    earned = check_rewards(rewards.adversary(group), len(group), "rewards.adversary")
     attempts = []
-    for described, reward in zip(group, earned, strict=True):
+    for described, (reward, parts) in zip(group, rewards.of_prompts(group), strict=True):
         mean = described.mean_similarity
         shown = described.reconstructions[_nearest(described.similarities, mean)]
-        attempts.append(Attempt(described.original, shown, mean, reward, described.ceiling))
+        attempts.append(Attempt(described.original, shown, mean, reward, described.ceiling, parts))
     return attempts
 
 

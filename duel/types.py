@@ -24,6 +24,7 @@ from typing import Literal
 Player = Literal["base", "adversary"]
 Turn = Literal["base", "adversary", "replay", "warm_up"]  # what a round is: who trains, and on which originals
 QuestionKind = Literal["reasoning", "descriptive"]
+InvalidReason = Literal["refused", "ceiling"]  # why a prompt is invalid, the first that holds
 Scalar = str | int | float | bool | None
 
 
@@ -122,13 +123,22 @@ class DrawnGroups:
 
 
 @dataclass(frozen=True)
+class PromptParts:
+    """What rewards of the adversary are made of, for one prompt; measured whichever reward trains."""
+
+    learnability: float | None  # standard deviation (divisor k) of the base's rewards; None: fewer than two of them
+    invalid: InvalidReason | None  # None: the prompt is valid
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One pass through the loop: an original, its description, and the reconstruction.
 
     `original.text` is the prompt (or the file name of a data set's image), `reconstruction.text` the
     description. `similarity` is None where one of the two images was refused; `reward` is None where the
     attempt takes no part in the update. `ceiling` is the similarity of the original to a second drawing of its
-    prompt; None where the adversary's reward does not ask for one, or one of these two was refused.
+    prompt; None where neither the adversary's reward nor the gate asks for one, or one of these two was refused.
+    `parts` is None where the base learns.
     """
 
     original: Drawing
@@ -136,6 +146,7 @@ class Attempt:
     similarity: float | None
     reward: float | None
     ceiling: float | None = None
+    parts: PromptParts | None = None
 
 
 @dataclass(frozen=True)

@@ -45,11 +45,11 @@ def draw_ceilings(
     prompts: list[list[Completion]],
     originals: list[list[Drawing]],
 ) -> list[Measured[DrawnGroups]]:
-    """Draw every prompt of an adversary's round a second time, (I, G), if its reward asks for it.
+    """Draw every prompt of an adversary's round a second time, (I, G), if its reward or the gate asks for it.
 
     Returns a list of that one stage, or an empty list.
     """
-    if not context.rewards.adversary.needs_ceiling:
+    if not context.rewards.needs_ceiling:
         return []
     return [redraw(context, round, drawn_ones(prompts, originals), originals, label="draw_ceilings")]
 

@@ -56,14 +56,19 @@ def evaluate_base(context: TrainingContext, how: EvaluationSettings, purpose: st
 
 
 def evaluate_adversary(context: TrainingContext, how: EvaluationSettings, purpose: str) -> AdversaryEvaluation:
-    """Sample prompts, draw each, describe and redraw each drawing once; the prompts are rewarded as one group."""
+    """Sample prompts, draw each, describe and redraw each drawing; the prompts are rewarded as one group.
+
+    Each drawing is described once, or `sampling.descriptions` times where the reward is the spread of descriptions.
+    """
+    spread = context.settings.rewards.adversary == "learnability"
+    per_image = context.settings.sampling.descriptions if spread else 1
     count = how.adversary_prompts
     seeds = sample_seeds(context.settings.seed, count, 1, "evaluation", "invention")
     prompts = sample(context, "adversary", [invention(context)] * count, seeds)  # (count, 1)
     originals = draw_groups(context, prompts, f"{purpose}/original", "evaluation", "original")
-    descriptions, redrawn = _go_around(context, originals.drawings, 1, purpose, "prompt")
+    _, redrawn = _go_around(context, originals.drawings, per_image, purpose, "prompt")
     ceilings = DrawnGroups([], made=0)
-    if context.rewards.adversary.needs_ceiling:
+    if context.rewards.needs_ceiling:
         again = drawn_ones(prompts, originals.drawings)
         ceilings = draw_groups(context, again, f"{purpose}/ceiling", "evaluation", "ceiling")
     drawn = (originals.drawings, redrawn.drawings, ceilings.drawings)
@@ -71,7 +76,7 @@ def evaluate_adversary(context: TrainingContext, how: EvaluationSettings, purpos
     [attempts] = reward_attempts([group], "adversary", context.rewards)
     return AdversaryEvaluation(
         prompts=[prompt.text for [prompt] in prompts],
-        descriptions=[text.text for [text] in descriptions],
+        descriptions=[attempt.reconstruction.text for attempt in attempts],
         similarities=[attempt.similarity for attempt in attempts],
         rewards=[attempt.reward for attempt in attempts],
         draws_asked=draws_asked(*drawn),

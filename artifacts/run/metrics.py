@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from artifacts.run import jsonl
 from artifacts.run.directory import RunDirectory
-from duel.types import RoundRecord
+from duel.types import Attempt, InvalidReason, RoundRecord
+
+INVALID_REASONS: tuple[InvalidReason, ...] = get_args(InvalidReason)
 
 
 def round_metrics(record: RoundRecord) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "reward_std": _std(rewards),
         "similarity_mean": _mean(similarities),
         "ceiling_mean": _mean(ceilings),
+        **_prompt_metrics(attempts),
         "loss": record.update.loss,
         "gradient_norm": record.update.gradient_norm,
         "logprob_gap_mean": record.update.logprob_gap_mean,
@@ -49,6 +52,23 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "refused": refused,
         "draws_asked": record.draws_asked,
         "optimizer_steps": record.update.optimizer_steps,
+    }
+
+
+def _prompt_metrics(attempts: Sequence[Attempt]) -> dict[str, float | None]:
+    """Return what each reward would give an adversary's prompts, and shares of invalid ones; None in other rounds.
+
+    Each reward is measured whichever trains, over the prompts that have it.
+    """
+    parts = [attempt.parts for attempt in attempts if attempt.parts is not None]
+    pairs = [(attempt.similarity, attempt.ceiling) for attempt in attempts if attempt.parts is not None]
+    return {
+        "plain_mean": _mean([1 - similarity for similarity, _ in pairs if similarity is not None]),
+        "regret_mean": _mean(
+            [ceiling - similarity for similarity, ceiling in pairs if similarity is not None and ceiling is not None]
+        ),
+        "learnability_mean": _mean([part.learnability for part in parts if part.learnability is not None]),
+        **{f"invalid_{reason}": _mean([float(p.invalid == reason) for p in parts]) for reason in INVALID_REASONS},
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from artifacts.run.records import Record
-from duel.types import Attempt, Completion, Drawing, Player, UpdateReport
+from duel.types import Attempt, Completion, Drawing, Player, PromptParts, UpdateReport
 
 Image = Literal["drawing", "reconstruction"]
 
@@ -34,6 +34,7 @@ class RecordedAttempt:
     tokens: int
     finished: bool
     ceiling: float | None = None
+    parts: PromptParts | None = None
 
     def image(self, which: Image) -> RecordedDrawing:
         """Return the drawing or the reconstruction."""
@@ -49,9 +50,12 @@ class RecordedGroup:
 
 @dataclass(frozen=True)
 class RecordedRound(Record):
-    """The content of `record.json`. Schema 1 had no log-probability gap in `update`, schema 2 no anchor."""
+    """The content of `record.json`.
 
-    SCHEMA: ClassVar[int] = 3
+    Schema 1 had no log-probability gap in `update`, schema 2 no anchor, schema 3 no parts of the adversary's reward.
+    """
+
+    SCHEMA: ClassVar[int] = 4
 
     round: int
     player: Player
@@ -62,7 +66,7 @@ class RecordedRound(Record):
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
         """Return an older file unchanged, since the missing fields have defaults; None for other schemas."""
-        return content if schema in (1, 2) else None
+        return content if schema in (1, 2, 3) else None
 
     @property
     def attempts(self) -> list[RecordedAttempt]:
@@ -82,6 +86,7 @@ def record_attempt(completion: Completion, attempt: Attempt, drawn: str | None, 
         tokens=len(completion.tokens),
         finished=completion.finished,
         ceiling=attempt.ceiling,
+        parts=attempt.parts,
     )
 
 
@@ -98,4 +103,5 @@ def as_attempt(recorded: RecordedAttempt) -> Attempt:
         recorded.similarity,
         recorded.reward,
         recorded.ceiling,
+        recorded.parts,
     )

@@ -51,17 +51,19 @@ class RewardSettings(Section):
         description="the base's reward for a description; similarity: that of original and reconstruction; "
         "or package.module:Class",
     )
-    adversary: Annotated[str, NameOrClass("plain", "regret")] = Field(
+    adversary: Annotated[str, NameOrClass("plain", "regret", "learnability")] = Field(
         "plain",
         description="the adversary's reward for a prompt; plain: 1 - similarity; regret: ceiling - similarity, where "
-        "the ceiling is the similarity of the original to a second drawing of its prompt; or package.module:Class",
+        "the ceiling is the similarity of the original to a second drawing of its prompt; learnability: the standard "
+        "deviation of the base's rewards for the descriptions of a drawing; or package.module:Class",
     )
     gate: float | None = Field(
         None,
         ge=-1,
         le=1,
-        description="with regret: a prompt with a lower ceiling is invalid, because its drawing cannot be reproduced "
-        "even from the prompt; its reward is `invalid`, and it is never replayed; empty: no gate",
+        description="with any reward: a prompt with a lower ceiling is invalid, because its drawing cannot be "
+        "reproduced even from the prompt; its reward is `invalid`, and it is never replayed; prompts are then drawn a "
+        "second time; empty: no gate",
     )
     invalid: float = Field(-0.2, le=0, description="with a gate: reward of an invalid or refused prompt")
     parameters: dict[str, Scalar] | None = Field(None, description="table of parameters for a reward class")

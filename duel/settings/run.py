@@ -149,8 +149,20 @@ class Settings(Section):
             return self
         if "adversary" not in self.order:
             raise ValueError("order has replay without adversary, whose rounds find the drawings; add adversary to it")
-        if self.rewards.adversary == "plain":
-            raise ValueError("order has replay, which goes by regret, but rewards.adversary = plain; set it to regret")
+        if self.rewards.adversary in ("plain", "learnability") and self.rewards.gate is None:
+            raise ValueError(
+                f"order has replay, which goes by regret, but rewards.adversary = {self.rewards.adversary} measures no "
+                "ceilings; set it to regret, or set rewards.gate"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _learnability_has_a_spread(self) -> Settings:
+        if self.rewards.adversary == "learnability" and self.sampling.descriptions < 2:
+            raise ValueError(
+                f"rewards.adversary = learnability with sampling.descriptions = {self.sampling.descriptions}; expected "
+                "at least 2: it is the spread of the base's rewards for the descriptions of a drawing"
+            )
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from artifacts.run.metrics import append_timings, read_metrics, read_timings, ro
 from duel.errors import RunError
 from duel.settings import Settings
 from duel.state import StateDirectory
-from duel.types import Attempt, Drawing, Group, RoundRecord
+from duel.types import Attempt, Drawing, Group, PromptParts, RoundRecord
 from tests.support.fake_run import completion, update
 
 DRAWN = Drawing("a chart", 1, "0" * 64)
@@ -31,6 +31,11 @@ def test_a_row_of_metrics_by_hand() -> None:
         "reward_std": pytest.approx(0.2),
         "similarity_mean": pytest.approx(0.7),
         "ceiling_mean": None,
+        "plain_mean": None,
+        "regret_mean": None,
+        "learnability_mean": None,
+        "invalid_refused": None,
+        "invalid_ceiling": None,
         "loss": -0.25,
         "gradient_norm": 1.5,
         "logprob_gap_mean": 2.0**-23,
@@ -64,6 +69,19 @@ def test_ceilings_are_averaged_over_attempts_that_have_one() -> None:
     ]
     record = RoundRecord(1, "adversary", [Group([completion("p")] * 3, attempts)], update(), draws_asked=3)
     assert round_metrics(record)["ceiling_mean"] == 0.625
+
+
+def test_prompts_are_measured_by_every_reward_and_invalid_ones_counted_by_reason() -> None:
+    attempts = [
+        Attempt(DRAWN, DRAWN, 0.5, 0.1, 0.75, PromptParts(0.25, None)),
+        Attempt(DRAWN, DRAWN, 0.25, -0.2, 0.375, PromptParts(0.125, "ceiling")),
+        Attempt(DRAWN, DRAWN, 0.75, None, None, PromptParts(None, None)),
+        Attempt(REFUSED, REFUSED, None, -0.2, None, PromptParts(None, "refused")),
+    ]
+    record = RoundRecord(1, "adversary", [Group([completion("p")] * 4, attempts)], update(), draws_asked=3)
+    row = round_metrics(record)
+    assert (row["plain_mean"], row["regret_mean"], row["learnability_mean"]) == (0.5, 0.1875, 0.1875)
+    assert (row["invalid_refused"], row["invalid_ceiling"]) == (0.25, 0.25)
 
 
 def test_means_over_nothing_are_null(tmp_path: Path) -> None:

@@ -3,9 +3,18 @@ import math
 import pytest
 
 from duel.errors import SettingsError
-from duel.rewards import Described, PlainReward, RegretReward, SimilarityReward, check_rewards, load_rewards
+from duel.rewards import (
+    Described,
+    LearnabilityReward,
+    PlainReward,
+    RegretReward,
+    SimilarityReward,
+    check_rewards,
+    load_rewards,
+)
 from duel.settings import RewardSettings
-from duel.types import Drawing
+from duel.settings.profile import read_settings
+from duel.types import Drawing, PromptParts
 
 DRAWN, REFUSED = Drawing("a chart", 1, "k"), Drawing("a chart", 1, None, "refused")
 
@@ -13,6 +22,18 @@ DRAWN, REFUSED = Drawing("a chart", 1, "k"), Drawing("a chart", 1, None, "refuse
 def described(*similarities, original=DRAWN, ceiling=None):
     redrawn = [Drawing("text", 2, None if similarity is None else "r") for similarity in similarities]
     return Described(original, ["text"] * len(redrawn), redrawn, list(similarities), ceiling)
+
+
+GROUP = [  # similarities that are well and badly pinned down, a refused prompt, refused reconstructions
+    described(0.5, 0.7, ceiling=0.95),
+    described(0.5, 0.7, ceiling=0.89),
+    described(None, None, original=REFUSED),
+    described(None, None, ceiling=0.95),
+]
+
+
+def earned(group, **how):
+    return [reward for reward, _ in load_rewards(RewardSettings(**how)).of_prompts(group)]
 
 
 def test_the_base_earns_the_similarities():
@@ -60,9 +81,10 @@ def test_a_refused_prompt_has_the_least_regret_of_its_group_and_none_above_0():
     assert RegretReward()([described(0.75, ceiling=0.5), refused]) == [-0.25, -0.25]
 
 
-def test_regret_alone_asks_for_second_drawings():
-    plain, regret = (load_rewards(RewardSettings(adversary=name)).adversary for name in ("plain", "regret"))
-    assert (plain.needs_ceiling, regret.needs_ceiling) == (False, True)
+def test_regret_or_a_gate_asks_for_second_drawings():
+    names = ("plain", "regret", "learnability")
+    assert [load_rewards(RewardSettings(adversary=name)).needs_ceiling for name in names] == [False, True, False]
+    assert [load_rewards(RewardSettings(adversary=name, gate=0.9)).needs_ceiling for name in names] == [True] * 3
 
 
 def test_rewards_of_another_number_are_refused():
@@ -83,7 +105,51 @@ def test_rewards_become_plain_numbers_that_json_has():
 
 
 def test_behind_a_gate_a_prompt_that_cannot_be_drawn_twice_alike_is_invalid():
-    gated = RegretReward(gate=0.9, invalid=-0.2)
-    pinned, vague = described(0.5, 0.7, ceiling=0.95), described(0.5, 0.7, ceiling=0.89)
-    refused, unmeasured = described(None, original=REFUSED), described(None, None, ceiling=0.95)
-    assert gated([pinned, vague, refused, unmeasured]) == [pytest.approx(0.35), -0.2, -0.2, None]
+    assert earned(GROUP, adversary="regret", gate=0.9, invalid=-0.2) == [pytest.approx(0.35), -0.2, -0.2, None]
+
+
+def test_the_gate_acts_on_every_reward():
+    assert earned(GROUP, adversary="plain", gate=0.9) == [pytest.approx(0.4), -0.2, -0.2, None]
+    assert earned(GROUP, adversary="learnability", gate=0.9) == [pytest.approx(0.1), -0.2, -0.2, None]
+
+
+def test_a_prompt_whose_second_drawing_was_refused_is_behind_no_gate():
+    assert earned([described(0.75)], adversary="plain", gate=0.9) == [0.25]
+
+
+def test_without_a_gate_prompts_earn_exactly_what_the_reward_gives():
+    for name, reward in (("plain", PlainReward()), ("regret", RegretReward())):
+        assert earned(GROUP, adversary=name) == reward(GROUP)
+    assert earned(GROUP, adversary="plain") == [pytest.approx(0.4), pytest.approx(0.4), 0.0, None]
+
+
+def test_prompts_are_measured_whichever_reward_trains():
+    parts = [PromptParts(pytest.approx(0.1), None), PromptParts(pytest.approx(0.1), "ceiling")]
+    parts += [PromptParts(None, "refused"), PromptParts(None, None)]
+    for name in ("plain", "regret", "learnability"):
+        assert [part for _, part in load_rewards(RewardSettings(adversary=name, gate=0.9)).of_prompts(GROUP)] == parts
+
+
+def test_learnability_is_the_standard_deviation_of_the_bases_rewards():
+    reward = LearnabilityReward(SimilarityReward())
+    assert reward([described(0.25, 0.75), described(0.5, 0.5, 0.5)]) == [0.25, 0.0]
+    assert reward([described(1.0, 1.0, 1.0, 0.0)]) == [pytest.approx((0.75 * 0.25) ** 0.5)]  # sqrt(p (1 - p))
+
+
+def test_learnability_goes_by_the_bases_rewards_and_not_by_similarities():
+    class Tenfold:
+        def __call__(self, described):
+            return [10 * similarity for similarity in described.similarities]
+
+    assert LearnabilityReward(Tenfold())([described(0.25, 0.75)]) == [2.5]
+
+
+def test_learnability_needs_two_rewards_and_a_refused_prompt_earns_0():
+    reward = LearnabilityReward(SimilarityReward())
+    refused = described(None, None, original=REFUSED)
+    assert reward([described(0.5), described(0.5, None), refused]) == [None, None, 0.0]
+
+
+def test_learnability_of_one_description_is_refused():
+    with pytest.raises(SettingsError, match="learnability with sampling.descriptions = 1; expected at least 2"):
+        read_settings({"rewards": {"adversary": "learnability"}})

@@ -59,6 +59,7 @@ def test_every_attempt_of_the_adversary_is_recorded_with_its_ceiling(runs):
     assert {attempt["ceiling"] for attempt in attempts(runs["regret"], 0)} == {None}
     for attempt in attempts(runs["regret"], 1):
         assert attempt["reward"] == attempt["ceiling"] - attempt["similarity"]
+        assert attempt["parts"] == {"learnability": None, "invalid": None}
 
 
 def test_the_row_of_metrics_has_the_mean_ceiling(runs):
@@ -84,3 +85,36 @@ def test_a_second_drawing_has_the_seed_of_the_reconstructions_and_not_that_of_th
     for attempt in attempts(runs["regret"], 1):
         assert attempt["reconstruction"]["seed"] == draw_seed(0, "redraw", attempt["drawing"]["key"])
         assert attempt["reconstruction"]["seed"] != attempt["drawing"]["seed"]
+
+
+def test_with_a_gate_the_plain_reward_draws_ceilings_and_invalid_prompts_earn_what_is_set(runs):
+    state = runs["plain"].state
+    how = {"rounds": 2, "images_per_round": 2, "evaluation__adversary_prompts": 3, "rewards__invalid": -0.5}
+    ceilings = [attempt["ceiling"] for attempt in attempts(runs["regret"], 1)]
+    gate = sorted(ceilings)[3]  # of six
+    train(settings(rewards__gate=gate, **how), "gated", state.path)
+    run = RunDirectory.read(state, "gated")
+    recorded = attempts(run, 1)
+    assert [attempt["ceiling"] for attempt in recorded] == ceilings
+    below = [ceiling < gate for ceiling in ceilings]
+    assert 0 < sum(below) < len(below)
+    for invalid, attempt in zip(below, recorded, strict=True):
+        assert attempt["parts"]["invalid"] == ("ceiling" if invalid else None)
+        assert attempt["reward"] == (-0.5 if invalid else 1 - attempt["similarity"])
+    row = metrics(run)[1]
+    assert row["invalid_ceiling"] == pytest.approx(sum(below) / len(below))
+    assert row["plain_mean"] == pytest.approx(1 - row["similarity_mean"])
+    assert row["regret_mean"] == pytest.approx(row["ceiling_mean"] - row["similarity_mean"])
+
+
+def test_learnability_describes_drawings_several_times_also_in_evaluations(runs):
+    state = runs["plain"].state
+    how = {"rounds": 2, "sampling__descriptions": 3, "evaluation__adversary_prompts": 3}
+    train(settings(rewards__adversary="learnability", **how), "learnability", state.path)
+    run = RunDirectory.read(state, "learnability")
+    for attempt in attempts(run, 1):
+        assert attempt["reward"] == attempt["parts"]["learnability"]
+    assert metrics(run)[1]["learnability_mean"] == pytest.approx(metrics(run)[1]["reward_mean"])
+    measured = json.loads((run.eval_logs / "eval-0000.json").read_text())["adversary"]
+    assert max(measured["rewards"]) > 0
+    assert len(measured["descriptions"]) == len(measured["rewards"]) == 3

@@ -120,7 +120,7 @@ def test_stage_results_that_are_gone_are_said_and_not_made_again_by_other_weight
         ({"order": ["base", "adversary"]}, "expected base right after adversary, not first"),
         ({"sampling__descriptions": 1}, "expected at least 2"),
         ({"evaluation__every": 2}, "expected multiples of the 3 turns"),
-        ({"rewards__adversary": "plain"}, "replay, which goes by regret"),
+        ({"rewards__adversary": "plain", "rewards__gate": None}, "replay, which goes by regret"),
         ({"order": ["base", "replay"], "shared_draws": False}, "replay without adversary"),
     ],
 )
