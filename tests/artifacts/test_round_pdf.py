@@ -74,6 +74,7 @@ def test_images_are_written_with_the_generators_bytes(run: RunDirectory) -> None
         "tokens": 5,
         "finished": True,
         "ceiling": None,
+        "parts": None,
     }
 
 
