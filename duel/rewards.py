@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from duel.errors import SettingsError
@@ -28,6 +28,7 @@ class Described:
     reconstructions: list[Drawing]  # (k,)
     similarities: list[float | None]  # (k,), of original and reconstruction; None: one of the two was refused
     ceiling: float | None = None  # similarity of the original to a second drawing of its prompt; None: not measured
+    self_similarity: float | None = None  # to the most similar other drawing of the group or of recent rounds
 
     @property
     def mean_similarity(self) -> float | None:
@@ -56,17 +57,16 @@ class AdversaryReward(Protocol):
 
 @dataclass(frozen=True)
 class Rewards:
-    """The rewards of a run: a function for each player, and which prompts are invalid."""
+    """The rewards of a run: a function for each player, and what the settings add to that of the adversary."""
 
     base: BaseReward
     adversary: AdversaryReward
-    gate: float | None = None  # a prompt with a lower ceiling is invalid; None: no gate
-    invalid: float = 0.0  # with a gate: the reward of an invalid prompt
+    settings: RewardSettings = field(default_factory=RewardSettings)
 
     @property
     def needs_ceiling(self) -> bool:
         """Whether each prompt is drawn a second time: for the adversary's reward, or for the gate."""
-        return self.gate is not None or self.adversary.needs_ceiling
+        return self.settings.gate is not None or self.adversary.needs_ceiling
 
     def of_descriptions(self, described: Described) -> list[float | None]:
         """Return the base's reward for each description of an original, (k,)."""
@@ -75,21 +75,26 @@ class Rewards:
     def of_prompts(self, group: Sequence[Described]) -> list[tuple[float | None, PromptParts]]:
         """Return the adversary's reward for each prompt of a group, (G,), with what rewards are made of.
 
-        With a gate, invalid prompts earn `invalid`, whatever the adversary's reward gives them.
+        With a gate, invalid prompts earn `invalid`, whatever the adversary's reward gives them. Valid near-duplicates
+        earn `diversity` less.
         """
         earned = check_rewards(self.adversary(group), len(group), "rewards.adversary")
-        parts = [PromptParts(learnability(self.base, described), self._fault(described)) for described in group]
-        return [
-            (self.invalid if self.gate is not None and part.invalid else reward, part)
-            for reward, part in zip(earned, parts, strict=True)
-        ]
+        return [self._of_prompt(described, reward) for described, reward in zip(group, earned, strict=True)]
+
+    def _of_prompt(self, described: Described, reward: float | None) -> tuple[float | None, PromptParts]:
+        fault, alike = self._fault(described), described.self_similarity
+        duplicate = reward is not None and fault is None and alike is not None and alike >= self.settings.duplicate
+        penalty = self.settings.diversity if duplicate else 0.0
+        parts = PromptParts(learnability(self.base, described), fault, alike, penalty)
+        if self.settings.gate is not None and fault is not None:
+            return self.settings.invalid, parts
+        return None if reward is None else reward - penalty, parts
 
     def _fault(self, described: Described) -> InvalidReason | None:
+        gate, ceiling = self.settings.gate, described.ceiling
         if described.original.key is None:
             return "refused"
-        if self.gate is not None and described.ceiling is not None and described.ceiling < self.gate:
-            return "ceiling"
-        return None
+        return "ceiling" if gate is not None and ceiling is not None and ceiling < gate else None
 
 
 class SimilarityReward:
@@ -185,7 +190,7 @@ def load_rewards(settings: RewardSettings) -> Rewards:
         if is_plugin(names[1])
         else ADVERSARY[names[1]](base)
     )
-    return Rewards(base, adversary, settings.gate, settings.invalid)
+    return Rewards(base, adversary, settings)
 
 
 def check_rewards(rewards: Sequence[float | None], count: int, setting: str) -> list[float | None]:

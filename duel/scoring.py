@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from duel.diversity import self_similarities
 from duel.rewards import Described, Rewards
 from duel.types import Attempt, Drawing, Player
 
@@ -21,8 +22,9 @@ def compare(
     ceilings: list[list[Drawing]],
     embed: Embed,
     read: ReadImage,
+    recent: Sequence[Drawing] = (),
 ) -> list[list[Described]]:
-    """Return the similarities of each original to its reconstructions and to its second drawing, (I, n).
+    """Return the similarities of each original to its reconstructions, its second drawing and the others, (I, n).
 
     Args:
         originals: (I, n), where n is 1 when the base learns and G when the adversary learns.
@@ -30,10 +32,11 @@ def compare(
         ceilings: Second drawings of the originals' prompts, (I, n); empty: not needed.
         embed: Called once, with each distinct image once.
         read: Returns the image file of a drawing.
+        recent: Drawings of earlier rounds, none of them refused, to which originals are compared too.
     """
     drawn = {
         drawing.key: drawing
-        for groups in (originals, reconstructions, ceilings)
+        for groups in (originals, reconstructions, ceilings, [recent])
         for group in groups
         for drawing in group
         if drawing.key is not None
@@ -47,16 +50,18 @@ def compare(
         cosine = float(embeddings[one.key] @ embeddings[other.key])
         return min(1.0, max(-1.0, cosine))  # rounding errors may exceed 1
 
-    def describe(original: Drawing, redrawn: list[Drawing], second: Drawing | None) -> Described:
+    def describe(original: Drawing, redrawn: list[Drawing], second: Drawing | None, alike: float | None) -> Described:
         similarities = [similarity(original, drawing) for drawing in redrawn]
         texts = [drawing.text for drawing in redrawn]
-        return Described(original, texts, redrawn, similarities, similarity(original, second))
+        return Described(original, texts, redrawn, similarities, similarity(original, second), alike)
 
+    described = []
     seconds: Sequence[Sequence[Drawing | None]] = ceilings or [[None] * len(row) for row in originals]
-    return [
-        [describe(*of_one) for of_one in zip(row, _share_out(redrawn, len(row)), second_row, strict=True)]
-        for row, redrawn, second_row in zip(originals, reconstructions, seconds, strict=True)
-    ]
+    for row, redrawn, second_row in zip(originals, reconstructions, seconds, strict=True):
+        alike = self_similarities(row, recent, similarity)
+        columns = zip(row, _share_out(redrawn, len(row)), second_row, alike, strict=True)
+        described.append([describe(*of_one) for of_one in columns])
+    return described
 
 
 def reward_attempts(described: list[list[Described]], player: Player, rewards: Rewards) -> list[list[Attempt]]:

@@ -128,6 +128,8 @@ class PromptParts:
 
     learnability: float | None  # standard deviation (divisor k) of the base's rewards; None: fewer than two of them
     invalid: InvalidReason | None  # None: the prompt is valid
+    self_similarity: float | None = None  # to the most similar other drawing of the group or of recent rounds
+    penalty: float = 0.0  # what its reward was reduced by, as a near-duplicate
 
 
 @dataclass(frozen=True)

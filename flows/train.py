@@ -16,7 +16,7 @@ from tasks.drawing import choose_originals, draw, draw_ceilings, redraw
 from tasks.evaluating import evaluate_players
 from tasks.learning import learn
 from tasks.publishing import publish_progress, publish_run
-from tasks.recording import note_replayable, record_evaluation, record_round, save_checkpoint
+from tasks.recording import note_round, record_evaluation, record_round, save_checkpoint
 from tasks.rollouts import share_rollout, to_rollout
 from tasks.scoring import score, to_groups
 from tasks.stages import Measured
@@ -43,7 +43,7 @@ def play_chapter(context: TrainingContext, start: int, stop: int) -> None:
             keep_state(context, round)
         played = play_round(context, round)
         record_round(context, round, played)
-        note_replayable(context, played.record)
+        note_round(context, played.record)
         publish_progress(context, round + 1)
 
 
@@ -58,7 +58,8 @@ def play_round(context: TrainingContext, round: int) -> PlayedRound:
     player = context.settings.schedule.player(round)
     rollout = go_around(context, round)
     drawn = (rollout.originals, rollout.reconstructions, rollout.ceilings)
-    attempts = score(context, round, *drawn, player)  # (I, k) of the base, (I, G) of the adversary
+    recent = context.recent.drawings if player == "adversary" else []
+    attempts = score(context, round, *drawn, player, recent)  # (I, k) of the base, (I, G) of the adversary
 
     groups = to_groups(rollout.descriptions if player == "base" else rollout.prompts, attempts.value)
     anchored = anchor_round(context, round, player)  # one stage, or none

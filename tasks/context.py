@@ -19,13 +19,14 @@ from artifacts.run.rounds import read_attempts
 from cache.cached_generator import CachedGenerator
 from cache.image_store import ImageStore
 from duel.data.dataset import SUFFIXES, Dataset
+from duel.diversity import RecentDrawings
 from duel.judges.base import Judge
 from duel.plugins import check_plugins
 from duel.replay import ReplayPool
 from duel.rewards import load_rewards
 from duel.settings import Settings
 from duel.state import StateDirectory
-from duel.types import Drawing, Player
+from duel.types import Attempt, Drawing, Player
 from tasks.credentials import find_hub_token, model_names, opened
 from tasks.preparing import open_dataset
 from tasks.services import open_generator, open_judge
@@ -55,7 +56,7 @@ class StageContext:
 class TrainingContext(StageContext):
     """Everything loaded for a training: policies, generator with its image store, embedder."""
 
-    __slots__ = ("embedder", "generator", "max_new_tokens", "pool", "progress", "rewards")
+    __slots__ = ("embedder", "generator", "max_new_tokens", "pool", "progress", "recent", "rewards")
 
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, generator: CachedGenerator) -> None:
         from duel.embedder import load_embedder
@@ -66,6 +67,7 @@ class TrainingContext(StageContext):
         self.generator = generator
         self.rewards = load_rewards(settings.rewards)
         self.pool = ReplayPool(settings.replay.capacity, settings.rewards.gate)
+        self.recent = RecentDrawings(settings.rewards.memory)
         self.embedder = load_embedder(settings.models, hub_token)
         self.max_new_tokens = limited.sampling.max_new_tokens
         self.progress: UUID | None = None  # id of the progress artifact in the Prefect UI
@@ -81,10 +83,15 @@ class TrainingContext(StageContext):
         if checkpoint is None:
             return 0
         load_checkpoint(checkpoint, self.players)
-        if "replay" in self.settings.order:
+        if "replay" in self.settings.order or self.settings.rewards.memory:
             for round in range(checkpoint.rounds_done):
-                self.pool.note(round, *read_attempts(self.run, round))
+                self.note(round, *read_attempts(self.run, round))
         return checkpoint.rounds_done
+
+    def note(self, round: int, player: Player, groups: Sequence[Sequence[Attempt]]) -> None:
+        """Take up what a round found: drawings to replay, and those that new ones are compared to."""
+        self.pool.note(round, player, groups)
+        self.recent.note(player, groups)
 
     def file_drawing(self, path: Path) -> Drawing:
         """Put an image file of the data set into the image store and return it as a Drawing."""

@@ -3,7 +3,7 @@
 Both use random streams of their own, so that evaluating does not change the training.
 """
 
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from duel.data.dataset import Dataset, first_charts, first_of_strata, of_kind, set_aside
@@ -72,8 +72,8 @@ def evaluate_adversary(context: TrainingContext, how: EvaluationSettings, purpos
         again = drawn_ones(prompts, originals.drawings)
         ceilings = draw_groups(context, again, f"{purpose}/ceiling", "evaluation", "ceiling")
     drawn = (originals.drawings, redrawn.drawings, ceilings.drawings)
-    group = [prompt for [prompt] in compare_images(context, *drawn)]  # (count,)
-    [attempts] = reward_attempts([group], "adversary", context.rewards)
+    described = compare_images(context, *([list(chain(*rows))] if rows else [] for rows in drawn))  # (1, count)
+    [attempts] = reward_attempts(described, "adversary", context.rewards)
     return AdversaryEvaluation(
         prompts=[prompt.text for [prompt] in prompts],
         descriptions=[attempt.reconstruction.text for attempt in attempts],

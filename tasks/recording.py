@@ -34,9 +34,9 @@ def record_round(context: TrainingContext, round: int, played: PlayedRound) -> N
         append_metrics(context.run, played.record)
 
 
-def note_replayable(context: TrainingContext, record: RoundRecord) -> None:
-    """Take up into the replay pool what the round found."""
-    context.pool.note(record.round, record.player, [group.attempts for group in record.groups])
+def note_round(context: TrainingContext, record: RoundRecord) -> None:
+    """Take up what the round found into what later rounds look back at."""
+    context.note(record.round, record.player, [group.attempts for group in record.groups])
 
 
 @stage("save_checkpoint", cached=False, title="after {round:04d} rounds save_checkpoint")

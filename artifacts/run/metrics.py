@@ -69,6 +69,8 @@ def _prompt_metrics(attempts: Sequence[Attempt]) -> dict[str, float | None]:
         ),
         "learnability_mean": _mean([part.learnability for part in parts if part.learnability is not None]),
         **{f"invalid_{reason}": _mean([float(p.invalid == reason) for p in parts]) for reason in INVALID_REASONS},
+        "self_similarity_mean": _mean([part.self_similarity for part in parts if part.self_similarity is not None]),
+        "diversity_penalty_mean": _mean([part.penalty for part in parts]),
     }
 
 

@@ -66,6 +66,18 @@ class RewardSettings(Section):
         "second time; empty: no gate",
     )
     invalid: float = Field(-0.2, le=0, description="with a gate: reward of an invalid or refused prompt")
+    diversity: float = Field(
+        0.0,
+        ge=0,
+        description="subtracted from the reward of a prompt whose drawing is a near-duplicate of another one of the "
+        "group or of recent rounds",
+    )
+    duplicate: float = Field(
+        0.95, ge=-1, le=1, description="similarity of two drawings from which on they are near-duplicates"
+    )
+    memory: int = Field(
+        0, ge=0, description="recent adversary rounds whose drawings count too, embedded again in every such round"
+    )
     parameters: dict[str, Scalar] | None = Field(None, description="table of parameters for a reward class")
 
 

@@ -36,6 +36,8 @@ def test_a_row_of_metrics_by_hand() -> None:
         "learnability_mean": None,
         "invalid_refused": None,
         "invalid_ceiling": None,
+        "self_similarity_mean": None,
+        "diversity_penalty_mean": None,
         "loss": -0.25,
         "gradient_norm": 1.5,
         "logprob_gap_mean": 2.0**-23,
@@ -73,8 +75,8 @@ def test_ceilings_are_averaged_over_attempts_that_have_one() -> None:
 
 def test_prompts_are_measured_by_every_reward_and_invalid_ones_counted_by_reason() -> None:
     attempts = [
-        Attempt(DRAWN, DRAWN, 0.5, 0.1, 0.75, PromptParts(0.25, None)),
-        Attempt(DRAWN, DRAWN, 0.25, -0.2, 0.375, PromptParts(0.125, "ceiling")),
+        Attempt(DRAWN, DRAWN, 0.5, 0.1, 0.75, PromptParts(0.25, None, 0.5, 0.25)),
+        Attempt(DRAWN, DRAWN, 0.25, -0.2, 0.375, PromptParts(0.125, "ceiling", 1.0)),
         Attempt(DRAWN, DRAWN, 0.75, None, None, PromptParts(None, None)),
         Attempt(REFUSED, REFUSED, None, -0.2, None, PromptParts(None, "refused")),
     ]
@@ -82,6 +84,7 @@ def test_prompts_are_measured_by_every_reward_and_invalid_ones_counted_by_reason
     row = round_metrics(record)
     assert (row["plain_mean"], row["regret_mean"], row["learnability_mean"]) == (0.5, 0.1875, 0.1875)
     assert (row["invalid_refused"], row["invalid_ceiling"]) == (0.25, 0.25)
+    assert (row["self_similarity_mean"], row["diversity_penalty_mean"]) == (0.75, 0.0625)
 
 
 def test_means_over_nothing_are_null(tmp_path: Path) -> None:

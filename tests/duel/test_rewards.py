@@ -19,9 +19,9 @@ from duel.types import Drawing, PromptParts
 DRAWN, REFUSED = Drawing("a chart", 1, "k"), Drawing("a chart", 1, None, "refused")
 
 
-def described(*similarities, original=DRAWN, ceiling=None):
+def described(*similarities, original=DRAWN, ceiling=None, alike=None):
     redrawn = [Drawing("text", 2, None if similarity is None else "r") for similarity in similarities]
-    return Described(original, ["text"] * len(redrawn), redrawn, list(similarities), ceiling)
+    return Described(original, ["text"] * len(redrawn), redrawn, list(similarities), ceiling, alike)
 
 
 GROUP = [  # similarities that are well and badly pinned down, a refused prompt, refused reconstructions
@@ -128,6 +128,26 @@ def test_prompts_are_measured_whichever_reward_trains():
     parts += [PromptParts(None, "refused"), PromptParts(None, None)]
     for name in ("plain", "regret", "learnability"):
         assert [part for _, part in load_rewards(RewardSettings(adversary=name, gate=0.9)).of_prompts(GROUP)] == parts
+
+
+def test_a_near_duplicate_earns_less_unless_it_is_invalid_or_has_no_reward():
+    group = [
+        described(0.5, ceiling=0.95, alike=0.875),
+        described(0.5, ceiling=0.95, alike=0.75),  # as similar as near-duplicates are
+        described(0.5, ceiling=0.95, alike=0.7),
+        described(0.5, ceiling=0.5, alike=1.0),
+        described(None, ceiling=0.95, alike=1.0),
+        described(0.5, ceiling=0.95),  # alone
+    ]
+    how = {"adversary": "plain", "gate": 0.9, "diversity": 0.125, "duplicate": 0.75}
+    assert earned(group, **how) == [0.375, 0.375, 0.5, -0.2, None, 0.5]
+    parts = [part for _, part in load_rewards(RewardSettings(**how)).of_prompts(group)]
+    assert [part.penalty for part in parts] == [0.125, 0.125, 0.0, 0.0, 0.0, 0.0]
+    assert [part.self_similarity for part in parts] == [0.875, 0.75, 0.7, 1.0, 1.0, None]
+
+
+def test_near_duplicates_cost_nothing_by_default():
+    assert earned([described(0.25, alike=1.0)], adversary="plain") == [0.75]
 
 
 def test_learnability_is_the_standard_deviation_of_the_bases_rewards():

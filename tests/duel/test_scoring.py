@@ -59,6 +59,15 @@ def test_the_ceiling_is_the_similarity_of_two_drawings_of_one_prompt():
     assert [one.ceiling for one in group] == [pytest.approx(0.6), None, None]
 
 
+def test_an_original_is_compared_with_the_others_of_its_group_and_with_recent_drawings():
+    originals = [[drawing("east"), drawing("northeast"), drawing(None)]]
+    recent = [drawing("north"), drawing("west")]
+    [group] = compare(originals, originals, [], embed, read)
+    assert [one.self_similarity for one in group] == [pytest.approx(0.6), pytest.approx(0.6), None]
+    [group] = compare(originals, originals, [], embed, read, recent)
+    assert [one.self_similarity for one in group] == [pytest.approx(0.6), pytest.approx(0.8), None]
+
+
 def test_every_distinct_image_is_embedded_once_in_one_call():
     calls = []
 
