@@ -80,6 +80,8 @@ class ReplayPool:
         key, ceiling, similarity = attempt.original.key, attempt.ceiling, attempt.similarity
         if key is None or ceiling is None or similarity is None or (self.gate is not None and ceiling < self.gate):
             return
+        if attempt.parts is not None and attempt.parts.invalid is not None:
+            return
         self._kept[key] = Kept(attempt.original, ceiling, similarity, round)
 
     def _describe(self, round: int, group: list[Attempt]) -> None:

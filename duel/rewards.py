@@ -29,6 +29,8 @@ class Described:
     similarities: list[float | None]  # (k,), of original and reconstruction; None: one of the two was refused
     ceiling: float | None = None  # similarity of the original to a second drawing of its prompt; None: not measured
     self_similarity: float | None = None  # to the most similar other drawing of the group or of recent rounds
+    nearness: float | None = None  # of the original to the nearest training image; None: not measured
+    off_topic: bool = False
 
     @property
     def mean_similarity(self) -> float | None:
@@ -64,6 +66,11 @@ class Rewards:
     settings: RewardSettings = field(default_factory=RewardSettings)
 
     @property
+    def gated(self) -> bool:
+        """Whether invalid prompts earn `invalid`: there is a gate of either kind."""
+        return self.settings.gate is not None or self.settings.off_topic is not None
+
+    @property
     def needs_ceiling(self) -> bool:
         """Whether each prompt is drawn a second time: for the adversary's reward, or for the gate."""
         return self.settings.gate is not None or self.adversary.needs_ceiling
@@ -85,8 +92,8 @@ class Rewards:
         fault, alike = self._fault(described), described.self_similarity
         duplicate = reward is not None and fault is None and alike is not None and alike >= self.settings.duplicate
         penalty = self.settings.diversity if duplicate else 0.0
-        parts = PromptParts(learnability(self.base, described), fault, alike, penalty)
-        if self.settings.gate is not None and fault is not None:
+        parts = PromptParts(learnability(self.base, described), fault, alike, penalty, described.nearness)
+        if self.gated and fault is not None:
             return self.settings.invalid, parts
         return None if reward is None else reward - penalty, parts
 
@@ -94,7 +101,9 @@ class Rewards:
         gate, ceiling = self.settings.gate, described.ceiling
         if described.original.key is None:
             return "refused"
-        return "ceiling" if gate is not None and ceiling is not None and ceiling < gate else None
+        if gate is not None and ceiling is not None and ceiling < gate:
+            return "ceiling"
+        return "off_topic" if described.off_topic else None
 
 
 class SimilarityReward:

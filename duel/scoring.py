@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from duel.data.topic import Topic
 from duel.diversity import self_similarities
 from duel.rewards import Described, Rewards
 from duel.types import Attempt, Drawing, Player
@@ -23,6 +24,7 @@ def compare(
     embed: Embed,
     read: ReadImage,
     recent: Sequence[Drawing] = (),
+    topic: Topic | None = None,
 ) -> list[list[Described]]:
     """Return the similarities of each original to its reconstructions, its second drawing and the others, (I, n).
 
@@ -33,6 +35,7 @@ def compare(
         embed: Called once, with each distinct image once.
         read: Returns the image file of a drawing.
         recent: Drawings of earlier rounds, none of them refused, to which originals are compared too.
+        topic: Measures which originals are off the data set's topic; None: not asked for.
     """
     drawn = {
         drawing.key: drawing
@@ -53,7 +56,9 @@ def compare(
     def describe(original: Drawing, redrawn: list[Drawing], second: Drawing | None, alike: float | None) -> Described:
         similarities = [similarity(original, drawing) for drawing in redrawn]
         texts = [drawing.text for drawing in redrawn]
-        return Described(original, texts, redrawn, similarities, similarity(original, second), alike)
+        near = None if topic is None or original.key is None else topic.nearness(embeddings[original.key])
+        off_topic = topic is not None and near is not None and not topic.has(near)
+        return Described(original, texts, redrawn, similarities, similarity(original, second), alike, near, off_topic)
 
     described = []
     seconds: Sequence[Sequence[Drawing | None]] = ceilings or [[None] * len(row) for row in originals]

@@ -24,7 +24,7 @@ from typing import Literal
 Player = Literal["base", "adversary"]
 Turn = Literal["base", "adversary", "replay", "warm_up"]  # what a round is: who trains, and on which originals
 QuestionKind = Literal["reasoning", "descriptive"]
-InvalidReason = Literal["refused", "ceiling"]  # why a prompt is invalid, the first that holds
+InvalidReason = Literal["refused", "ceiling", "off_topic"]  # why a prompt is invalid, the first that holds
 Scalar = str | int | float | bool | None
 
 
@@ -130,6 +130,7 @@ class PromptParts:
     invalid: InvalidReason | None  # None: the prompt is valid
     self_similarity: float | None = None  # to the most similar other drawing of the group or of recent rounds
     penalty: float = 0.0  # what its reward was reduced by, as a near-duplicate
+    nearness: float | None = None  # cosine of its drawing to the nearest training image; None: not measured
 
 
 @dataclass(frozen=True)

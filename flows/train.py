@@ -20,6 +20,7 @@ from tasks.recording import note_round, record_evaluation, record_round, save_ch
 from tasks.rollouts import share_rollout, to_rollout
 from tasks.scoring import score, to_groups
 from tasks.stages import Measured
+from tasks.topic import open_topic
 from tasks.writing import describe_drawings, write_prompts
 
 
@@ -27,6 +28,7 @@ from tasks.writing import describe_drawings, write_prompts
 def train(settings: Settings, run: str, state: Path | None = None) -> None:
     """Train the players round by round; a run that exists is resumed from its last checkpoint."""
     with open_training(settings, run, StateDirectory.default(state)) as context:
+        open_topic(context)
         for start, stop in chapters(context.resume(), settings.rounds):
             play_chapter(context, start, stop)
             if stop == settings.rounds:

@@ -19,6 +19,7 @@ from artifacts.run.rounds import read_attempts
 from cache.cached_generator import CachedGenerator
 from cache.image_store import ImageStore
 from duel.data.dataset import SUFFIXES, Dataset
+from duel.data.topic import Topic
 from duel.diversity import RecentDrawings
 from duel.judges.base import Judge
 from duel.plugins import check_plugins
@@ -56,7 +57,7 @@ class StageContext:
 class TrainingContext(StageContext):
     """Everything loaded for a training: policies, generator with its image store, embedder."""
 
-    __slots__ = ("embedder", "generator", "max_new_tokens", "pool", "progress", "recent", "rewards")
+    __slots__ = ("embedder", "generator", "max_new_tokens", "pool", "progress", "recent", "rewards", "topic")
 
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, generator: CachedGenerator) -> None:
         from duel.embedder import load_embedder
@@ -70,6 +71,7 @@ class TrainingContext(StageContext):
         self.recent = RecentDrawings(settings.rewards.memory)
         self.embedder = load_embedder(settings.models, hub_token)
         self.max_new_tokens = limited.sampling.max_new_tokens
+        self.topic: Topic | None = None  # what is on topic; None: not asked for, or not opened yet
         self.progress: UUID | None = None  # id of the progress artifact in the Prefect UI
 
     def resume(self) -> int:

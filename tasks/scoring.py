@@ -35,7 +35,9 @@ def compare_images(
     recent: Sequence[Drawing] = (),
 ) -> list[list[Described]]:
     """Compute similarities with the run's embedder, with images read from the store; shapes as in `compare`."""
-    return compare(originals, reconstructions, ceilings, context.embedder.embed, context.generator.image, recent)
+    return compare(
+        originals, reconstructions, ceilings, context.embedder.embed, context.generator.image, recent, context.topic
+    )
 
 
 def to_groups(completions: list[list[Completion]], attempts: list[list[Attempt]]) -> list[Group]:

@@ -183,6 +183,7 @@ def _check_free(path: Path) -> None:
         "lock",
         "versions.json",
         "data.json",
+        "topic.json",
         "training_logs",
         "eval_logs",
         "ckpts",

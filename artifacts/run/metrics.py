@@ -71,6 +71,7 @@ def _prompt_metrics(attempts: Sequence[Attempt]) -> dict[str, float | None]:
         **{f"invalid_{reason}": _mean([float(p.invalid == reason) for p in parts]) for reason in INVALID_REASONS},
         "self_similarity_mean": _mean([part.self_similarity for part in parts if part.self_similarity is not None]),
         "diversity_penalty_mean": _mean([part.penalty for part in parts]),
+        "nearness_mean": _mean([part.nearness for part in parts if part.nearness is not None]),
     }
 
 

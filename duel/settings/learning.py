@@ -65,7 +65,14 @@ class RewardSettings(Section):
         "reproduced even from the prompt; its reward is `invalid`, and it is never replayed; prompts are then drawn a "
         "second time; empty: no gate",
     )
-    invalid: float = Field(-0.2, le=0, description="with a gate: reward of an invalid or refused prompt")
+    off_topic: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="with any reward: a prompt is invalid when its drawing is less similar to the nearest training "
+        "image than this share of the held-out images are; 1: than all of them; empty: every topic is allowed",
+    )
+    invalid: float = Field(-0.2, le=0, description="with `gate` or `off_topic`: reward of an invalid or refused prompt")
     diversity: float = Field(
         0.0,
         ge=0,

@@ -36,8 +36,10 @@ def test_a_row_of_metrics_by_hand() -> None:
         "learnability_mean": None,
         "invalid_refused": None,
         "invalid_ceiling": None,
+        "invalid_off_topic": None,
         "self_similarity_mean": None,
         "diversity_penalty_mean": None,
+        "nearness_mean": None,
         "loss": -0.25,
         "gradient_norm": 1.5,
         "logprob_gap_mean": 2.0**-23,
@@ -75,16 +77,17 @@ def test_ceilings_are_averaged_over_attempts_that_have_one() -> None:
 
 def test_prompts_are_measured_by_every_reward_and_invalid_ones_counted_by_reason() -> None:
     attempts = [
-        Attempt(DRAWN, DRAWN, 0.5, 0.1, 0.75, PromptParts(0.25, None, 0.5, 0.25)),
+        Attempt(DRAWN, DRAWN, 0.5, 0.1, 0.75, PromptParts(0.25, None, 0.5, 0.25, 0.75)),
         Attempt(DRAWN, DRAWN, 0.25, -0.2, 0.375, PromptParts(0.125, "ceiling", 1.0)),
-        Attempt(DRAWN, DRAWN, 0.75, None, None, PromptParts(None, None)),
+        Attempt(DRAWN, DRAWN, 0.75, None, None, PromptParts(None, "off_topic", nearness=0.25)),
         Attempt(REFUSED, REFUSED, None, -0.2, None, PromptParts(None, "refused")),
     ]
     record = RoundRecord(1, "adversary", [Group([completion("p")] * 4, attempts)], update(), draws_asked=3)
     row = round_metrics(record)
     assert (row["plain_mean"], row["regret_mean"], row["learnability_mean"]) == (0.5, 0.1875, 0.1875)
-    assert (row["invalid_refused"], row["invalid_ceiling"]) == (0.25, 0.25)
+    assert [row[f"invalid_{reason}"] for reason in ("refused", "ceiling", "off_topic")] == [0.25] * 3
     assert (row["self_similarity_mean"], row["diversity_penalty_mean"]) == (0.75, 0.0625)
+    assert row["nearness_mean"] == 0.5
 
 
 def test_means_over_nothing_are_null(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """The replay pool: what is kept, and how it is chosen, by hand."""
 
+import dataclasses
 from collections import Counter
 from random import Random
 
 from duel.replay import ReplayPool
-from duel.types import Attempt, Drawing
+from duel.types import Attempt, Drawing, PromptParts
 
 
 def attempt(key, ceiling, similarity):
@@ -24,6 +25,12 @@ def pool(*attempts, capacity=10, gate=0.9):
 def test_drawings_that_no_text_brings_back_are_not_kept():
     kept = pool(attempt("a", 0.95, 0.5), attempt("b", 0.89, 0.1), attempt("c", None, 0.5), attempt(None, 0.95, 0.5))
     assert keys(kept.choose(Random(0), 10, 0.0)) == ["a"]
+
+
+def test_drawings_of_prompts_that_are_invalid_for_another_reason_are_not_kept():
+    off_topic = dataclasses.replace(attempt("a", 0.95, 0.5), parts=PromptParts(None, "off_topic"))
+    valid = dataclasses.replace(attempt("b", 0.95, 0.5), parts=PromptParts(None, None))
+    assert keys(pool(off_topic, valid).choose(Random(0), 10, 0.0)) == ["b"]
 
 
 def test_those_of_least_regret_leave():

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -144,6 +145,22 @@ def test_a_near_duplicate_earns_less_unless_it_is_invalid_or_has_no_reward():
     parts = [part for _, part in load_rewards(RewardSettings(**how)).of_prompts(group)]
     assert [part.penalty for part in parts] == [0.125, 0.125, 0.0, 0.0, 0.0, 0.0]
     assert [part.self_similarity for part in parts] == [0.875, 0.75, 0.7, 1.0, 1.0, None]
+
+
+def test_a_prompt_off_topic_is_invalid_also_without_a_gate_on_ceilings():
+    group = [dataclasses.replace(described(0.5), nearness=near, off_topic=near < 0.5) for near in (0.5, 0.25)]
+    group += [described(None, original=REFUSED)]
+    how = {"adversary": "plain", "off_topic": 0.9}
+    assert earned(group, **how) == [0.5, -0.2, -0.2]
+    parts = [part for _, part in load_rewards(RewardSettings(**how)).of_prompts(group)]
+    assert [(part.invalid, part.nearness) for part in parts] == [(None, 0.5), ("off_topic", 0.25), ("refused", None)]
+    assert not load_rewards(RewardSettings(**how)).needs_ceiling
+
+
+def test_the_first_reason_that_holds_is_why_a_prompt_is_invalid():
+    vague = dataclasses.replace(described(0.5, ceiling=0.5), off_topic=True)
+    [(_, parts)] = load_rewards(RewardSettings(gate=0.9, off_topic=0.9)).of_prompts([vague])
+    assert parts.invalid == "ceiling"
 
 
 def test_near_duplicates_cost_nothing_by_default():

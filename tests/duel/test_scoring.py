@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from duel.data.topic import Topic
 from duel.errors import SettingsError
 from duel.rewards import PlainReward, Rewards, SimilarityReward
 from duel.scoring import compare, reward_attempts
@@ -66,6 +67,14 @@ def test_an_original_is_compared_with_the_others_of_its_group_and_with_recent_dr
     assert [one.self_similarity for one in group] == [pytest.approx(0.6), pytest.approx(0.6), None]
     [group] = compare(originals, originals, [], embed, read, recent)
     assert [one.self_similarity for one in group] == [pytest.approx(0.6), pytest.approx(0.8), None]
+
+
+def test_an_original_is_as_near_as_the_nearest_training_image_and_off_topic_below_the_threshold():
+    topic = Topic(torch.tensor([VECTORS[b"east"], VECTORS[b"north"]]), least=0.9)
+    originals = [[drawing(key) for key in ("east", "northeast", "west", None)]]
+    [group] = compare(originals, originals, [], embed, read, topic=topic)
+    assert [one.nearness for one in group] == [1.0, pytest.approx(0.8), 0.0, None]
+    assert [one.off_topic for one in group] == [False, True, True, False]
 
 
 def test_every_distinct_image_is_embedded_once_in_one_call():

@@ -1,5 +1,6 @@
 """All parts of the adversary's reward together: what they add up to, and resuming in the middle."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -9,7 +10,10 @@ import torch
 
 from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.directory import RunDirectory
+from artifacts.run.jsonl import read_rows
 from artifacts.run.rounds import read_attempts, read_round
+from artifacts.run.topic import read_topic, write_topic
+from duel.data.dataset import open_layout
 from duel.embedder import load_embedder
 from duel.state import StateDirectory
 from flows.prepare import prepare
@@ -25,6 +29,7 @@ PARTS = {
     "sampling__descriptions": 2,
     "rewards__adversary": "learnability",
     "rewards__gate": 0.3,
+    "rewards__off_topic": 0.9,
     "rewards__diversity": 0.05,
     "rewards__duplicate": 0.6,
     "rewards__memory": 2,
@@ -82,6 +87,30 @@ def test_drawings_are_compared_with_those_of_their_group_and_of_the_remembered_r
     beyond[:3] -= 2 * torch.eye(3)  # not a drawing with itself
     recorded = [attempt.parts.self_similarity for attempt in read_round(run, 7).attempts]
     assert recorded == pytest.approx(beyond.amax(0).tolist(), abs=1e-5)
+
+
+def test_what_is_on_topic_is_calibrated_once_on_the_held_out_images(state):
+    run, embedder = run_of(state), load_embedder(settings().models)
+    calibrated = read_topic(run)
+    data = open_layout(state / "data" / "offline", 4, 2)
+    train, held_out = (
+        embedder.embed([path.read_bytes() for path in paths]) for paths in (data.train_images, data.test_images)
+    )
+    found = (held_out @ train.T).amax(1).tolist()
+    assert list(calibrated.nearness.values()) == pytest.approx(found, abs=1e-5)
+    assert calibrated.least == pytest.approx(min(found) + 0.1 * (max(found) - min(found)), abs=1e-5)
+    for round in (1, 3, 5, 7):
+        for parts in (attempt.parts for attempt in read_round(run, round).attempts):
+            assert (parts.nearness < calibrated.least) == (parts.invalid == "off_topic") or parts.invalid == "ceiling"
+
+
+def test_a_resumed_run_goes_by_the_threshold_that_it_has(state):
+    shutil.copytree(state / "runs" / "whole", state / "runs" / "moved")
+    run = run_of(state, "moved")
+    write_topic(run, dataclasses.replace(read_topic(run), least=-1.0))
+    train(settings(**PARTS | {"rounds": 10}), "moved", state)
+    assert read_topic(run).least == -1.0
+    assert [row["invalid_off_topic"] for row in read_rows(run.metrics)][-1] == 0
 
 
 def test_a_run_that_lost_its_last_checkpoint_goes_on_bit_for_bit(state):
