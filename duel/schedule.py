@@ -48,6 +48,14 @@ def chapters(first: int, rounds: int, length: int = 25) -> Iterator[tuple[int, i
         first = stop
 
 
+def past_adversaries(learned: int, every: int, kept: int) -> list[int]:
+    """Return the past adversaries that an adversary which has learned from `learned` rounds may be replaced by.
+
+    Each is the number of rounds that it had learned from, a multiple of `every`; at most `kept`, the latest.
+    """
+    return list(range(0, learned, every))[-kept:]
+
+
 def images_of_turn(seed: int, available: int, wanted: int, turn: int, name: str = "epoch") -> list[int]:
     """Return the indices of the images that the base describes in its `turn`-th round (from 0).
 

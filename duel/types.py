@@ -190,6 +190,7 @@ class Rollout:
     seconds: dict[str, float]  # by stage
     draws_asked: int  # distinct images that the round needed from the generator
     draws_made: int  # of these, images drawn for this round
+    past_adversary: int | None = None  # which wrote the prompts, by the rounds it had learned from; None: the present
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,7 @@ class RoundRecord:
     groups: list[Group]
     update: UpdateReport
     draws_asked: int  # distinct images the round needed, drawn or found in the store
+    past_adversary: int | None = None  # as in Rollout
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tasks.context import TrainingContext, open_training
 from tasks.drawing import choose_originals, draw, draw_ceilings, redraw
 from tasks.evaluating import evaluate_players
 from tasks.learning import learn
+from tasks.past import choose_past, keep_snapshot, write_past_prompts
 from tasks.publishing import publish_progress, publish_run
 from tasks.recording import note_round, record_evaluation, record_round, save_checkpoint
 from tasks.rollouts import share_rollout, to_rollout
@@ -43,6 +44,7 @@ def play_chapter(context: TrainingContext, start: int, stop: int) -> None:
     for round in tqdm(range(start, stop), context.run.name, initial=start, total=settings.rounds):
         if round % settings.evaluation.every == 0:
             keep_state(context, round)
+        keep_snapshot(context, round)
         played = play_round(context, round)
         record_round(context, round, played)
         note_round(context, played.record)
@@ -68,7 +70,7 @@ def play_round(context: TrainingContext, round: int) -> PlayedRound:
     update = learn(context, round, player, groups, [anchor for stage in anchored for anchor in stage.value])
     stages: list[Measured[Any]] = [attempts, *anchored, update]
     return PlayedRound(
-        RoundRecord(round, player, groups, update.value, rollout.draws_asked),
+        RoundRecord(round, player, groups, update.value, rollout.draws_asked, rollout.past_adversary),
         seconds=rollout.seconds | {stage.stage: stage.seconds for stage in stages},
         draws_made=rollout.draws_made,
     )
@@ -79,17 +81,22 @@ def go_around(context: TrainingContext, round: int) -> Rollout:
 
     In a base round, each group has one original and G descriptions of it; in an adversary round, each group has G
     prompts, one original per prompt and k descriptions per original. With shared draws, a base round takes those of the
-    adversary's round before it.
+    adversary's round before it, unless a past adversary writes prompts for it.
     """
     settings, schedule = context.settings, context.settings.schedule
     turn, group_size = schedule.turn(round), settings.sampling.group_size  # G
-    if turn == "base" and settings.shared_draws and schedule.turn(round - 1) == "adversary":
+    past = choose_past(context, round)
+    if past is None and turn == "base" and settings.shared_draws and schedule.turn(round - 1) == "adversary":
         return share_rollout(context, round, go_around(context, round - 1))
     prompts: list[Measured[list[list[Completion]]]] = []  # one stage, or none
     ceilings: list[Measured[DrawnGroups]] = []  # the same
     per_input, per_image = (group_size, settings.sampling.descriptions) if turn == "adversary" else (1, group_size)
     if turn == "adversary" or (turn == "base" and settings.originals == "adversary"):
-        prompts = [write_prompts(context, round, per_input)]  # (I, per_input)
+        prompts = [
+            write_prompts(context, round, per_input)
+            if past is None
+            else write_past_prompts(context, round, per_input, past)
+        ]  # (I, per_input)
         originals = draw(context, round, prompts[0].value, label="draw_originals")  # (I, per_input)
         if turn == "adversary":
             ceilings = draw_ceilings(context, round, prompts[0].value, originals.value.drawings)
@@ -98,4 +105,4 @@ def go_around(context: TrainingContext, round: int) -> Rollout:
     drawings = originals.value.drawings
     descriptions = describe_drawings(context, round, drawings, per_image)  # (I, per_input * per_image)
     redrawn = redraw(context, round, descriptions.value, drawings, label="draw_reconstructions")
-    return to_rollout(prompts, originals, ceilings, descriptions, redrawn)
+    return to_rollout(prompts, originals, ceilings, descriptions, redrawn, past)

@@ -22,8 +22,12 @@ def to_rollout(
     ceilings: Sequence[Measured[DrawnGroups]],
     descriptions: Measured[list[list[Completion]]],
     redrawn: Measured[DrawnGroups],
+    past: int | None,
 ) -> Rollout:
-    """Put together what the stages of a round returned; without `prompts`, its originals were drawn before."""
+    """Put together what the stages of a round returned; without `prompts`, its originals were drawn before.
+
+    `past` is the past adversary that wrote the prompts; None: the present one did, or nobody.
+    """
     drawn = [*([originals] if prompts else []), *ceilings, redrawn]
     stages: list[Measured[Any]] = [*prompts, originals, *ceilings, descriptions, redrawn]
     return Rollout(
@@ -35,6 +39,7 @@ def to_rollout(
         seconds={stage.stage: stage.seconds for stage in stages},
         draws_asked=draws_asked(*(stage.value.drawings for stage in drawn)),
         draws_made=sum(stage.value.made for stage in drawn),
+        past_adversary=past,
     )
 
 

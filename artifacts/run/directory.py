@@ -40,6 +40,7 @@ class RunDirectory:
         self.eval_logs = path / "eval_logs"
         self.checkpoints = path / "ckpts"
         self.checkpoint_tests = path / "ckpt_tests"
+        self.past_adversaries = path / "past_adversaries"
         self.plots = path / "plots"
         self.stage_results = path / "stage_results"  # cached results of finished stages
         self.sessions = path / "sessions"  # who worked on the run, when, and how it ended
@@ -111,6 +112,7 @@ class RunDirectory:
         """Remove what a kill left: temporary files and incomplete last lines."""
         files.clean_leftovers(self.training_logs)
         files.clean_leftovers(self.eval_logs)
+        files.clean_leftovers(self.past_adversaries)
         jsonl.keep_rows(self.metrics)
         jsonl.keep_rows(self.timings)
 
@@ -188,6 +190,7 @@ def _check_free(path: Path) -> None:
         "eval_logs",
         "ckpts",
         "ckpt_tests",
+        "past_adversaries",
         "plots",
         "stage_results",
         "sessions",

@@ -34,6 +34,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
     return {
         "round": record.round,
         "player": record.player,
+        "past_adversary": record.past_adversary,
         "reward_mean": _mean(rewards),
         "reward_std": _std(rewards),
         "similarity_mean": _mean(similarities),

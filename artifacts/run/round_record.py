@@ -52,7 +52,8 @@ class RecordedGroup:
 class RecordedRound(Record):
     """The content of `record.json`.
 
-    Schema 1 had no log-probability gap in `update`, schema 2 no anchor, schema 3 no parts of the adversary's reward.
+    Schema 1 had no log-probability gap in `update`, schema 2 no anchor, schema 3 no parts of the adversary's reward and
+    no past adversaries.
     """
 
     SCHEMA: ClassVar[int] = 4
@@ -62,6 +63,7 @@ class RecordedRound(Record):
     draws_asked: int
     update: UpdateReport
     groups: list[RecordedGroup]
+    past_adversary: int | None = None  # wrote the prompts after this many rounds of its own; None: the present one
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:

@@ -25,7 +25,9 @@ def write_round(run: RunDirectory, record: RoundRecord, read_image: ReadImage, w
     path = run.round_directory(record.round)
     with files.new_directory(path, durable=False) as directory:
         groups = [_write_group(directory, number, group, read_image) for number, group in enumerate(record.groups)]
-        recorded = RecordedRound(record.round, record.player, record.draws_asked, record.update, groups)
+        recorded = RecordedRound(
+            record.round, record.player, record.draws_asked, record.update, groups, record.past_adversary
+        )
         write_record(directory / "record.json", recorded)
         write_pdf(directory / "round.pdf", recorded, directory)
     return path

@@ -110,6 +110,19 @@ class OptimizerSettings(Section):
     max_gradient_norm: float = Field(0.1, gt=0, description="gradients are clipped to this norm")
 
 
+class PastSettings(Section):
+    """Past adversaries as opponents of the base (fictitious self-play); see docs/adversary.md."""
+
+    share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the base's rounds whose prompts a past adversary writes in place of the present one",
+    )
+    every: int = Field(25, ge=1, description="rounds of the adversary from one snapshot to the next")
+    kept: int = Field(4, ge=1, description="latest snapshots, of which one is chosen, each equally likely")
+
+
 class PlayerSettings(Section):
     """Loss and optimizer of one player."""
 
@@ -152,3 +165,9 @@ class BasePlayerSettings(PlayerSettings):
     """Loss, optimizer and anchor of the base."""
 
     anchor: AnchorSettings = AnchorSettings()
+
+
+class AdversaryPlayerSettings(PlayerSettings):
+    """Loss and optimizer of the adversary, and its past selves."""
+
+    past: PastSettings = PastSettings()

@@ -9,7 +9,14 @@ from pydantic import Field, model_validator
 
 from duel.schedule import Schedule
 from duel.settings.evaluation import EvaluationSettings, ReportSettings
-from duel.settings.learning import BasePlayerSettings, PlayerSettings, ReplaySettings, RewardSettings, SamplingSettings
+from duel.settings.learning import (
+    AdversaryPlayerSettings,
+    BasePlayerSettings,
+    PlayerSettings,
+    ReplaySettings,
+    RewardSettings,
+    SamplingSettings,
+)
 from duel.settings.sections import OPERATIONAL, NameOrClass, Section
 from duel.settings.services import GeneratorSettings, JudgeSettings
 from duel.types import Player
@@ -115,7 +122,7 @@ class Settings(Section):
     rewards: RewardSettings = RewardSettings()
     replay: ReplaySettings = ReplaySettings()
     base: BasePlayerSettings = BasePlayerSettings()
-    adversary: PlayerSettings = PlayerSettings()
+    adversary: AdversaryPlayerSettings = AdversaryPlayerSettings()
     generator: GeneratorSettings = GeneratorSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     judge: JudgeSettings = JudgeSettings()
@@ -153,6 +160,15 @@ class Settings(Section):
             raise ValueError(
                 f"order has replay, which goes by regret, but rewards.adversary = {self.rewards.adversary} measures no "
                 "ceilings; set it to regret, or set rewards.gate"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _past_adversaries_have_rounds(self) -> Settings:
+        if self.adversary.past.share and not {"base", "adversary"} <= set(self.order):
+            raise ValueError(
+                f"adversary.past.share = {self.adversary.past.share} with order = {list(self.order)}; expected both "
+                "base and adversary in it: a past adversary writes prompts for the base"
             )
         return self
 

@@ -27,6 +27,7 @@ def test_a_row_of_metrics_by_hand() -> None:
     assert line == {
         "round": 6,
         "player": "base",
+        "past_adversary": None,
         "reward_mean": pytest.approx(0.7),
         "reward_std": pytest.approx(0.2),
         "similarity_mean": pytest.approx(0.7),

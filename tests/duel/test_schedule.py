@@ -1,5 +1,7 @@
+import pytest
+
 from duel.randomness import draw_seed, sample_seeds
-from duel.schedule import Schedule, images_of_turn
+from duel.schedule import Schedule, images_of_turn, past_adversaries
 
 
 def test_players_alternate_strictly_from_the_base():
@@ -61,3 +63,10 @@ def test_a_warm_up_comes_first_and_counts_as_the_bases():
     assert [schedule.turns_of("base", rounds) for rounds in range(7)] == [0, 1, 2, 2, 3, 4, 4]
     assert [schedule.turns_of("adversary", rounds) for rounds in range(7)] == [0, 0, 0, 1, 1, 1, 2]
     assert schedule.players == ["base", "adversary"]
+
+
+@pytest.mark.parametrize(
+    ("learned", "choices"), [(0, []), (1, [0]), (5, [0]), (6, [0, 5]), (10, [0, 5]), (11, [5, 10]), (16, [10, 15])]
+)
+def test_the_latest_past_adversaries_are_chosen_from_and_never_the_present_one(learned, choices):
+    assert past_adversaries(learned, every=5, kept=2) == choices

@@ -29,11 +29,18 @@ def test_no_two_stages_share_a_random_stream(tmp_path, monkeypatch):
         if vars(module).get("derive_seed") is derive:  # getattr would make lazy modules import theirs
             monkeypatch.setattr(module, "derive_seed", noted)
     # The adversary's reward draws prompts twice.
-    how = settings(rounds=4, rewards__adversary="regret", base__anchor__coef=0.1, evaluation__charts_per_stratum=1)
+    how = settings(
+        rounds=4,
+        rewards__adversary="regret",
+        base__anchor__coef=0.1,
+        adversary__past__share=1.0,
+        evaluation__charts_per_stratum=1,
+    )
     train(how, "run_1", tmp_path)
 
     stages = {stage for runs in used.values() for stage in runs}
     assert any("write_prompts" in stage for stage in stages)
+    assert any("write_past_prompts" in stage for stage in stages)
     assert any("draw_ceilings" in stage for stage in stages)
     assert any("evaluate_players" in stage for stage in stages)
     assert any("canary" in names for names in used)

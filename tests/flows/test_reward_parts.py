@@ -12,10 +12,15 @@ from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.directory import RunDirectory
 from artifacts.run.jsonl import read_rows
 from artifacts.run.rounds import read_attempts, read_round
+from artifacts.run.snapshots import list_snapshots, snapshot_path
 from artifacts.run.topic import read_topic, write_topic
 from duel.data.dataset import open_layout
 from duel.embedder import load_embedder
+from duel.errors import SettingsError
+from duel.policies.load import load_players
+from duel.randomness import sample_seeds
 from duel.state import StateDirectory
+from duel.types import ModelInput
 from flows.prepare import prepare
 from flows.train import train
 from tests.support.small_run import settings
@@ -33,6 +38,10 @@ PARTS = {
     "rewards__diversity": 0.05,
     "rewards__duplicate": 0.6,
     "rewards__memory": 2,
+    "seed": 33,  # of which half of the base's rounds have a past adversary, below
+    "adversary__past__share": 0.5,
+    "adversary__past__every": 1,
+    "adversary__past__kept": 2,
     "base__grpo__accumulation": 1,
     "adversary__grpo__accumulation": 1,
 }
@@ -104,13 +113,39 @@ def test_what_is_on_topic_is_calibrated_once_on_the_held_out_images(state):
             assert (parts.nearness < calibrated.least) == (parts.invalid == "off_topic") or parts.invalid == "ceiling"
 
 
-def test_a_resumed_run_goes_by_the_threshold_that_it_has(state):
+def test_a_resumed_run_goes_by_its_threshold_and_keeps_the_snapshots_that_resuming_needs(state):
     shutil.copytree(state / "runs" / "whole", state / "runs" / "moved")
     run = run_of(state, "moved")
     write_topic(run, dataclasses.replace(read_topic(run), least=-1.0))
+    assert list_snapshots(run) == [0, 1, 2, 3]
+    shutil.rmtree(run.checkpoints / "ckpt-0" / "training_state", ignore_errors=True)
+    shutil.rmtree(run.checkpoints / "ckpt-4" / "training_state")
     train(settings(**PARTS | {"rounds": 10}), "moved", state)
+    assert list_snapshots(run) == [2, 3, 4]  # at round 8 the adversary has learned from 4: the last two before it count
     assert read_topic(run).least == -1.0
     assert [row["invalid_off_topic"] for row in read_rows(run.metrics)][-1] == 0
+
+
+def test_past_adversaries_write_prompts_for_the_base_and_the_adversary_learns_from_its_own(state):
+    past = [row["past_adversary"] for row in read_rows(run_of(state).metrics)]
+    assert past == [None, None, None, None, 0, None, 2, None]  # one of 0 and 1 in round 4, of 1 and 2 in round 6
+    for round, found in enumerate(past):
+        stages = {path.name[5:].rpartition("-")[0] for path in run_of(state).stage_results.glob(f"{round:04d}-*")}
+        assert ("write_past_prompts" in stages, "write_prompts" in stages) == (found is not None, found is None)
+        assert read_round(run_of(state), round).past_adversary == found
+
+
+def test_prompts_of_a_past_adversary_are_those_it_writes_with_the_weights_it_had(state):
+    run, how = run_of(state), settings(**PARTS)
+    round, past = next((row["round"], row["past_adversary"]) for row in read_rows(run.metrics) if row["past_adversary"])
+    adversary = load_players(how, ["adversary"])["adversary"]
+    adversary.load(snapshot_path(run, past))
+    seeds = sample_seeds(how.seed, 1, 1, round, "past prompt")
+    asked, sampling = [ModelInput(how.sampling.invent)], how.sampling
+    [[prompt]] = adversary.sample(
+        asked, seeds, temperature=sampling.temperature, max_new_tokens=sampling.max_new_tokens
+    )
+    assert {attempt.prompt for attempt in read_round(run, round).attempts} == {prompt.text}
 
 
 def test_a_run_that_lost_its_last_checkpoint_goes_on_bit_for_bit(state):
@@ -118,3 +153,21 @@ def test_a_run_that_lost_its_last_checkpoint_goes_on_bit_for_bit(state):
     shutil.rmtree(list_checkpoints(run_of(state, "resumed"))[-1].path)  # rounds 4 to 6 are replayed
     train(settings(**PARTS), "resumed", state)
     assert fingerprint(run_of(state, "resumed")) == fingerprint(run_of(state))
+
+
+def test_a_base_round_with_a_past_adversary_shares_no_draws(state):
+    how = {"order": ["adversary", "base"], "shared_draws": True, "sampling__descriptions": 2, "rounds": 4}
+    train(settings(adversary__past__share=1.0, adversary__past__every=1, **how), "shared", state)
+    rows = read_rows(run_of(state, "shared").metrics)
+    assert [row["past_adversary"] for row in rows][:2] == [None, 0]
+    for round in (1, 3):
+        [prompt] = {attempt.prompt for attempt in read_round(run_of(state, "shared"), round).attempts}
+        written = {attempt.prompt for attempt in read_round(run_of(state, "shared"), round - 1).attempts}
+        assert prompt not in written
+        assert rows[round]["draws_asked"] > 0
+
+
+@pytest.mark.parametrize("order", [["base"], ["adversary"]])
+def test_past_adversaries_without_a_base_that_meets_an_adversary_are_refused(order):
+    with pytest.raises(SettingsError, match="expected both base and adversary in it"):
+        settings(adversary__past__share=0.5, order=order)
