@@ -8,15 +8,17 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from duel.images import open_image, read_image_file
+
 ENCODING: dict[str, dict[str, Any]] = {"JPEG": {"subsampling": 0}, "WEBP": {"method": 2}}
 
 
 def shrink(path: Path, side: int) -> Image.Image:
     """Read an image file as RGB, scaled down to at most `side` pixels per side, transparency blended onto white.
 
-    Raises OSError when the file is not an image.
+    Raises DataError when the file is not an image.
     """
-    with Image.open(path) as image:
+    with open_image(read_image_file(path)) as image:
         image.draft("RGB", (side, side))
         image.thumbnail((side, side), reducing_gap=2.0)
         if not image.has_transparency_data:

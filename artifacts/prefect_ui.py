@@ -23,6 +23,7 @@ from prefect.artifacts import (
 )
 
 from artifacts.evaluation.table import EvaluationRow
+from artifacts.pictures import shrink
 from artifacts.plots.curves import write_plots
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import TrainingLog
@@ -162,17 +163,11 @@ def _interval(found: Interval | None) -> str:
 
 
 def _jpeg(path: Path) -> str:
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    return _data_uri(small, "JPEG", quality=80)
+    return _data_uri(shrink(path, THUMBNAIL), "JPEG", quality=80)
 
 
 def _png(path: Path) -> str:
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-    small.thumbnail((PLOT, PLOT))
-    return _data_uri(small.quantize(64), "PNG", optimize=True)
+    return _data_uri(shrink(path, PLOT).quantize(64), "PNG", optimize=True)
 
 
 def _data_uri(image: Image.Image, kind: str, **options: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from duel.data.dataset import of_kind
 from duel.evaluations import CanaryResult
+from duel.images import read_image_file
 from duel.judges.exact import ExactJudge, grades_by_text
 from duel.randomness import derive_seed
 from duel.settings import EvaluationSettings
@@ -58,7 +59,7 @@ def _answers(context: TrainingContext, how: EvaluationSettings, questions: list[
     inputs = [
         ModelInput(
             how.answer.replace("{question}", question.question),
-            (context.dataset.root / question.image_path).read_bytes(),
+            read_image_file(context.dataset.root / question.image_path),
         )
         for question in questions
     ]

@@ -21,6 +21,7 @@ from cache.image_store import ImageStore
 from duel.data.dataset import SUFFIXES, Dataset
 from duel.data.topic import Topic
 from duel.diversity import RecentDrawings
+from duel.images import read_image_file
 from duel.judges.base import Judge
 from duel.plugins import check_plugins
 from duel.replay import ReplayPool
@@ -97,7 +98,7 @@ class TrainingContext(StageContext):
 
     def file_drawing(self, path: Path) -> Drawing:
         """Put an image file of the data set into the image store and return it as a Drawing."""
-        return Drawing(path.name, 0, self.generator.add(path.read_bytes(), SUFFIXES[path.suffix.lower()]))
+        return Drawing(path.name, 0, self.generator.add(read_image_file(path), SUFFIXES[path.suffix.lower()]))
 
 
 class EvaluationContext(StageContext):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from duel.data.dataset import Dataset, first_charts, first_of_strata, of_kind, set_aside
 from duel.evaluations import AdversaryEvaluation, BaseEvaluation, ProxyEvaluation, StratumEvaluation
+from duel.images import read_image_file
 from duel.randomness import derive_seed, sample_seeds
 from duel.scoring import reward_attempts
 from duel.settings import EvaluationSettings
@@ -92,7 +93,7 @@ def answer_questions(context: EvaluationContext, round: int, questions: list[Que
     inputs = [
         ModelInput(
             question.instruction or evaluation.answer.replace("{question}", question.question),
-            (context.dataset.root / question.image_path).read_bytes(),
+            read_image_file(context.dataset.root / question.image_path),
         )
         for question in questions
     ]

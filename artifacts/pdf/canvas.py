@@ -20,6 +20,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from artifacts.pictures import encode, shrink
 from artifacts.text import joined, printable, visual_order, wrap
+from duel.errors import DataError
 
 REGULAR, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 INK, FAINT, RULE, PAPER = HexColor("#1b1f1d"), HexColor("#66706b"), HexColor("#d5dbd7"), HexColor("#f3f5f3")
@@ -81,7 +82,7 @@ def draw_image(canvas: Canvas, path: Path, x: float, bottom: float, width: float
     """
     try:
         picture = shrink(path, round(max(width, height) * DOTS_PER_POINT))
-    except OSError:  # the file itself is beside the PDF for inspection
+    except DataError:  # the file itself is beside the PDF for inspection
         draw_empty(canvas, "not a readable image", x, bottom, width, height)
         return
     scale = min(width / picture.width, height / picture.height)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from artifacts.pictures import encode, shrink
 from artifacts.run import files
+from duel.errors import DataError
 
 SIDE = 224  # pixels
 QUALITY = 80
@@ -48,7 +49,7 @@ def _name(key: str) -> str:
 def _write_thumbnail(image: Path, path: Path) -> bool:
     try:
         data = encode(shrink(image, SIDE), "WEBP", QUALITY)
-    except OSError:
+    except DataError:
         return False
     files.write_bytes(path, data, durable=False)
     return True

@@ -6,17 +6,15 @@ import re
 import stat
 import zipfile
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from duel.errors import DataError
+from duel.images import MAX_BYTES, open_image
 
 ENTRY = re.compile(r"(?:[\w-]+/)?(\d{1,6})\.jpg")  # 12.jpg or images/12.jpg
 MAX_ENTRIES = 20_000
-MAX_IMAGE_BYTES = 64 * 2**20
 MAX_TOTAL_BYTES = 8 * 2**30
 MAX_RATIO = 100  # uncompressed : compressed; JPEGs hardly compress, a zip bomb does a thousandfold
 
@@ -76,8 +74,8 @@ def entry_fault(entry: zipfile.ZipInfo) -> str | None:
         return "is a link or a device"
     if entry.flag_bits & 0x1:
         return "is encrypted"
-    if entry.file_size > MAX_IMAGE_BYTES:
-        return f"unpacks to {entry.file_size} bytes, expected at most {MAX_IMAGE_BYTES}"
+    if entry.file_size > MAX_BYTES:
+        return f"unpacks to {entry.file_size} bytes, expected at most {MAX_BYTES}"
     if entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
         return f"unpacks to {entry.file_size} bytes from {entry.compress_size}, as a zip bomb does"
     return None
@@ -86,7 +84,7 @@ def entry_fault(entry: zipfile.ZipInfo) -> str | None:
 def check_image_bytes(data: bytes, name: str) -> None:
     """Raise DataError when `data` does not start with a valid image header or is too large in pixels to decode."""
     try:
-        with Image.open(BytesIO(data)):
+        with open_image(data):
             pass
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+    except DataError as error:
         raise DataError(f"{name} is not an image: {error}") from None

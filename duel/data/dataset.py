@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from random import Random
 
-from PIL import Image, UnidentifiedImageError
-
 from duel.errors import DataError
+from duel.images import decode_image, read_image_file
 from duel.types import Question
 
 SUFFIXES = {
@@ -86,9 +85,8 @@ def digest_of(path: Path) -> str:
 def check_image(path: Path) -> None:
     """Decode an image completely. Raises DataError naming the file when that fails."""
     try:
-        with Image.open(path) as image:
-            image.convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        decode_image(read_image_file(path))
+    except DataError as error:
         raise DataError(f"broken image {path}: {error}; remove or replace it") from None
 
 

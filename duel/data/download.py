@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -14,7 +16,13 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public by its documentation
 
 from duel.errors import DataError, ServiceError
+from duel.services.responses import OversizedError
+from duel.services.responses import size as in_words
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc.Buffer in Python 3.12
+
+MAX_UNKNOWN = 4 * 2**20  # bytes of a file whose size is not known beforehand
 UNCOMPRESSED = {"Accept-Encoding": "identity"}  # byte ranges must refer to the file, not to a compressed body
 
 
@@ -49,7 +57,7 @@ def fetch(url: str, path: Path, size: int | None, headers: Mapping[str, str] | N
         partial.unlink(missing_ok=True)
     fault: Exception
     try:
-        with partial.open("ab") as file:
+        with LimitedFile(partial, MAX_UNKNOWN if size is None else size) as file:
             http_get(
                 url,
                 file,
@@ -60,12 +68,29 @@ def fetch(url: str, path: Path, size: int | None, headers: Mapping[str, str] | N
             )
         partial.replace(path)
         return
+    except OversizedError as error:
+        partial.unlink()
+        fault = DataError(f"{url}: {error}; check the address and revision")
     except (httpx.HTTPError, OSError) as error:
         fault = explain(url, error)
         if type(error) is OSError and error.errno is None:  # `http_get` found another size than expected
             partial.unlink()
             fault = DataError(f"{url} has another size than the expected {size} bytes; check the address and revision")
     raise fault
+
+
+class LimitedFile(io.BufferedWriter):
+    """A file opened for appending that takes at most `limit` bytes, else raises OversizedError: no body is endless."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        super().__init__(io.FileIO(path, "ab"))
+        self.limit = limit
+
+    def write(self, data: Buffer, /) -> int:
+        """Append the bytes."""
+        if self.tell() + memoryview(data).nbytes > self.limit:
+            raise OversizedError(f"the response is larger than the expected {in_words(self.limit)}")
+        return super().write(data)
 
 
 def resolve_hub_file(

@@ -8,17 +8,19 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2  # the client library's HTTP library
 import openai
 from openai.types.chat import ChatCompletion
 
 from duel.errors import DuelError, JudgeError, SettingsError, UserError
 from duel.judges.grading import GradingRequest, by_completion, grading_requests, read_verdict, replace_surrogates
 from duel.rubrics import Rubrics
+from duel.services.responses import MIB, OversizedError, bounded
 from duel.types import Grade, Question
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ SAMPLING: dict[str, Any] = {"temperature": 0, "top_p": 1, "seed": 42, "n": 1}  #
 FIRST_TOKENS, MOST_TOKENS = 256, 1024  # max_tokens of the first attempt; doubled when the verdict was cut off
 TRIES = 10  # attempts to get parseable JSON
 RETRIES = 1000  # of the client library: effectively unlimited, `deadline_seconds` ends them
+MAX_REPLY = 4 * MIB  # bytes of a response
 UNGRADABLE = {"content_filter", "invalid_prompt", "context_length_exceeded", "string_above_max_length"}
 
 AnswerOnce = Callable[[str, Callable[[], str]], str]
@@ -173,6 +176,8 @@ class OpenAIJudge:
             )
         except NoCreditError:
             failure = UserError(f"{self.host}: the account of the API key has no credit left")
+        except OversizedError as error:
+            failure = JudgeError(f"{self.host}: {error}; check OPENAI_BASE_URL, or evaluate again later")
         except openai.APIConnectionError as error:
             failure = JudgeError(f"{self.host} cannot be reached: {type(error).__name__}; check OPENAI_BASE_URL")
         except ValueError:
@@ -197,10 +202,31 @@ class OpenAIJudge:
         if time.monotonic() > self._now.deadline:
             raise DeadlineError
 
-    def _note(self, response: Any) -> None:
+    def _note(self, response: httpx2.Response) -> None:
+        assert isinstance(response.stream, httpx2.SyncByteStream)
+        encoding = response.headers.pop("Content-Encoding", "")
+        response.stream = BoundedBody(response.stream, encoding, lambda: self._check_deadline(None))
         self._now.status = f"HTTP {response.status_code}"
         if response.status_code == 429 and b"insufficient_quota" in response.read():
             raise NoCreditError
+
+
+class BoundedBody(httpx2.SyncByteStream):
+    """A response's body, decompressed, of at most MAX_REPLY bytes; `check` is called for each piece and may raise."""
+
+    def __init__(self, body: httpx2.SyncByteStream, encoding: str, check: Callable[[], None]) -> None:
+        self._body = body
+        self._encoding = encoding
+        self._check = check
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in bounded(self._body, MAX_REPLY, self._encoding):
+            self._check()
+            yield piece
+
+    def close(self) -> None:
+        """Close the connection, or give it back to the pool."""
+        self._body.close()
 
 
 def check_ready(api_key: str | None = None) -> None:

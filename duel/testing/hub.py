@@ -23,7 +23,7 @@ from duel.testing.faults import Faults
 from duel.testing.serving import Handler, Server
 
 RESOLVE = re.compile(r"/datasets/(?P<file>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
-FILE_FAULTS = ("error", "hang", "reset", "cut", "wrong")  # cut: half the body; wrong: the last byte differs
+FILE_FAULTS = ("error", "hang", "reset", "cut", "wrong", "endless")  # cut: half the body; wrong: the last byte differs
 
 
 class HubServer:
@@ -131,6 +131,8 @@ class HubHandler(Handler):
             return self.hang()
         if fault == "reset":
             return self.reset()
+        if fault == "endless":
+            return self.send_endless(200, {})
         data = file.read_bytes()
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         start = int(match[1]) if match else 0

@@ -25,7 +25,7 @@ FAILURES = {  # fault: (status, code, message)
     "filtered": (400, "content_filter", "The prompt was flagged."),
 }
 SPOILT = ("bad-json", "cut-json", "missing-keys")  # faults of the verdict, in a complete HTTP response
-COMPLETION_FAULTS = (*FAILURES, "hang", "reset", "bad-body", *SPOILT)
+COMPLETION_FAULTS = (*FAILURES, "hang", "reset", "bad-body", "endless", "bomb", *SPOILT)
 ANSWER = re.compile(r"Ground Truth: (?P<truth>.*?)\n\W*Response: (?P<response>.*)", re.DOTALL)
 TRIPLET = re.compile(
     r"T(?P<i>\d+):\nResponse (?P=i): (?P<response>.*?)\nGround Truth (?P=i): (?P<truth>.*?)\n\n", re.DOTALL
@@ -136,6 +136,10 @@ class CompletionHandler(Handler):
             return self.reset()
         if fault == "bad-body":
             return self.send(200, b'{"id": ', {"Content-Type": "application/json"})
+        if fault == "endless":
+            return self.send_endless(200, {"Content-Type": "application/json"})
+        if fault == "bomb":
+            return self.send_compressed_bomb({"Content-Type": "application/json"})
         return self.answer(200, self.service.judge(request, fault))
 
     def fail(self, status: int, code: str, message: str) -> None:

@@ -10,13 +10,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from duel.testing.inputs import FLUX_SCHNELL, VERSIONS, InputError, input_errors
+from duel.testing.oversized import blank_png
 from duel.testing.predictions import Job, Predictions
 from duel.testing.serving import Handler
 
 PAGE = 100  # predictions per page of the list
 CREATE_FAULTS = ("throttled", "error", "hang", "reset", "error-after", "lost", "reset-after")
 READ_FAULTS = ("throttled", "error", "hang", "reset")
-FILE_FAULTS = ("error", "hang", "reset", "empty", "truncated", "cut")
+OVERSIZED = {"pixels": (13_000, 13_000), "strip": (65_000, 20)}  # width, height
+FILE_FAULTS = ("error", "hang", "reset", "empty", "truncated", "cut", "endless", "bomb", *OVERSIZED)
 FORMATS = {"webp": "image/webp", "jpg": "image/jpeg", "png": "image/png"}
 
 
@@ -224,6 +226,12 @@ class FileHandler(Handler):
             self.send(502, b"<html>Bad gateway</html>", {"Content-Type": "text/html"})
         elif fault == "cut":
             self.send(200, data[: len(data) // 2], headers, announced=len(data))
+        elif fault == "endless":
+            self.send_endless(200, headers)
+        elif fault == "bomb":
+            self.send_compressed_bomb(headers)
+        elif fault in OVERSIZED:
+            self.send(200, blank_png(*OVERSIZED[fault]), headers)
         else:
             self.send(200, {"empty": b"", "truncated": data[: len(data) // 2]}.get(str(fault), data), headers)
             self.service.count(images=fault is None)

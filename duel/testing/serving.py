@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from duel.testing.oversized import ENDLESS_BYTES, gzip_bomb
+
 
 class Handler(BaseHTTPRequestHandler):
     """Sends JSON and bytes over keep-alive connections; can fail on purpose."""
@@ -32,6 +34,20 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         if announced is not None:
             self.close_connection = True
+
+    def send_endless(self, status: int, headers: Mapping[str, str]) -> None:
+        """Send a body without announced length until the client leaves, or ENDLESS_BYTES of it."""
+        self.close_connection = True
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        for _ in range(ENDLESS_BYTES // 2**20):
+            self.wfile.write(b" " * 2**20)
+
+    def send_compressed_bomb(self, headers: Mapping[str, str]) -> None:
+        """Send 260 kB of gzip data that decompress to 256 MiB."""
+        self.send(200, gzip_bomb(), {**headers, "Content-Encoding": "gzip"})
 
     def read_body(self) -> bytes:
         """Return the request's body."""

@@ -6,11 +6,9 @@ import logging
 import re
 import time
 from datetime import datetime
-from io import BytesIO
 from typing import Any
 
 import httpx
-from PIL import Image
 from replicate.prediction import Prediction
 
 from duel.errors import DataError, GeneratorError, UserError
@@ -18,7 +16,7 @@ from duel.generators.replicate.api import FIRST_PAGE, NO_VALID_RESPONSE, Replica
 from duel.generators.replicate.journal import Journal, Purchase
 from duel.generators.replicate.retries import Deadline, RateLimit, RetrySettings
 from duel.generators.replicate.transport import HTTPFailure
-from duel.images import decode_image
+from duel.images import media_type
 from duel.types import DrawnImage, Refusal
 
 REFUSED = re.compile(r"nsfw|flagged as sensitive|\bE005\b|content (policy|moderation)|moderated", re.IGNORECASE)
@@ -207,10 +205,3 @@ def images_billed(prediction: Prediction, otherwise: int) -> int:
     """Return how many images were billed: the metric `image_count`, which official models report, or `otherwise`."""
     count = (prediction.metrics or {}).get("image_count")
     return int(count) if isinstance(count, int | float) else otherwise
-
-
-def media_type(data: bytes) -> str:
-    """Return an image's media type, e.g. `image/webp`. Raises DataError when the bytes do not decode."""
-    decode_image(data)
-    with Image.open(BytesIO(data)) as image:
-        return Image.MIME[str(image.format)]

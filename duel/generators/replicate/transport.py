@@ -10,6 +10,9 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from duel.images import MAX_BYTES
+from duel.services.responses import ENCODINGS, OversizedError, bounded
+
 
 class HTTPFailure(Exception):
     """A response with status 400 or above; keeps Retry-After, which the vendor's client drops."""
@@ -30,6 +33,7 @@ class SingleTryTransport(httpx.BaseTransport):
     """Sends each request once; retrying is the caller's decision.
 
     - `seconds()` bounds the whole exchange, body included. (The vendor's client sends a POST without timeout.)
+    - A body has at most MAX_BYTES bytes, sent and decompressed, else httpx.ReadError is raised.
     - A status of 400 or above raises HTTPFailure, before the client's own retries can sleep past a deadline.
     - `Authorization` goes to `origin` only. (The vendor's client also sends it to the host that delivers files.)
     """
@@ -44,15 +48,19 @@ class SingleTryTransport(httpx.BaseTransport):
         seconds = self._seconds()
         end = time.monotonic() + seconds
         request.extensions = {**request.extensions, "timeout": httpx.Timeout(seconds).as_dict()}
+        request.headers["Accept-Encoding"] = ENCODINGS
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if origin_of(request.url) != self._origin:
             request.headers.pop("Authorization", None)
         with closing(self._connections.handle_request(request)) as response:
             body = bytearray()
-            for chunk in response.iter_raw():
-                body += chunk
-                if time.monotonic() > end:
-                    raise httpx.ReadTimeout(f"no complete response within {seconds:g} s", request=request)
+            try:
+                for piece in bounded(response.iter_raw(), MAX_BYTES, response.headers.pop("Content-Encoding", "")):
+                    body += piece
+                    if time.monotonic() > end:
+                        raise httpx.ReadTimeout(f"no complete response within {seconds:g} s", request=request)
+            except OversizedError as error:
+                raise httpx.ReadError(str(error), request=request) from None
         response = httpx.Response(response.status_code, headers=response.headers, stream=httpx.ByteStream(bytes(body)))
         if response.status_code >= 400:
             raise http_failure(response, token)

@@ -176,7 +176,7 @@ def test_a_zip_bomb_is_refused_before_reading(tmp_path):
     ("bound", "value", "fault"),
     [
         ("MAX_ENTRIES", 1, "has 2 entries, expected at most 1"),
-        ("MAX_IMAGE_BYTES", 100, "unpacks to .* bytes, expected at most 100"),
+        ("MAX_BYTES", 100, "unpacks to .* bytes, expected at most 100"),
         ("MAX_TOTAL_BYTES", 500, "unpacks to .* bytes, expected at most 500"),
     ],
 )
@@ -215,3 +215,14 @@ def test_a_damaged_archive_is_refused(tmp_path):
     path.write_bytes(data[:1000])
     with pytest.raises(DataError, match="broken zip archive: "):
         extract_images(path, {"1": tmp_path / "1.jpg"})
+
+
+@pytest.mark.parametrize(("size", "limit"), [(4, "4 bytes"), (None, "4 MiB")])
+def test_a_response_without_end_is_left_at_the_limit(folder, tmp_path, size, limit):
+    (folder / "a.json").write_bytes(b"1234")
+    with (
+        HubServer(folder, faults=scripted(a_json=["endless"])) as hub,
+        pytest.raises(DataError, match=f"a.json: the response is larger than the expected {limit}; check the address"),
+    ):
+        fetch(f"{hub.url}/a.json", tmp_path / "a.json", size=size)
+    assert not list(tmp_path.glob("a.json*"))

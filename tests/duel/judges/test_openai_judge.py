@@ -322,3 +322,12 @@ def test_one_invalid_score_invalidates_the_verdict():
     verdict = {"extract_answer_T1": "a", "score_T1": 1, "extract_answer_T2": "b", "score_T2": -1}
     assert read_verdict(json.dumps(verdict), keys) is None
     assert read_verdict(json.dumps({**verdict, "score_T2": 0}), keys) == [Grade(1.0, "a"), Grade(0.0, "b")]
+
+
+@pytest.mark.parametrize("fault", ["endless", "bomb"])
+def test_a_response_without_bound_is_an_error_of_the_service(service, faults, fault):
+    faults.script("completion", fault)
+    judge = OpenAIJudge("gpt-4.1", RUBRICS, timeout_seconds=5, deadline_seconds=20)
+    with pytest.raises(JudgeError, match=r"127.0.0.1: the response is larger than 4 MiB \((sent|decompressed)\)"):
+        judge.grade(BLUE, ["blue"])
+    judge.close()

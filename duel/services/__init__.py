@@ -1,0 +1,1 @@
+"""What clients of remote services share. Knows nothing of generators, judges, data sets and policies."""
