@@ -5,6 +5,7 @@ A field marked `operational` may be changed when a run is resumed; every other f
 
 from duel.settings.evaluation import EvaluationSettings, ReportSettings
 from duel.settings.learning import (
+    AdversaryPlayerSettings,
     AnchorSettings,
     BasePlayerSettings,
     GRPOSettings,
@@ -21,6 +22,7 @@ from duel.settings.services import GeneratorSettings, JudgeSettings
 __all__ = [
     "OFFLINE",
     "OPERATIONAL",
+    "AdversaryPlayerSettings",
     "AnchorSettings",
     "BasePlayerSettings",
     "DataSettings",

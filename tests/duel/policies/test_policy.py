@@ -368,3 +368,24 @@ def test_with_a_kl_penalty_groups_without_signal_still_contribute_it(vlm):
     assert report.skipped_groups == 2
     assert report.gradient_norm > 1e-4
     assert not same(weights(policy), before)
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_older_weights_take_a_policys_place_for_a_while_and_it_goes_on_bit_for_bit(vlm, tmp_path, tuning):
+    policy, undisturbed = (players(vlm, accumulation=2, models={"tuning": tuning})["adversary"] for _ in range(2))
+    sampling = {"seeds": [[1, 2], [3, 4]], "temperature": 0.9, "max_new_tokens": 12}
+    policy.save(tmp_path / "old")
+    then = policy.sample(INVENT, **sampling)
+    for round in range(3):  # in the middle of an accumulation window
+        play(policy, round)
+        play(undisturbed, round)
+    places = [parameter.data_ptr() for parameter in policy.tuning.parameters.values()]
+    policy.save(tmp_path / "now")
+    policy.save_training_state(tmp_path / "state")
+    policy.load(tmp_path / "old")
+    assert policy.sample(INVENT, **sampling) == then != undisturbed.sample(INVENT, **sampling)
+    policy.load(tmp_path / "now")
+    policy.load_training_state(tmp_path / "state")
+    assert [parameter.data_ptr() for parameter in policy.tuning.parameters.values()] == places  # CUDA graphs read there
+    assert play(policy, 3) == play(undisturbed, 3)
+    assert same(weights(policy), weights(undisturbed))
