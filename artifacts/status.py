@@ -18,7 +18,8 @@ from duel.types import Spend
 def status_lines(run: RunDirectory, spend: Spend | None) -> list[str]:
     """Return the lines that `duel status` prints; `spend` is the cost of the run's images, None without purchases."""
     rows = read_rows(run.metrics)
-    done, rounds = len(rows), run.settings.rounds
+    done = len(rows)
+    complete = any(found.rounds_done >= run.settings.rounds for found in list_checkpoints(run))
     owner = owner_of(run.path / "lock")
     sessions = read_sessions(run)
     said = {
@@ -29,7 +30,7 @@ def status_lines(run: RunDirectory, spend: Spend | None) -> list[str]:
         **_canary(run),
         "cost": _cost(run, spend),
         "last failure": _last_failure(sessions, owner),
-        "next": _next_step(run, done >= rounds, owner),
+        "next": _next_step(run, complete, owner),
     }
     width = max(map(len, said))
     return [f"{name:<{width}}  {text}" for name, text in said.items()]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from duel.closing import Closing
-from duel.errors import RunError
+from duel.errors import RunError, storing
 from duel.generators.replicate.journal import Outcome, Purchase
 from duel.types import Spend
 
@@ -49,6 +49,7 @@ class SpendLedger(Closing):
         self.run = run
         self.dollars_per_image = dollars_per_image
         self._lock = threading.Lock()
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = _open_database(path)
@@ -111,7 +112,7 @@ class SpendLedger(Closing):
             self._database.close()
 
     def _ask(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        with self._lock:
+        with self._lock, storing(self._path):
             return self._database.execute(statement, values).fetchall()
 
     def _write(self, statement: str, values: Sequence[Any]) -> Purchase:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import duel
-from duel.errors import DuelError, SettingsError, UserError
+from duel.errors import DuelError, SettingsError, UserError, storage_error
 from duel.settings import Settings
 from duel.settings.profile import fields_of, override, read_profile, read_settings
 from duel.state import StateDirectory
@@ -59,6 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)
         return 130
+    except Exception as error:
+        found = storage_error(error)
+        if found is None:
+            raise
+        print(f"duel: {found}", file=sys.stderr)
+        return 2
     return 0
 
 

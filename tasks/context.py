@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from artifacts.run.checkpoints import latest_resumable, load_checkpoint
+from artifacts.run.checkpoints import load_latest
 from artifacts.run.directory import RunDirectory
 from artifacts.run.fingerprint import check_data
 from artifacts.run.rounds import read_attempts
@@ -82,10 +82,9 @@ class TrainingContext(StageContext):
         updates are computed again.
         """
         self.run.mend()
-        checkpoint = latest_resumable(self.run)
+        checkpoint = load_latest(self.run, self.players)
         if checkpoint is None:
             return 0
-        load_checkpoint(checkpoint, self.players)
         if "replay" in self.settings.order or self.settings.rewards.memory:
             for round in range(checkpoint.rounds_done):
                 self.note(round, *read_attempts(self.run, round))

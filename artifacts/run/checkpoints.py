@@ -7,6 +7,7 @@ ckpt-N/training_state/<player>/ optimizer state, counters and accumulated gradie
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,11 @@ import duel
 from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from artifacts.run.records import Record, read_record, write_record
-from duel.errors import RunError
+from duel.errors import DamagedError, RunError
 from duel.types import Player
+
+log = logging.getLogger(__name__)
+DAMAGED = "damaged-"  # prefix of a checkpoint's new name when it cannot be read
 
 
 class Saves(Protocol):
@@ -100,7 +104,7 @@ def write_checkpoint(run: RunDirectory, rounds_done: int, players: Mapping[Playe
 def load_checkpoint(checkpoint: Checkpoint, players: Mapping[Player, Saves]) -> None:
     """Load weights and training state of all players.
 
-    Raises RunError when the checkpoint cannot be read or lacks one of the players.
+    Raises DamagedError when the checkpoint cannot be read, RunError when it lacks one of the players.
     """
     missing = sorted(players.keys() - set(checkpoint.record.players))
     if missing:
@@ -120,10 +124,35 @@ def list_checkpoints(run: RunDirectory) -> list[Checkpoint]:
     )
 
 
-def latest_resumable(run: RunDirectory) -> Checkpoint | None:
-    """Return the last checkpoint with a training state, or None; first removes what killed writes left."""
+def load_latest(run: RunDirectory, players: Mapping[Player, Saves]) -> Checkpoint | None:
+    """Load the last checkpoint with a training state that can be read, and return it; None where there is none.
+
+    Removes what killed writes left. Damaged later checkpoints are renamed to `damaged-ckpt-N`, and logged: their rounds
+    are played again from the results of their stages.
+    Raises DamagedError when there are checkpoints with a training state and none can be read; nothing is renamed then.
+    """
     files.clean_leftovers(run.checkpoints)
-    return next((checkpoint for checkpoint in reversed(list_checkpoints(run)) if checkpoint.resumable), None)
+    damaged: list[tuple[Checkpoint, DamagedError]] = []
+    for checkpoint in reversed(list_checkpoints(run)):
+        if not checkpoint.resumable:
+            continue
+        try:
+            load_checkpoint(checkpoint, players)
+        except DamagedError as error:
+            damaged.append((checkpoint, error))
+            continue
+        for later, reason in damaged:
+            aside = files.set_aside(later.path, DAMAGED)
+            log.warning("%s is now %s; going on from %s: %s", later.name, aside.name, checkpoint.name, reason)
+        return checkpoint
+    if damaged:
+        checkpoint, error = damaged[0]
+        raise DamagedError(
+            f"{error}; {checkpoint.name} is damaged, and no earlier checkpoint has a training state that can be read; "
+            f"restore {checkpoint.path} from a backup, or move it away to begin with round 0: finished stages and "
+            "images are found again"
+        )
+    return None
 
 
 def prune(run: RunDirectory, keep: int) -> None:

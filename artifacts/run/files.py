@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from duel.errors import storing
+
 TEMPORARY = ".writing-"
 REPLACED = ".replaced-"
 
@@ -27,18 +29,22 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
 
 
 def write_with(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
-    """Call `write` with a temporary path, then rename the file it wrote to `path`; on an error, `path` is unchanged."""
+    """Call `write` with a temporary path, then rename the file it wrote to `path`; on an error, `path` is unchanged.
+
+    Raises StorageError when the disk is full, read-only or failing.
+    """
     temporary = _temporary_name(path)
-    try:
-        write(temporary)
+    with storing(path):
+        try:
+            write(temporary)
+            if durable:
+                sync(temporary)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         if durable:
-            sync(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        sync(path.parent)
+            sync(path.parent)
 
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:
@@ -52,17 +58,19 @@ def new_directory(path: Path, durable: bool) -> Iterator[Path]:
     """Yield a temporary directory that is renamed to `path` when the block succeeds, replacing an older one.
 
     With `durable`, its files are flushed before the rename, so that it also survives a power failure.
+    Raises StorageError when the disk is full, read-only or failing.
     """
     temporary = _temporary_name(path)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if durable:
-            sync_tree(temporary)
-        _put_in_place(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with storing(path):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            if durable:
+                sync_tree(temporary)
+            _put_in_place(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 def remove_directory(path: Path, aside: Path) -> None:
@@ -70,6 +78,17 @@ def remove_directory(path: Path, aside: Path) -> None:
     doomed = aside / _temporary_name(path).name
     path.rename(doomed)
     shutil.rmtree(doomed)
+
+
+def set_aside(path: Path, prefix: str) -> Path:
+    """Rename a file or directory, so that it no longer counts and can be looked at; return its new path."""
+    aside = path.with_name(prefix + path.name)
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{prefix}{number}-{path.name}")
+    path.rename(aside)
+    return aside
 
 
 def clean_leftovers(directory: Path, names: str = "*") -> None:

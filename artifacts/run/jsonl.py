@@ -11,13 +11,16 @@ from typing import Any
 import pandas as pd
 
 from artifacts.run import files
-from duel.errors import RunError
+from duel.errors import RunError, storing
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one line and flush it to the disk. Raises ValueError for NaN and infinity."""
+    """Append one line and flush it to the disk.
+
+    Raises ValueError for NaN and infinity, StorageError when the disk is full, read-only or failing.
+    """
     line = json.dumps(dict(row), allow_nan=False).encode() + b"\n"
-    with path.open("ab") as file:
+    with storing(path), path.open("ab") as file:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())

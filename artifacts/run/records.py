@@ -17,7 +17,7 @@ from cattrs.cols import list_structure_factory
 from cattrs.errors import BaseValidationError
 
 from artifacts.run import files
-from duel.errors import RunError
+from duel.errors import DamagedError, RunError
 
 BEFORE_SCHEMAS = 1  # schema of files without a number, which were written before version 0.1.0
 JSON_TYPES: dict[type, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (float, int)}
@@ -89,13 +89,14 @@ def write_record(path: Path, record: Record, durable: bool = True) -> None:
 def read_record(path: Path, kind: type[R]) -> R:
     """Read a record that `write_record` wrote.
 
-    Raises RunError naming the file when it is missing, damaged, has wrong fields, or an unsupported schema.
+    Raises DamagedError naming the file when it is missing or damaged, RunError when it has wrong fields or an
+    unsupported schema.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         schema = content.pop("schema", BEFORE_SCHEMAS)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise RunError(f"cannot read {path}: {error}; expected a JSON object that Duel wrote") from None
+        raise DamagedError(f"cannot read {path}: {error}; expected a JSON object that Duel wrote") from None
     if schema != kind.SCHEMA:
         older = isinstance(schema, int) and schema < kind.SCHEMA
         upgraded = kind.upgrade(content, schema) if older else None

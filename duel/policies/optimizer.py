@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from duel.errors import RunError
+from duel.errors import DamagedError, RunError
 from duel.settings import OptimizerSettings
 
 TENSORS = "training_state.safetensors"
@@ -78,12 +79,15 @@ class PlayerOptimizer:
 
     @torch.no_grad()
     def load(self, directory: Path) -> None:
-        """Restore all of it bit for bit. Raises RunError when the directory does not fit these weights."""
+        """Restore all of it bit for bit.
+
+        Raises DamagedError when a file cannot be read, RunError when it does not fit these weights.
+        """
         try:
             tensors = load_file(directory / TENSORS)
             counters = json.loads((directory / COUNTERS).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"cannot read the training state in {directory}: {error}") from error
+        except (OSError, ValueError, SafetensorError) as error:
+            raise DamagedError(f"cannot read the training state in {directory}: {error}") from error
         for name, parameter in self.parameters.items():
             weight = tensors.get(f"weight/{name}")
             if weight is None or weight.shape != parameter.shape:

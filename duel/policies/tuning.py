@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from duel.devices import isolated_random_state
-from duel.errors import RunError
+from duel.errors import DamagedError, RunError
 from duel.policies.models import Model, language_linears
 from duel.types import Player
 
@@ -163,8 +163,8 @@ class FullTuning:
         try:
             with isolated_random_state():
                 saved = type(self.model.network).from_pretrained(directory, dtype=torch.float32)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise RunError(f"cannot read weights from {directory}: {error}") from error
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise DamagedError(f"cannot read weights from {directory}: {error}") from error
         weights = dict(saved.named_parameters())
         check_fit(directory, {name: tuple(weight.shape) for name, weight in self.parameters.items()}, weights)
         for name, parameter in self.parameters.items():
@@ -194,11 +194,11 @@ def add_adapter(
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a safetensors file. Raises RunError when it cannot be read."""
+    """Return the tensors of a safetensors file. Raises DamagedError when it cannot be read."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise RunError(f"cannot read weights from {path}: {error}") from error
+        raise DamagedError(f"cannot read weights from {path}: {error}") from error
 
 
 def check_fit(directory: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, torch.Tensor]) -> None:

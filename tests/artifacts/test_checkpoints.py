@@ -1,5 +1,6 @@
 """Checkpoints: complete or absent, weights kept, training states pruned, resume from the last complete one."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,14 +13,15 @@ import pytest
 import duel
 from artifacts.run import files
 from artifacts.run.checkpoints import (
+    Checkpoint,
     CheckpointRecord,
-    latest_resumable,
     list_checkpoints,
     load_checkpoint,
+    load_latest,
     write_checkpoint,
 )
 from artifacts.run.directory import RunDirectory
-from duel.errors import RunError
+from duel.errors import DamagedError, RunError, StorageError
 from duel.settings import Settings
 from duel.state import StateDirectory
 
@@ -34,6 +36,8 @@ class Counter:
         (directory / "weights.txt").write_text(str(self.weights))
 
     def load(self, directory: Path) -> None:
+        if not (directory / "weights.txt").stat().st_size:
+            raise DamagedError("weights.txt is empty")
         self.weights = int((directory / "weights.txt").read_text())
 
     def save_training_state(self, directory: Path) -> None:
@@ -94,14 +98,14 @@ def test_pruning_keeps_all_weights_and_the_last_training_states(run: RunDirector
     assert [checkpoint.rounds_done for checkpoint in found] == [0, 2, 9, 10]
     assert [checkpoint.resumable for checkpoint in found] == [False, False, True, True]
     assert all((checkpoint.weights("base") / "weights.txt").exists() for checkpoint in found)
-    latest = latest_resumable(run)
+    latest = load_latest(run, players(0))
     assert latest is not None
     assert latest.rounds_done == 10
     assert not list(run.checkpoints.glob(".*"))
 
 
 def test_a_run_without_checkpoint_has_none(run: RunDirectory) -> None:
-    assert latest_resumable(run) is None
+    assert load_latest(run, players(0)) is None
     assert list_checkpoints(run) == []
 
 
@@ -168,11 +172,10 @@ def test_a_kill_leaves_a_complete_checkpoint_to_resume_from(
     ended = subprocess.run(command, cwd=Path(__file__).parents[2], check=False)
     assert ended.returncode == -signal.SIGKILL
 
-    found = latest_resumable(run)
+    loaded = {"base": Counter(), "adversary": Counter()}
+    found = load_latest(run, loaded)
     assert found is not None
     assert found.rounds_done == latest
-    loaded = {"base": Counter(), "adversary": Counter()}
-    load_checkpoint(found, loaded)
     assert loaded["base"].steps == (20 if latest == 2 else 1040)
     assert all(path.name.startswith("ckpt-") for path in run.checkpoints.iterdir())  # leftovers are gone
     assert not any(path.name.startswith(files.TEMPORARY) for path in run.checkpoints.rglob("*"))
@@ -186,3 +189,43 @@ def test_files_have_the_usual_permissions(run: RunDirectory) -> None:
         os.umask(umask)
     assert written.path.stat().st_mode & 0o777 == 0o755
     assert (written.path / "checkpoint.json").stat().st_mode & 0o777 == 0o644
+
+
+def truncate_weights(checkpoint: Checkpoint, player: str) -> None:
+    (checkpoint.weights(player) / "weights.txt").write_bytes(b"")
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_last_good_one_loaded(
+    run: RunDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = [write_checkpoint(run, done, players(done), keep=3) for done in (2, 4, 6)]
+    truncate_weights(written[2], "adversary")
+    (written[1].path / "checkpoint.json").write_text("{")
+    loaded = {"base": Counter(), "adversary": Counter()}
+    found = load_latest(run, loaded)
+    assert found is not None
+    assert found.rounds_done == 2
+    assert loaded["base"].weights == 2
+    assert [checkpoint.rounds_done for checkpoint in list_checkpoints(run)] == [2]
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["ckpt-2", "damaged-ckpt-4", "damaged-ckpt-6"]
+    assert "ckpt-6 is now damaged-ckpt-6; going on from ckpt-2: weights.txt is empty" in caplog.text
+
+
+def test_without_a_good_checkpoint_nothing_is_set_aside_and_the_newest_is_named(run: RunDirectory) -> None:
+    truncate_weights(write_checkpoint(run, 4, players(4), keep=1), "base")
+    with pytest.raises(DamagedError, match=r"weights.txt is empty; ckpt-4 is damaged, and no earlier .* round 0"):
+        load_latest(run, players(0))
+    assert [checkpoint.rounds_done for checkpoint in list_checkpoints(run)] == [4]
+
+
+class Full(Counter):
+    """A player whose save meets a full disk."""
+
+    def save(self, directory: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_file(run: RunDirectory) -> None:
+    with pytest.raises(StorageError, match=r"the disk is full \(.*ckpt-2\); what was recorded before is safe, .* free"):
+        write_checkpoint(run, 2, {"base": Full(), "adversary": Full()}, keep=1)
+    assert list(run.checkpoints.iterdir()) == []

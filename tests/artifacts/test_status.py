@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
+import duel
+from artifacts.run.checkpoints import CheckpointRecord
 from artifacts.run.directory import RunDirectory
+from artifacts.run.records import write_record
 from artifacts.run.sessions import begin_session, end_session, read_sessions
 from artifacts.status import status_lines
 from duel.settings import Settings
@@ -18,7 +21,10 @@ def said(run: RunDirectory, spend: Spend | None = None) -> dict[str, str]:
 
 
 def test_a_finished_run_is_complete(tmp_path: Path) -> None:
-    found = said(fake_run(tmp_path, rounds=6, every=3))
+    run = fake_run(tmp_path, rounds=6, every=3)
+    (run.checkpoints / "ckpt-6").mkdir(parents=True)
+    write_record(run.checkpoints / "ckpt-6" / "checkpoint.json", CheckpointRecord(6, ["base"], duel.__version__))
+    found = said(run)
     assert found["rounds"] == "6 of 6 recorded (3 base, 3 adversary)"
     assert found["process"] == "not in training"
     assert found["last failure"] == "none"
@@ -76,3 +82,9 @@ def test_sessions_are_read_in_the_order_in_which_they_began(tmp_path: Path) -> N
     second = begin_session(run, "train", "b")
     assert read_sessions(run) == [first, second]
     assert (first.rounds, second.outcome) == (4, None)
+
+
+def test_a_run_whose_last_checkpoint_is_missing_is_not_complete(tmp_path: Path) -> None:
+    found = said(fake_run(tmp_path, rounds=6, every=3))
+    assert found["rounds"] == "6 of 6 recorded (3 base, 3 adversary)"
+    assert found["next"].startswith("resume with duel train --run duel")
