@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.files import TEMPORARY
 from artifacts.run.snapshots import list_snapshots, prune_snapshots, snapshot_path, write_snapshot
+from duel.errors import storing
 from duel.randomness import sample_seeds, stream
 from duel.schedule import past_adversaries
 from duel.types import Completion
@@ -63,8 +64,9 @@ def _as_it_was(context: TrainingContext, past: int) -> Iterator[None]:
     with TemporaryDirectory(prefix=TEMPORARY, dir=context.run.past_adversaries) as present:
         weights, training_state = Path(present, "weights"), Path(present, "training_state")
         for directory, save in ((weights, adversary.save), (training_state, adversary.save_training_state)):
-            directory.mkdir()
-            save(directory)
+            with storing(directory):
+                directory.mkdir()
+                save(directory)
         try:
             adversary.load(snapshot_path(context.run, past))
             yield
