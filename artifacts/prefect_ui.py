@@ -63,7 +63,7 @@ def show_rounds(run: RunDirectory, log: TrainingLog) -> None:
         return
     columns = [
         "round", "player", "similarity_mean", "reward_mean", "reward_std", "loss", "gradient_norm", "logprob_gap_mean",
-        "logprob_gap_max", "divergence", "refused",
+        "logprob_gap_max", "divergence", "refused", "skipped_updates",
     ]  # fmt: skip
     rows = [
         {name: _cell(row[name]) for name in columns} for _, row in metrics[columns].iloc[: -ROUNDS - 1 : -1].iterrows()

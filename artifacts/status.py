@@ -24,6 +24,7 @@ def status_lines(run: RunDirectory, spend: Spend | None) -> list[str]:
     sessions = read_sessions(run)
     said = {
         "rounds": _rounds(run, rows),
+        **_skipped(rows),
         "process": f"in training by {owner}" if owner else "not in training",
         "checkpoints": _checkpoints(run, done),
         "questions": _questions(run),
@@ -41,6 +42,13 @@ def _rounds(run: RunDirectory, rows: list[dict[str, Any]]) -> str:
     by_player = [f"{sum(row['player'] == name for row in rows)} {name}" for name in run.settings.schedule.players]
     text = f"{done} of {rounds} recorded ({', '.join(by_player)})"
     return text if done >= rounds else f"{text}; next is round {done}, of the {run.settings.schedule.player(done)}"
+
+
+def _skipped(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return how many updates were skipped because something was not finite; nothing where none was."""
+    most = {row["player"]: row.get("skipped_updates", 0) for row in rows}  # of the last row: each counts those before
+    counts = ", ".join(f"{count} of the {player}" for player, count in most.items() if count)
+    return {"skipped updates": f"{counts}: loss, gradient or an embedding was not finite"} if counts else {}
 
 
 def _checkpoints(run: RunDirectory, done: int) -> str:

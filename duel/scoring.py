@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ def compare(
 ) -> list[list[Described]]:
     """Return the similarities of each original to its reconstructions, its second drawing and the others, (I, n).
 
+    A similarity is None where an image was refused, or where an embedding is not finite.
+
     Args:
         originals: (I, n), where n is 1 when the base learns and G when the adversary learns.
         reconstructions: (I, n * k), grouped by original.
@@ -51,12 +54,13 @@ def compare(
         if one.key is None or other is None or other.key is None:
             return None
         cosine = float(embeddings[one.key] @ embeddings[other.key])
-        return min(1.0, max(-1.0, cosine))  # rounding errors may exceed 1
+        return min(1.0, max(-1.0, cosine)) if math.isfinite(cosine) else None  # rounding errors may exceed 1
 
     def describe(original: Drawing, redrawn: list[Drawing], second: Drawing | None, alike: float | None) -> Described:
         similarities = [similarity(original, drawing) for drawing in redrawn]
         texts = [drawing.text for drawing in redrawn]
         near = None if topic is None or original.key is None else topic.nearness(embeddings[original.key])
+        near = near if near is not None and math.isfinite(near) else None
         off_topic = topic is not None and near is not None and not topic.has(near)
         return Described(original, texts, redrawn, similarities, similarity(original, second), alike, near, off_topic)
 

@@ -164,7 +164,7 @@ class Group:
 class UpdateReport:
     """Result of one update of a player."""
 
-    loss: float
+    loss: float | None  # None: the update was skipped, because its loss, a gradient or an embedding was not finite
     gradient_norm: float | None  # None: gradients were accumulated, no optimizer step was taken
     groups: int
     skipped_groups: int  # without gradient, because all rewards are equal
@@ -176,6 +176,7 @@ class UpdateReport:
     logprob_gap_max: float | None = None
     divergence: float | None = None  # KL to the untrained model, nats per token, before the update; None: not measured
     anchor_divergence: float | None = None  # KL(untrained || base), nats per token of the anchor; None: no anchor
+    skipped_updates: int = 0  # updates of this player skipped so far
 
 
 @dataclass(frozen=True)

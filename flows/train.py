@@ -14,7 +14,7 @@ from tasks.anchoring import anchor_round
 from tasks.context import TrainingContext, open_training
 from tasks.drawing import choose_originals, draw, draw_ceilings, redraw
 from tasks.evaluating import evaluate_players
-from tasks.learning import learn
+from tasks.learning import check_skipped, learn
 from tasks.past import choose_past, keep_snapshot, write_past_prompts
 from tasks.publishing import publish_progress, publish_run
 from tasks.recording import note_round, record_evaluation, record_round, save_checkpoint
@@ -48,6 +48,7 @@ def play_chapter(context: TrainingContext, start: int, stop: int) -> None:
         played = play_round(context, round)
         record_round(context, round, played)
         note_round(context, played.record)
+        check_skipped(context, played.record)
         publish_progress(context, round + 1)
 
 

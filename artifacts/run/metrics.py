@@ -53,6 +53,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "refused": refused,
         "draws_asked": record.draws_asked,
         "optimizer_steps": record.update.optimizer_steps,
+        "skipped_updates": record.update.skipped_updates,
     }
 
 

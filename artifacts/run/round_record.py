@@ -52,8 +52,8 @@ class RecordedGroup:
 class RecordedRound(Record):
     """The content of `record.json`.
 
-    Schema 1 had no log-probability gap in `update`, schema 2 no anchor, schema 3 no parts of the adversary's reward and
-    no past adversaries.
+    Schema 1 had no log-probability gap in `update`, schema 2 no anchor, schema 3 no parts of the adversary's reward,
+    no past adversaries and no skipped updates.
     """
 
     SCHEMA: ClassVar[int] = 4

@@ -37,6 +37,7 @@ class PlayerOptimizer:
         self.max_gradient_norm = settings.max_gradient_norm
         self.rounds_learned = 0
         self.steps = 0
+        self.skipped = 0  # rounds whose update was skipped
         self.adamw = torch.optim.AdamW(
             parameters.values(),
             lr=settings.learning_rate,
@@ -63,6 +64,20 @@ class PlayerOptimizer:
         self.steps += 1
         return float(norm)
 
+    def is_finite(self) -> bool:
+        """Whether the norm of the accumulated gradients is finite."""
+        gathered = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        return not gathered or bool(torch.nn.utils.get_total_norm(gathered).isfinite())
+
+    def skip_round(self) -> None:
+        """Count a round that nothing can be learned from; the gradients accumulated in its window are dropped.
+
+        A sum cannot be freed of a part that is not finite. Weights and moments stay.
+        """
+        self.rounds_learned += 1
+        self.skipped += 1
+        self.adamw.zero_grad(set_to_none=True)
+
     def save(self, directory: Path) -> None:
         """Write weights, moments, accumulated gradients and counters into a directory."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -74,7 +89,11 @@ class PlayerOptimizer:
             for moment, value in self.adamw.state.get(parameter, {}).items():
                 tensors[f"{moment}/{name}"] = value
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, directory / TENSORS)
-        counters = {"rounds_learned": self.rounds_learned, "optimizer_steps": self.steps}
+        counters = {
+            "rounds_learned": self.rounds_learned,
+            "optimizer_steps": self.steps,
+            "skipped_updates": self.skipped,
+        }
         (directory / COUNTERS).write_text(json.dumps(counters) + "\n", encoding="utf-8")
 
     @torch.no_grad()
@@ -103,3 +122,4 @@ class PlayerOptimizer:
                 moment: value if moment == "step" else value.to(parameter.device) for moment, value in moments.items()
             }
         self.rounds_learned, self.steps = int(counters["rounds_learned"]), int(counters["optimizer_steps"])
+        self.skipped = int(counters.get("skipped_updates", 0))  # older files have none

@@ -18,7 +18,7 @@ from duel.policies.optimizer import PlayerOptimizer
 from duel.policies.prefix import Prefix, encode_prompts
 from duel.policies.sampling import SampledRows, draw_uniforms, sample_rows
 from duel.policies.tuning import Tuning
-from duel.policies.update import LearningSettings, accumulate_gradient, build_batch, chunks
+from duel.policies.update import LearningSettings, accumulate_gradient, any_unmeasured, build_batch, chunks, finite
 from duel.types import Completion, Group, ModelInput, Player, UpdateReport, pack_logprobs
 
 
@@ -190,6 +190,9 @@ class LocalPolicy:
         Completions without reward, and groups with equal rewards, contribute no gradient. The gradient does not
         depend on how many completions one forward pass takes (up to rounding). Raises RunError after a call
         that did not finish: part of its gradient may have been accumulated.
+
+        The update is skipped, and counted, when its loss, its gradient or an image's embedding is not finite: weights
+        and moments stay, and the gradients of its accumulation window are dropped.
         """
         self._check_whole()
         self._learning = True
@@ -197,19 +200,25 @@ class LocalPolicy:
         with self.tuning.active():
             added = accumulate_gradient(self.tuning, batch, self.settings, self.optimizer.accumulation)
             anchored = accumulate_anchor(self.tuning, anchors, self.settings, self.optimizer.accumulation)
-        norm = self.optimizer.end_round()
+        loss = finite(added.loss + anchored.loss)
+        if loss is None or not self.optimizer.is_finite() or any_unmeasured(groups):
+            loss, norm = None, None
+            self.optimizer.skip_round()
+        else:
+            norm = self.optimizer.end_round()
         self._learning = False
         self._last_update = UpdateReport(
-            loss=added.loss + anchored.loss,
+            loss=loss,
             gradient_norm=norm,
             groups=len(groups),
             skipped_groups=batch.skipped_groups,
             rounds_learned=self.rounds_learned,
             optimizer_steps=self.optimizer_steps,
-            logprob_gap_mean=added.mean_gap,
-            logprob_gap_max=added.largest_gap,
-            divergence=added.divergence,
-            anchor_divergence=anchored.divergence,
+            logprob_gap_mean=finite(added.mean_gap),
+            logprob_gap_max=finite(added.largest_gap),
+            divergence=finite(added.divergence),
+            anchor_divergence=finite(anchored.divergence),
+            skipped_updates=self.optimizer.skipped,
         )
         return self._last_update
 

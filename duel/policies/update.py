@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -94,6 +95,17 @@ def build_batch(inputs: Sequence[ModelInput], groups: Sequence[Group], settings:
             if completion.tokens and (penalised or value is not None):
                 rows.append(Row(prompt, completion.tokens, value or 0.0, weight, _sampled_logprobs(completion)))
     return Batch(asked, rows, skipped)
+
+
+def any_unmeasured(groups: Sequence[Group]) -> bool:
+    """Return whether an attempt has both images and no similarity: an embedding was not finite."""
+    attempts = (attempt for group in groups for attempt in group.attempts)
+    return any(a.similarity is None and a.original.key and a.reconstruction.key for a in attempts)
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number, or None where it is not finite."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _sampled_logprobs(completion: Completion) -> list[float]:

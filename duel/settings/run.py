@@ -116,6 +116,13 @@ class Settings(Section):
         description="latest checkpoints that keep their optimizer state, needed to resume",
         json_schema_extra=OPERATIONAL,
     )
+    max_skipped_updates: int = Field(
+        3,
+        ge=1,
+        description="updates of a player in a row that may be skipped because loss, gradient or an embedding is not "
+        "finite; the last of so many stops the run",
+        json_schema_extra=OPERATIONAL,
+    )
     data: DataSettings = DataSettings()
     models: ModelSettings = ModelSettings()
     sampling: SamplingSettings = SamplingSettings()

@@ -54,6 +54,7 @@ def test_a_row_of_metrics_by_hand() -> None:
         "refused": 1,
         "draws_asked": 3,
         "optimizer_steps": 1,
+        "skipped_updates": 0,
     }
     assert list(line)[:2] == ["round", "player"]
 

@@ -1,5 +1,7 @@
 """Similarities and rewards of drawings whose embeddings are known unit vectors."""
 
+import math
+
 import pytest
 import torch
 
@@ -146,3 +148,11 @@ def test_similarities_are_clipped_to_minus_1_and_1():
 
     described = compare([[drawing("east")]], [[drawing("east"), drawing("north")]], [], embed, read)
     assert similarities(described) == [[[1.0, -1.0]]]
+
+
+def test_an_embedding_that_is_not_finite_has_no_similarity():
+    def embed(images):
+        return torch.tensor([[1.0, 0.0], [math.nan, 0.0], [math.inf, 0.0]])[: len(images)]
+
+    described = compare([[drawing("east")]], [[drawing("east"), drawing("north"), drawing("west")]], [], embed, read)
+    assert similarities(described) == [[[1.0, None, None]]]

@@ -10,8 +10,11 @@ import pytest
 from artifacts.evaluation.read import read_proxies
 from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.directory import RunDirectory
+from artifacts.run.jsonl import read_rows
 from artifacts.run.metrics import read_metrics
 from artifacts.run.rounds import read_round
+from artifacts.status import status_lines
+from duel.embedder import Embedder
 from duel.errors import GeneratorError, RunError
 from duel.policies.optimizer import PlayerOptimizer
 from duel.policies.policy import LocalPolicy
@@ -162,6 +165,23 @@ def test_every_checkpoint_is_evaluated_once(state):
     again = evaluate(settings(), "whole", state, return_state=True)
     assert again.message == "whole: no new checkpoints; no model was loaded and the judge was not called"
     assert {path.name: path.stat().st_mtime_ns for path in tests.iterdir()} == before
+
+
+def test_updates_skipped_in_a_row_stop_the_run_and_keep_the_round(state, monkeypatch):
+    embed = Embedder._embed_chunk
+    monkeypatch.setattr(Embedder, "_embed_chunk", lambda self, pixels: embed(self, pixels) * math.nan)
+    with pytest.raises(RunError, match=r"the last 2 updates of the base were skipped: .* kept in .*round-0002; lower"):
+        train(settings(max_skipped_updates=2), "skipping", state)
+    run = RunDirectory.read(StateDirectory(state), "skipping")
+    rows = read_rows(run.metrics)
+    assert [(row["player"], row["loss"], row["skipped_updates"]) for row in rows] == [
+        ("base", None, 1),
+        ("adversary", None, 1),
+        ("base", None, 2),
+    ]
+    assert read_round(run, 2).update.skipped_updates == 2
+    said = "\n".join(status_lines(run, None))
+    assert "2 of the base, 1 of the adversary: loss, gradient or an embedding was not finite" in said
 
 
 def test_images_that_the_store_lost_are_drawn_again_when_a_round_is_repeated(state):

@@ -169,8 +169,10 @@ def picture(colour: str = "red", size: tuple[int, int] = (56, 56)) -> bytes:
 
 
 def group(completions: list[Completion], rewards: list[float | None]) -> Group:
-    """Return a group with these rewards."""
-    attempts = [Attempt(Drawing("o", 0, "k"), Drawing("r", 1, "l"), reward, reward) for reward in rewards]
+    """Return a group with these rewards; a similarity is the reward, or 0.5 where there is none."""
+    similarities = [0.5 if reward is None else reward for reward in rewards]
+    pairs = zip(similarities, rewards, strict=True)
+    attempts = [Attempt(Drawing("o", 0, "k"), Drawing("r", 1, "l"), similarity, reward) for similarity, reward in pairs]
     return Group(completions, attempts)
 
 

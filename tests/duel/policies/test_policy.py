@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from duel.policies.inputs import build_prompts
 from duel.policies.load import load_players
 from duel.policies.prefix import encode_prompts
 from duel.policies.tuning import LoraTuning
-from duel.types import ModelInput, pack_logprobs
+from duel.types import Drawing, ModelInput, pack_logprobs
 from tests.support import tiny
 
 INPUTS = [ModelInput("hello", tiny.picture("red")), ModelInput("what is it?", tiny.picture("blue", (84, 56)))]
@@ -389,3 +390,51 @@ def test_older_weights_take_a_policys_place_for_a_while_and_it_goes_on_bit_for_b
     assert [parameter.data_ptr() for parameter in policy.tuning.parameters.values()] == places  # CUDA graphs read there
     assert play(policy, 3) == play(undisturbed, 3)
     assert same(weights(policy), weights(undisturbed))
+
+
+@contextmanager
+def not_a_number(policy):
+    """Within the block, one of the policy's frozen weights is NaN."""
+    weight = policy.model.network.get_output_embeddings().weight
+    kept = weight[0, 0].item()
+    with torch.no_grad():
+        weight[0, 0] = math.nan
+    yield
+    with torch.no_grad():
+        weight[0, 0] = kept
+
+
+def test_an_update_that_is_not_finite_is_skipped_and_counted(vlm, tmp_path):
+    policy = players(vlm, accumulation=2)["base"]
+    sampled = policy.sample(INPUTS, [[1, 2, 3, 4], [5, 6, 7, 8]], temperature=0.9, max_new_tokens=12)
+    groups = [tiny.group(completions, REWARDS) for completions in sampled]
+    before = weights(policy)
+    policy.learn(INPUTS, groups)  # the first round of a window
+    with not_a_number(policy):
+        report = policy.learn(INPUTS, groups)
+    assert (report.loss, report.gradient_norm, report.divergence, report.logprob_gap_mean) == (None,) * 4
+    assert (report.rounds_learned, report.optimizer_steps, report.skipped_updates) == (2, 0, 1)
+    assert same(weights(policy), before)
+    assert all(parameter.grad is None for parameter in policy.tuning.parameters.values())
+
+    policy.learn(INPUTS, groups)
+    policy.save_training_state(tmp_path)
+    again = players(vlm, accumulation=2)["base"]
+    again.load_training_state(tmp_path)
+    report = again.learn(INPUTS, groups)
+    assert (report.optimizer_steps, report.skipped_updates) == (1, 1)
+    assert report.loss is not None
+
+
+def test_an_update_on_an_embedding_that_is_not_finite_is_skipped(vlm):
+    policy = players(vlm)["base"]
+    sampled = policy.sample(INPUTS[:1], [[1, 2, 3, 4]], temperature=0.9, max_new_tokens=12)
+    group = tiny.group(sampled[0], REWARDS)
+    unmeasured = dataclasses.replace(group.attempts[3], similarity=None, reward=None)
+    before = weights(policy)
+    report = policy.learn(INPUTS[:1], [dataclasses.replace(group, attempts=[*group.attempts[:3], unmeasured])])
+    assert (report.loss, report.skipped_updates) == (None, 1)
+    assert same(weights(policy), before)
+    refused = dataclasses.replace(unmeasured, reconstruction=Drawing("r", 1, None, "refused"))
+    report = policy.learn(INPUTS[:1], [dataclasses.replace(group, attempts=[*group.attempts[:3], refused])])
+    assert (report.optimizer_steps, report.skipped_updates) == (1, 1)
