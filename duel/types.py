@@ -24,6 +24,7 @@ from typing import Literal
 Player = Literal["base", "adversary"]
 Turn = Literal["base", "adversary", "replay", "warm_up"]  # what a round is: who trains, and on which originals
 QuestionKind = Literal["reasoning", "descriptive"]
+EMBEDDED = "embedded"  # the service of what is drawn in this process
 InvalidReason = Literal["refused", "ceiling", "off_topic"]  # why a prompt is invalid, the first that holds
 Scalar = str | int | float | bool | None
 
@@ -67,24 +68,33 @@ def pack_logprobs(logprobs: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class DrawRequest:
-    """A request for one image. Requests with equal fields have the same key in the image store and are drawn once."""
+    """A request for one image. Requests with equal fields have the same key in the image store and are drawn once.
+
+    `service` is the address that draws it, so that images of a test server never pass for those of the real one.
+    """
 
     generator: str
     version: str
     text: str
     seed: int
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    service: str = EMBEDDED  # address of the service; EMBEDDED: drawn in this process
 
     @property
     def key(self) -> str:
-        """SHA-256 (hex) of the request as canonical JSON: sorted keys, no spaces, UTF-8, no NaN."""
-        fields = {
+        """SHA-256 (hex) of the request as canonical JSON: sorted keys, no spaces, UTF-8, no NaN.
+
+        What is drawn in this process has no service in it: name and version say all, and older keys stay valid.
+        """
+        fields: dict[str, object] = {
             "generator": self.generator,
             "version": self.version,
             "text": self.text,
             "seed": self.seed,
             "parameters": dict(self.parameters),
         }
+        if self.service != EMBEDDED:
+            fields["service"] = self.service
         encoded = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(encoded.encode("utf-8", "surrogatepass")).hexdigest()
 

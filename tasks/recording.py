@@ -14,8 +14,10 @@ from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import append_metrics, append_timings, has_metrics
 from artifacts.run.rounds import write_round
 from duel.data.dataset import question_fields
+from duel.errors import SettingsError
 from duel.evaluations import ProxyEvaluation
 from duel.plugins import plugin_versions
+from duel.services.addresses import judge_address
 from duel.settings import Settings
 from duel.types import Completion, Grade, PlayedRound, Question, RoundRecord
 from tasks.context import TrainingContext
@@ -89,6 +91,14 @@ def question_digest(settings: Settings, questions: Sequence[Question]) -> str:
 
 
 def judge_name(settings: Settings) -> str:
-    """Return the judge's name; for a plug-in class with its version, because another version may grade differently."""
+    """Return the judge's name with what else decides its grades: a service's address, a plug-in class's version.
+
+    A remote judge's grades are thus told apart from those of a test server. Raises SettingsError for a bad address.
+    """
+    if settings.judge.service == "openai":
+        try:
+            return f"openai at {judge_address()}"
+        except ValueError as error:
+            raise SettingsError(f"OPENAI_BASE_URL: {error}") from None
     own = plugin_versions(settings, "judge.service").get("judge.service")
     return settings.judge.service if own is None else str(own)

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from duel.errors import SettingsError
-from duel.types import DrawnImage, DrawRequest, Refusal, Scalar
+from duel.types import EMBEDDED, DrawnImage, DrawRequest, Refusal, Scalar
 
 
 class ImageGenerator(Protocol):
-    """A text-to-image backend. `draw` is called from several threads at once and must be thread-safe."""
+    """A text-to-image backend. `draw` is called from several threads at once and must be thread-safe.
+
+    A client of a remote service also has `service`, its address (see `duel.services.addresses`); part of the cache key.
+    """
 
     @property
     def name(self) -> str:
@@ -44,6 +47,7 @@ def check_identity(generator: ImageGenerator, setting: str) -> None:
             ("name", generator.name, "a text", isinstance(generator.name, str) and generator.name != ""),
             ("version", generator.version, "a text", isinstance(generator.version, str) and generator.version != ""),
             ("prompt_limit", generator.prompt_limit, "a number of tokens", _is_count(generator.prompt_limit)),
+            ("service", service_of(generator), "an address", service_of(generator) != ""),
             (
                 "parameters",
                 generator.parameters,
@@ -59,7 +63,12 @@ def check_identity(generator: ImageGenerator, setting: str) -> None:
 
 def request_of(generator: ImageGenerator, text: str, seed: int) -> DrawRequest:
     """Return the request that `generator.draw(text, seed)` makes; its `key` is the image's cache key."""
-    return DrawRequest(generator.name, generator.version, text, seed, dict(generator.parameters))
+    return DrawRequest(generator.name, generator.version, text, seed, dict(generator.parameters), service_of(generator))
+
+
+def service_of(generator: ImageGenerator) -> str:
+    """Return the address of the service that draws; EMBEDDED for a generator that names none."""
+    return str(getattr(generator, "service", EMBEDDED))
 
 
 def _is_count(value: object) -> bool:

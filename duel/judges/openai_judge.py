@@ -20,6 +20,7 @@ from openai.types.chat import ChatCompletion
 from duel.errors import DuelError, JudgeError, SettingsError, UserError
 from duel.judges.grading import GradingRequest, by_completion, grading_requests, read_verdict, replace_surrogates
 from duel.rubrics import Rubrics
+from duel.services.addresses import normal_address
 from duel.services.responses import MIB, OversizedError, bounded
 from duel.types import Grade, Question
 
@@ -80,6 +81,7 @@ class OpenAIJudge:
         self._now = threading.local()  # .deadline and .status of the request in progress in this thread
         http = openai.DefaultHttpxClient(event_hooks={"request": [self._check_deadline], "response": [self._note]})
         self._client = openai.OpenAI(api_key=api_key, http_client=http, timeout=timeout_seconds, max_retries=RETRIES)
+        self.service = normal_address(str(self._client.base_url))
         self.host = urlsplit(str(self._client.base_url)).hostname or ""
 
     def grade(self, question: Question, answers: Sequence[str]) -> list[Grade]:

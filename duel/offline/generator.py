@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from duel.offline import reading, renderer
-from duel.types import DrawnImage, Scalar
+from duel.types import EMBEDDED, DrawnImage, Scalar
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class ChartGenerator:
 
     name: str = "offline-charts"
     version: str = "3"  # raise it whenever an equal request would give other pixels
+    service: str = EMBEDDED
     prompt_limit: int = reading.PROMPT_LIMIT
     parameters: Mapping[str, Scalar] = field(default_factory=lambda: {"size": renderer.SIZE, "format": "png"})
 

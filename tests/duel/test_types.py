@@ -24,6 +24,7 @@ def test_the_key_does_not_depend_on_the_order_of_parameters():
         DrawRequest("g", "1", "t", 1, {"a": 1}),
         DrawRequest("g", "1", "t", 0, {"a": 2}),
         DrawRequest("g", "1", "t", 0, {"a": "1"}),
+        DrawRequest("g", "1", "t", 0, {"a": 1}, service="http://127.0.0.1:8080"),
     ],
 )
 def test_the_key_depends_on_every_field(other):

@@ -25,6 +25,7 @@ from duel.generators.replicate.journal import Journal
 from duel.generators.replicate.retries import Deadline, RateLimit, RetrySettings
 from duel.generators.replicate.transport import SingleTryTransport
 from duel.randomness import stream
+from duel.services.addresses import normal_address
 from duel.types import DrawnImage, Refusal, Scalar
 
 FLUX_SCHNELL = "black-forest-labs/flux-schnell"
@@ -63,6 +64,7 @@ class ReplicateGenerator(Closing):
         token: str | None = None,
     ) -> None:
         self._token, self.address = check_ready(token)
+        self.service = normal_address(self.address)
         self.name = model
         self.version = version or OFFICIAL
         self.parameters: Mapping[str, Scalar] = {**KNOWN_PARAMETERS.get(model, {}), **(parameters or {})}
