@@ -30,12 +30,15 @@ CREATE TABLE IF NOT EXISTS purchases (
     reason TEXT NOT NULL DEFAULT '',
     settled_at REAL,
     images INTEGER NOT NULL DEFAULT 0,
-    dollars REAL NOT NULL DEFAULT 0
+    dollars REAL NOT NULL DEFAULT 0,
+    uncertain INTEGER NOT NULL DEFAULT 0,
+    service_at REAL
 );
 CREATE INDEX IF NOT EXISTS purchases_of_key ON purchases (key, number);
 CREATE INDEX IF NOT EXISTS purchases_of_prediction ON purchases (prediction);
 """
-COLUMNS = "number, key, intended_at, prediction, outcome, reason"
+COLUMNS = "number, key, intended_at, service_at, prediction, outcome, reason"
+LATER_COLUMNS = {"uncertain": "INTEGER NOT NULL DEFAULT 0", "service_at": "REAL"}  # that older files do not have
 
 
 class SpendLedger(Closing):
@@ -63,11 +66,11 @@ class SpendLedger(Closing):
         rows = self._ask(f"SELECT {COLUMNS} FROM purchases WHERE key = ? ORDER BY number DESC LIMIT 1", (key,))
         return Purchase(*rows[0]) if rows else None
 
-    def intend(self, key: str) -> Purchase:
+    def intend(self, key: str, service_at: float | None = None) -> Purchase:
         """Record that a prediction is about to be created; returns once that is on disk."""
         return self._write(
-            f"INSERT INTO purchases (key, run, intended_at) VALUES (?, ?, ?) RETURNING {COLUMNS}",
-            (key, self.run, time.time()),
+            f"INSERT INTO purchases (key, run, intended_at, service_at) VALUES (?, ?, ?, ?) RETURNING {COLUMNS}",
+            (key, self.run, time.time(), service_at),
         )
 
     def created(self, purchase: Purchase, prediction: str) -> Purchase:
@@ -76,12 +79,14 @@ class SpendLedger(Closing):
             f"UPDATE purchases SET prediction = ? WHERE number = ? RETURNING {COLUMNS}", (prediction, purchase.number)
         )
 
-    def settle(self, purchase: Purchase, outcome: Outcome, images: int = 0, reason: str = "") -> Purchase:
-        """Record the outcome and the number of images billed."""
+    def settle(
+        self, purchase: Purchase, outcome: Outcome, images: int = 0, reason: str = "", uncertain: int = 0
+    ) -> Purchase:
+        """Record the outcome, the number of images billed, and of those that may have been billed besides."""
         return self._write(
-            "UPDATE purchases SET outcome = ?, images = ?, dollars = ?, reason = ?, settled_at = ? "
+            "UPDATE purchases SET outcome = ?, images = ?, dollars = ?, uncertain = ?, reason = ?, settled_at = ? "
             f"WHERE number = ? RETURNING {COLUMNS}",
-            (outcome, images, images * self.dollars_per_image, reason, time.time(), purchase.number),
+            (outcome, images, images * self.dollars_per_image, uncertain, reason, time.time(), purchase.number),
         )
 
     def known(self, predictions: Collection[str]) -> set[str]:
@@ -94,16 +99,18 @@ class SpendLedger(Closing):
         """Return the total spend of a run, or of all runs; a draw belongs to the run that paid for it."""
         where, values = ("", []) if run is None else ("WHERE run = ?", [run])
         rows = self._ask(
-            "SELECT coalesce(outcome, 'under_way'), count(*), count(prediction), total(images), total(dollars) "
+            "SELECT coalesce(outcome, 'under_way'), count(*), count(prediction), total(images), total(dollars), "
+            "total(uncertain) "
             f"FROM purchases {where} GROUP BY 1",
             values,
         )
-        counts = {outcome: count for outcome, count, _, _, _ in rows if outcome != "absent"}
+        counts = {outcome: count for outcome, count, *_ in rows if outcome != "absent"}
         return Spend(
             predictions=sum(row[2] for row in rows),
             **{name: counts.get(name, 0) for name in ("drawn", "refused", "failed", "lost", "unknown", "under_way")},
             images=int(sum(row[3] for row in rows)),
             dollars=sum(row[4] for row in rows),
+            uncertain=int(sum(row[5] for row in rows)),
         )
 
     def close(self) -> None:
@@ -125,7 +132,18 @@ def _open_database(path: Path) -> sqlite3.Connection:
     try:
         database.execute("PRAGMA synchronous=FULL")
         database.executescript(TABLES)
+        _add_columns(database)
     except sqlite3.Error:
         database.close()
         raise
     return database
+
+
+def _add_columns(database: sqlite3.Connection) -> None:
+    """Add the columns that a file of an older version does not have."""
+    database.execute("BEGIN IMMEDIATE")  # another process may open the file at the same time
+    present = {row[1] for row in database.execute("PRAGMA table_info(purchases)")}
+    for name, definition in LATER_COLUMNS.items():
+        if name not in present:
+            database.execute(f"ALTER TABLE purchases ADD COLUMN {name} {definition}")
+    database.execute("COMMIT")

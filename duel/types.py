@@ -265,10 +265,11 @@ class Spend:
     under_way: int = 0  # not settled: being drawn, or started by a process that died and not requested again
     images: int = 0  # billed, refusals included
     dollars: float = 0.0
+    uncertain: int = 0  # images that may have been billed besides: the service did not say
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """The number of requests by outcome; outcomes that did not occur are left out."""
+        """The number of requests by outcome, and of images possibly billed besides; what did not occur is left out."""
         counts = {
             "drawn": self.drawn,
             "refused": self.refused,
@@ -276,5 +277,6 @@ class Spend:
             "paid for but lost": self.lost,
             "unknown whether paid": self.unknown,
             "under way": self.under_way,
+            "possibly billed besides": self.uncertain,
         }
         return {outcome: count for outcome, count in counts.items() if count}

@@ -1,10 +1,15 @@
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 pytest_plugins = ["tests.support.replicate_fixtures"]
+
+# The same examples in every run, so that a failure is the change's; a loaded machine is no failure.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

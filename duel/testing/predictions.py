@@ -21,6 +21,18 @@ from duel.types import Refusal
 TOKEN = "r8_loopback_not_a_real_token"
 NSFW = "All generated images contained NSFW content. Try running it again with a different prompt."
 
+# Ends without an image: status, and the field `error`. None of them has been billed here.
+ENDINGS: dict[str, tuple[str, Any]] = {
+    "canceled": ("canceled", None),
+    "aborted": ("aborted", "Prediction was aborted before it started because its deadline had passed."),
+    "unknown-status": ("hibernating", None),
+    "list-status": (["failed"], None),  # type: ignore[dict-item]
+    "error-object": ("failed", {"code": "E6716", "detail": "Director: the worker is gone", "retryable": True}),
+    "error-list": ("failed", ["out of memory"]),
+    "no-output": ("succeeded", None),
+    "moderation-timeout": ("failed", "Content moderation timed out; NSFW check service unavailable"),
+}
+
 
 @dataclass
 class Job:
@@ -33,7 +45,7 @@ class Job:
     input: dict[str, Any]
     created: float  # Unix time
     status: str = "starting"
-    error: str | None = None
+    error: Any = None
     started: float | None = None
     completed: float | None = None
     billed: int = 0
@@ -62,6 +74,7 @@ class Predictions:
         per_minute: float | None = None,
         retry_after: float = 1.0,
         credit: float = float("inf"),
+        clock_offset: float = 0.0,
     ) -> None:
         self.generator = generator
         self.token = token
@@ -71,6 +84,8 @@ class Predictions:
         self.per_minute = per_minute
         self.retry_after = retry_after
         self.credit = credit  # images until creations get 402
+        self.clock_offset = clock_offset  # seconds by which the service's clock is ahead of the local one
+        self.echoed_model: str | None = None  # the model's name in responses, where it is not the one asked for
         self.jobs: list[Job] = []  # by number, oldest first
         self.images_served = 0
         self.tokens_at_files = 0  # file requests that carried an API token; must stay 0
@@ -81,7 +96,7 @@ class Predictions:
     def counts(self) -> dict[str, int]:
         """Return the numbers of predictions created, by outcome, and of images billed and served."""
         with self._lock:
-            status = [job.status if job.error != NSFW else "refused" for job in self.jobs]
+            status = [str(job.status) if job.error != NSFW else "refused" for job in self.jobs]
             return {
                 "created": len(self.jobs),
                 "distinct_inputs": len({json.dumps(job.input, sort_keys=True) for job in self.jobs}),
@@ -102,17 +117,21 @@ class Predictions:
         """Create a prediction and run it in a worker thread."""
         with self._lock:
             number = len(self.jobs)
-            job = Job(number, secrets.token_hex(13), model, version, input, time.time())
+            job = Job(number, secrets.token_hex(13), model, version, input, self.now())
             self.jobs.append(job)
         self._draw.submit(self._run, job)
         return job
+
+    def now(self) -> float:
+        """Return the Unix time by the service's clock."""
+        return time.time() + self.clock_offset
 
     def throttled(self) -> bool:
         """Whether the creations of the last minute exhaust the rate limit."""
         if self.per_minute is None:
             return False
         with self._lock:
-            return sum(time.time() - job.created < 60 for job in self.jobs[-4000:]) >= self.per_minute
+            return sum(self.now() - job.created < 60 for job in self.jobs[-4000:]) >= self.per_minute
 
     def job(self, id: str) -> Job | None:
         """Return a prediction by id, or None."""
@@ -121,14 +140,17 @@ class Predictions:
 
     def forgotten(self, job: Job) -> bool:
         """Whether a prediction's input and output have been deleted."""
-        return job.completed is not None and time.time() - job.completed > self.retention
+        return job.completed is not None and self.now() - job.completed > self.retention
 
     def _run(self, job: Job) -> None:
-        job.status, job.started = "processing", time.time()
+        job.status, job.started = "processing", self.now()
+        status = ""
         self.closing.wait(self.seconds)
-        fault = self.faults.pick("prediction", ("refused", "failed"))
+        fault = self.faults.pick("prediction", ("refused", "failed", *ENDINGS))
         if fault == "failed":
             job.error = "Director: unexpected error handling prediction (E9243)"
+        elif fault in ENDINGS:
+            status, job.error = ENDINGS[fault]
         else:
             try:
                 job.files = self._images(job)
@@ -140,8 +162,8 @@ class Predictions:
             if not job.files and job.error is None:
                 job.error = NSFW
         self.credit -= job.billed
-        job.completed = time.time()
-        job.status = "succeeded" if job.error is None else "failed"
+        job.completed = self.now()
+        job.status = status or ("succeeded" if job.error is None else "failed")
         job.done.set()
 
     def _images(self, job: Job) -> list[bytes]:

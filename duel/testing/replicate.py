@@ -7,8 +7,10 @@ Faults, by stage:
 
     create      throttled (429), error (500), hang (nothing created, no response), reset (the same, at once),
                 error-after, lost, reset-after (the same three, after the prediction was created)
+                invalid-prompt (422 about the prompt), flagged (422 of a content filter)
     poll, list  throttled, error, hang, reset
-    prediction  refused (NSFW), failed
+    shape       of an answer about a prediction: those of `duel.testing.shapes`
+    prediction  refused (NSFW), failed, and those of `ENDINGS` in `duel.testing.predictions`
     file        error, hang, reset, empty, truncated (complete HTTP, half an image), cut (the connection ends early)
 """
 

@@ -9,13 +9,24 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from duel.testing.inputs import FLUX_SCHNELL, VERSIONS, InputError, input_errors
+from duel.testing.inputs import FLUX_SCHNELL, VERSIONS, InputError, input_error, input_errors
 from duel.testing.oversized import blank_png
 from duel.testing.predictions import Job, Predictions
 from duel.testing.serving import Handler
+from duel.testing.shapes import SHAPES, nested, shaped
 
 PAGE = 100  # predictions per page of the list
-CREATE_FAULTS = ("throttled", "error", "hang", "reset", "error-after", "lost", "reset-after")
+CREATE_FAULTS = (
+    "throttled",
+    "error",
+    "hang",
+    "reset",
+    "error-after",
+    "lost",
+    "reset-after",
+    "invalid-prompt",
+    "flagged",
+)
 READ_FAULTS = ("throttled", "error", "hang", "reset")
 OVERSIZED = {"pixels": (13_000, 13_000), "strip": (65_000, 20)}  # width, height
 FILE_FAULTS = ("error", "hang", "reset", "empty", "truncated", "cut", "endless", "bomb", *OVERSIZED)
@@ -90,7 +101,7 @@ class ApiHandler(Handler):
         wait = self.headers.get("Prefer", "")
         if wait.startswith("wait"):
             job.done.wait(float(wait.partition("=")[2] or 60))
-        self.answer(201, self.shown(job))
+        self.answer_about(201, job)
 
     def valid_request(self, body: bytes, model: str | None) -> dict[str, Any] | None:
         """Return model, version and input of a creation; None after responding with an error when they are invalid."""
@@ -131,7 +142,20 @@ class ApiHandler(Handler):
         if job is None:
             self.fail(404, "Not found", "Prediction not found")
         else:
-            self.answer(200, self.shown(job))
+            self.answer_about(200, job)
+
+    def answer_about(self, status: int, job: Job) -> None:
+        """Respond with a prediction, in the shape that a fault says."""
+        body = shaped(self.shown(job), self.service.faults.pick("shape", tuple(SHAPES)))
+        deep = nested(body)
+        if deep is None:
+            self.answer(status, body)
+        else:
+            self.send(status, deep, {"Content-Type": "application/json"})
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the `Date` of a response, by the service's clock."""
+        return super().date_time_string(self.service.now() if timestamp is None else timestamp)
 
     def list(self, query: Mapping[str, list[str]]) -> None:
         """Return a page of predictions, newest first."""
@@ -158,7 +182,7 @@ class ApiHandler(Handler):
         done = job.status == "succeeded" and not removed
         return {
             "id": job.id,
-            "model": job.model,
+            "model": self.service.echoed_model or job.model,
             "version": job.version,
             "input": {} if removed else job.input,
             "output": files if done else None,
@@ -188,6 +212,12 @@ class ApiHandler(Handler):
             self.fail(500, "Internal server error", "An unexpected error occurred.")
         elif fault == "hang":
             self.hang()
+        elif fault == "invalid-prompt":
+            description = "String length must be less than or equal to 3000"
+            errors = [input_error("string_lte", "input.prompt", description)]
+            self.fail(422, "Input validation failed", f"- input.prompt: {description}\n", invalid_fields=errors)
+        elif fault == "flagged":
+            self.fail(422, "Unprocessable Entity", "The input was flagged as sensitive. Please try another. (E005)")
         else:
             self.reset()
 

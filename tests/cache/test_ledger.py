@@ -14,6 +14,7 @@ import pytest
 
 from cache.ledger import Spend, SpendLedger
 from duel.errors import RunError
+from duel.generators.replicate.journal import Purchase
 
 
 @pytest.fixture
@@ -149,3 +150,29 @@ def test_every_write_is_on_disk_when_it_returns(path):
         other = sqlite3.connect(path)
         assert other.execute("SELECT count(*) FROM purchases").fetchone() == (1,)
         other.close()
+
+
+def test_what_may_have_been_billed_besides_is_counted_apart(path):
+    with SpendLedger(path, dollars_per_image=0.003) as ledger:
+        ledger.settle(ledger.created(ledger.intend("a"), "p1"), "failed", 0, "canceled", uncertain=1)
+        ledger.settle(ledger.created(ledger.intend("b"), "p2"), "drawn", 1)
+        spend = ledger.spend()
+    assert (spend.images, spend.dollars, spend.uncertain) == (1, 0.003, 1)
+    assert spend.outcomes == {"drawn": 1, "failed": 1, "possibly billed besides": 1}
+
+
+def test_a_ledger_of_an_older_version_is_read_and_continued(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    older = sqlite3.connect(path)
+    older.execute(
+        "CREATE TABLE purchases (number INTEGER PRIMARY KEY, key TEXT NOT NULL, run TEXT NOT NULL, "
+        "intended_at REAL NOT NULL, prediction TEXT, outcome TEXT, reason TEXT NOT NULL DEFAULT '', settled_at REAL, "
+        "images INTEGER NOT NULL DEFAULT 0, dollars REAL NOT NULL DEFAULT 0)"
+    )
+    older.execute("INSERT INTO purchases (key, run, intended_at, prediction, images) VALUES ('a', 'r', 5.0, 'p', 1)")
+    older.commit()
+    older.close()
+    with SpendLedger(path) as ledger:
+        assert ledger.latest("a") == Purchase(1, "a", 5.0, None, "p")
+        assert ledger.intend("b", 7.5).service_at == 7.5
+        assert (ledger.spend().images, ledger.spend().uncertain) == (1, 0)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-import re
-import time
-from datetime import datetime
 from typing import Any
 
 import httpx
-from replicate.prediction import Prediction
 
 from duel.errors import DataError, GeneratorError, UserError
-from duel.generators.replicate.api import FIRST_PAGE, NO_VALID_RESPONSE, ReplicateAPI, describe
-from duel.generators.replicate.journal import Journal, Purchase
+from duel.generators.replicate.api import NO_VALID_RESPONSE, ReplicateAPI, describe
+from duel.generators.replicate.journal import Journal, Outcome, Purchase
+from duel.generators.replicate.listing import search
+from duel.generators.replicate.prediction import Prediction, billed
+from duel.generators.replicate.refusals import is_about_prompt, is_refusal
 from duel.generators.replicate.retries import Deadline, RateLimit, RetrySettings
 from duel.generators.replicate.transport import HTTPFailure
 from duel.images import media_type
 from duel.types import DrawnImage, Refusal
 
-REFUSED = re.compile(r"nsfw|flagged as sensitive|\bE005\b|content (policy|moderation)|moderated", re.IGNORECASE)
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)  # so nothing was created
 PREDICTIONS = 5  # attempts per draw, when the service reports predictions as failed
-CLOCK_SKEW = 300.0  # seconds by which the local clock and the service's may differ
+CLOCK_SKEW = 60.0  # seconds by which the clocks of the service's own machines may differ
+MIXED_UP = 3  # responses about another input, until a prediction is taken to be of another input
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +58,18 @@ class Draw:
             return Refusal(purchase.reason)
         purchase = self.resume(purchase)
         for _ in range(PREDICTIONS):
-            if purchase is None:
-                purchase = self.buy()
-                self.deadline.pause(self.retries.poll)
-            result = self.await_image(purchase)
+            bought = purchase or self.buy()
+            if isinstance(bought, Refusal):
+                return bought
+            result = None if bought is None else self.await_image(bought, new=purchase is None)
             if result is not None:
                 return result
             purchase = None
-        raise GeneratorError(f"{self.api.model} failed {PREDICTIONS} predictions for draw {self.key[:12]}")
+        last = self.journal.latest(self.key)
+        raise GeneratorError(
+            f"{self.api.model} failed {PREDICTIONS} predictions for draw {self.key[:12]}"
+            f"; the last: {last.reason if last is not None else 'not recorded'}"
+        )
 
     def resume(self, purchase: Purchase | None) -> Purchase | None:
         """Return an earlier purchase whose image can still be fetched, or None.
@@ -77,21 +80,27 @@ class Draw:
             return None
         return purchase if purchase.prediction is not None else self.reconcile(purchase)
 
-    def buy(self) -> Purchase:
-        """Create a prediction; the journal has the intent before the request and the id after it."""
+    def buy(self) -> Purchase | Refusal | None:
+        """Create a prediction; the journal has the intent before the request and the id after it.
+
+        Returns None when it cannot be told whether one was created, and a Refusal where the service rejects the prompt.
+        """
         while True:
+            self.api.synchronise()
             self.deadline.wait_until(self.limit.reserve())
-            purchase = self.journal.intend(self.key)
+            purchase = self.journal.intend(self.key, self.api.clock.now())
             try:
-                return self.journal.created(purchase, self.api.create(self.input))
+                return self.request(purchase)
             except GeneratorError:  # the deadline passed before the request was sent
                 self.journal.settle(purchase, "absent")
                 raise
             except HTTPFailure as failure:
                 if failure.status < 500 and failure.status != 408:
-                    self.handle_rejection(purchase, failure)
+                    refusal = self.handle_rejection(purchase, failure)
+                    if refusal is not None:
+                        return refusal
                     continue
-                self.deadline.back_off(str(failure), failure.retry_after or 0.0)
+                self.deadline.wait_after(failure)
             except NOT_SENT as error:
                 self.journal.settle(purchase, "absent", reason=describe(error))
                 self.deadline.back_off(describe(error))
@@ -101,107 +110,148 @@ class Draw:
             found = self.reconcile(purchase)
             if found is not None:
                 return found
+            last = self.journal.latest(self.key)
+            if last is None or last.outcome != "absent":
+                return None
 
-    def handle_rejection(self, purchase: Purchase, failure: HTTPFailure) -> None:
-        """Back off after a 4xx response to a creation. Raises UserError where a retry would only repeat it."""
+    def request(self, purchase: Purchase) -> Purchase:
+        """Create a prediction and record its id. Raises what `ReplicateAPI.create` does, also for a recorded id."""
+        prediction = self.api.create(self.input)
+        if self.journal.known([prediction.id]):
+            raise ValueError(f"the service answers with prediction {prediction.id}, which is another purchase's")
+        return self.journal.created(purchase, prediction.id)
+
+    def handle_rejection(self, purchase: Purchase, failure: HTTPFailure) -> Refusal | None:
+        """Back off after a 4xx response to a creation, or return the refusal where it is about the prompt alone.
+
+        Raises UserError where a retry would only repeat it.
+        """
+        if is_about_prompt(failure, self.input["prompt"]):
+            self.journal.settle(purchase, "refused", reason=str(failure))
+            return Refusal(str(failure))
         self.journal.settle(purchase, "absent", reason=str(failure))
         if not failure.retryable:
             raise self.api.explain(failure)
-        wait = failure.retry_after or 0.0
-        self.limit.hold(wait)  # the rate limit is the account's, so all threads wait
-        self.deadline.back_off(str(failure), wait)
+        if failure.rate_limited:
+            self.limit.hold(failure.retry_after or 0.0)  # the rate limit is the account's, so all threads wait
+        self.deadline.wait_after(failure)
+        return None
 
     def reconcile(self, purchase: Purchase) -> Purchase | None:
         """Look up a purchase without an id (its response was lost) in the account's list of predictions.
 
-        Returns None, settled as `absent` or `unknown`, when the request created nothing or that can no longer be told.
+        Returns None, settled as `absent` when the list shows that the request created nothing, else as `unknown`.
         """
-        age = time.time() - purchase.intended_at
-        if age > self.retries.retention:
-            reason = "its response was lost, and the service has deleted its input since"
-            self.journal.settle(purchase, "unknown", reason=reason)
-            log.warning("draw %s may have been paid for before: %s; drawing it again", self.key[:12], reason)
+        self.api.synchronise()
+        if self.api.age(purchase) > self.retries.retention:
+            self.record_unknown(purchase, "its response was lost, and the service has deleted its input since")
             return None
+        since = None if purchase.service_at is None else purchase.service_at - CLOCK_SKEW
         while True:
-            prediction = self.search(purchase.intended_at - CLOCK_SKEW)
-            if prediction is not None:
-                return self.journal.created(purchase, prediction)
-            if time.time() - purchase.intended_at > self.retries.listing_delay:
-                self.journal.settle(purchase, "absent", reason="it is not in the account's list of predictions")
-                return None
+            result = search(self.api.page, self.journal.known, self.input, self.api.model, since)
+            if result.prediction is not None:
+                if result.others:
+                    log.warning(
+                        "draw %s: the account has %d more predictions of this input that this ledger does not know",
+                        self.key[:12],
+                        result.others,
+                    )
+                return self.journal.created(purchase, result.prediction.id)
+            if self.api.age(purchase) > self.retries.listing_delay:
+                break
             self.deadline.pause(
                 self.retries.listing_delay / 4, "a response was lost; searching the account's predictions"
             )
-
-    def search(self, since: float) -> str | None:
-        """Return the id of the newest prediction with this input that the journal does not know, or None.
-
-        Pages back to `since` (Unix time, seconds).
-        """
-        address: str | None = FIRST_PAGE
-        while address is not None:
-            page = self.api.page(address)
-            known = self.journal.known([prediction["id"] for prediction in page["results"]])
-            for prediction in page["results"]:
-                if prediction["id"] not in known and self.api.is_mine(prediction, self.input):
-                    return str(prediction["id"])
-                if datetime.fromisoformat(prediction["created_at"]).timestamp() < since:
-                    return None
-            address = page["next"]
+        doubt = result.doubt or ("the service's time is not known" if since is None else "")
+        if doubt:
+            self.record_unknown(purchase, f"its response was lost, and {doubt}")
+            return None
+        self.journal.settle(purchase, "absent", reason="it is not in the account's list of predictions")
         return None
 
-    def await_image(self, purchase: Purchase) -> DrawnImage | Refusal | None:
-        """Poll a prediction until it ends and download its image.
+    def await_image(self, purchase: Purchase, new: bool) -> DrawnImage | Refusal | None:
+        """Poll a prediction until it ends and download its image; a new one is given a moment first.
 
         Returns None, with the reason in the journal, when the prediction failed or its image is gone.
         """
-        prediction = self.api.get(purchase)
-        wait = self.retries.poll
-        while prediction is not None and prediction.status in ("starting", "processing"):
+        if new:
+            self.deadline.pause(self.retries.poll)
+        prediction = self.ended(purchase)
+        if prediction is None or (prediction.state == "succeeded" and prediction.input is None):
+            self.record_lost(purchase, prediction, "the service has deleted it")
+            return None
+        if prediction.input is not None and not prediction.has_input(self.input):
+            self.record_unknown(purchase, f"prediction {prediction.id} is of another input")
+            return None
+        if prediction.state == "succeeded" and prediction.url is not None:
+            return self.download(purchase, prediction, prediction.url)
+        return self.settle_failed(purchase, prediction)
+
+    def ended(self, purchase: Purchase) -> Prediction | None:
+        """Poll until a prediction has ended and return it; None when the service has deleted it.
+
+        A response about another input is asked for again, MIXED_UP times.
+        """
+        wait, mixed_up = self.retries.poll, 0
+        while (prediction := self.api.get(purchase)) is not None:
+            if prediction.input is not None and not prediction.has_input(self.input):
+                mixed_up += 1
+                if mixed_up == MIXED_UP:
+                    break
+                self.deadline.back_off(f"the service answers prediction {prediction.id} with another input")
+                continue
+            if prediction.state != "running":
+                break
             self.deadline.pause(wait, f"prediction {prediction.id} is {prediction.status}")
             wait = min(1.5 * wait, 4 * self.retries.poll)
-            prediction = self.api.get(purchase)
-        if prediction is None or (prediction.status == "succeeded" and not prediction.input):
-            self.record_lost(purchase, images=1, reason="the service has deleted it")
-            return None
-        if prediction.status == "succeeded" and prediction.output:
-            return self.download(purchase, prediction)
-        reason = prediction.error or f"{prediction.status} without an image"
-        if REFUSED.search(reason):
-            self.journal.settle(purchase, "refused", images_billed(prediction, otherwise=1), reason)
+        return prediction
+
+    def settle_failed(self, purchase: Purchase, prediction: Prediction) -> Refusal | None:
+        """Record a prediction that ended without an image: a refusal, which is returned, or a failure.
+
+        Raises UserError when the output is text.
+        """
+        reason = prediction.reason or f"the prediction is {prediction.status or 'without status'}, without an image"
+        if prediction.state == "succeeded" and prediction.output:
+            reason = f"the output is {prediction.output}, expected an image"
+        elif prediction.state == "stopped":
+            reason = f"{prediction.status or 'no status'}: {reason}"
+        elif is_refusal(reason, self.input["prompt"]):
+            self.settle(purchase, prediction, "refused", reason)
             return Refusal(reason)
-        self.journal.settle(purchase, "failed", images_billed(prediction, otherwise=0), reason)
+        self.settle(purchase, prediction, "failed", reason)
+        if prediction.text_output and prediction.state == "succeeded":
+            raise UserError(f"{self.api.model} answers {prediction.output!r}, expected an image; set generator.model")
         self.deadline.back_off(f"prediction {prediction.id} failed: {reason}")
         return None
 
-    def download(self, purchase: Purchase, prediction: Prediction) -> DrawnImage | None:
-        """Download a prediction's image until it decodes; None, recorded as `lost`, when the file is gone.
-
-        Raises UserError when the prediction's output is not a URL.
-        """
-        url = prediction.output[0] if isinstance(prediction.output, list) else prediction.output
-        if not isinstance(url, str) or not url.startswith(("https:", "http:", "data:")):
-            raise UserError(f"{self.api.model} answers {str(url)[:80]!r}, expected an image; set generator.model")
+    def download(self, purchase: Purchase, prediction: Prediction, url: str) -> DrawnImage | None:
+        """Download a prediction's image until it decodes; None, recorded as `lost`, when the file is gone."""
         while True:
             data = self.api.file(url, purchase)
             if data is None:
-                self.record_lost(purchase, images_billed(prediction, otherwise=1), "its file is gone")
+                self.record_lost(purchase, prediction, "its file is gone")
                 return None
             try:
                 image = DrawnImage(data, media_type(data))
             except DataError as error:
                 self.deadline.back_off(f"prediction {prediction.id}: {error}")
             else:
-                self.journal.settle(purchase, "drawn", images_billed(prediction, otherwise=1))
+                self.settle(purchase, prediction, "drawn")
                 return image
 
-    def record_lost(self, purchase: Purchase, images: int, reason: str) -> None:
+    def settle(self, purchase: Purchase, prediction: Prediction, outcome: Outcome, reason: str = "") -> None:
+        """Record an outcome with the images billed as the service counts them, else as `billed` does."""
+        images, uncertain = billed(prediction, outcome)
+        self.journal.settle(purchase, outcome, images, reason, uncertain)
+
+    def record_lost(self, purchase: Purchase, prediction: Prediction | None, reason: str) -> None:
         """Record, and log, that a paid image cannot be fetched: the draw will be paid for again."""
-        self.journal.settle(purchase, "lost", images, reason)
+        images, uncertain = (0, 1) if prediction is None else billed(prediction, "lost")
+        self.journal.settle(purchase, "lost", images, reason, uncertain)
         log.warning("prediction %s was paid for, but %s; drawing it again", purchase.prediction, reason)
 
-
-def images_billed(prediction: Prediction, otherwise: int) -> int:
-    """Return how many images were billed: the metric `image_count`, which official models report, or `otherwise`."""
-    count = (prediction.metrics or {}).get("image_count")
-    return int(count) if isinstance(count, int | float) else otherwise
+    def record_unknown(self, purchase: Purchase, reason: str) -> None:
+        """Record, and log, that it cannot be told what was bought: the draw may be paid for again."""
+        self.journal.settle(purchase, "unknown", reason=reason)
+        log.warning("draw %s may have been paid for before: %s; drawing it again", self.key[:12], reason)

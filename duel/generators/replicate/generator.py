@@ -20,6 +20,7 @@ from duel.closing import Closing
 from duel.errors import UserError
 from duel.generators.base import request_of
 from duel.generators.replicate.api import OFFICIAL, ReplicateAPI
+from duel.generators.replicate.clock import ServiceClock
 from duel.generators.replicate.draw import Draw
 from duel.generators.replicate.journal import Journal
 from duel.generators.replicate.retries import Deadline, RateLimit, RetrySettings
@@ -73,6 +74,7 @@ class ReplicateGenerator(Closing):
         self.retries = retries or RetrySettings()
         rate = self.retries.requests_per_minute
         self.limit = RateLimit(rate, burst=max(1, round(rate / 60)))
+        self._clock = ServiceClock()
         self._connections = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=32))
 
     def draw(self, text: str, seed: int) -> DrawnImage | Refusal:
@@ -84,13 +86,18 @@ class ReplicateGenerator(Closing):
         retries = self.retries
         what = f"draw {key[:12]} of {self.name}"
         deadline = Deadline(
-            what, retries.deadline, retries.first_wait, retries.longest_wait, stream(seed, "replicate", key)
+            what,
+            retries.deadline,
+            retries.first_wait,
+            retries.longest_wait,
+            stream(seed, "replicate", key),
+            retries.rate_limit,
         )
         transport = SingleTryTransport(
-            self._connections, self.address, lambda: min(retries.request, deadline.remaining())
+            self._connections, self.address, lambda: min(retries.request, deadline.remaining()), self._clock
         )
         client = Client(self._token, base_url=self.address, transport=transport)
-        api = ReplicateAPI(client, self.name, self.version, deadline, retries)
+        api = ReplicateAPI(client, self.name, self.version, deadline, retries, self._clock)
         return Draw(key, self.input_of(text, seed), api, self.journal, self.limit, deadline, retries).run()
 
     def input_of(self, text: str, seed: int) -> dict[str, Any]:

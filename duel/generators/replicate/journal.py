@@ -6,7 +6,7 @@ One purchase is one request to create a prediction:
     intended ──> created (the service's id is known) ──> settled as
         │                                                  drawn      the image was downloaded
         │                                                  refused    a content filter rejected the text
-        │                                                  failed     the service failed and made no image
+        │                                                  failed     it ended without an image
         │                                                  lost       paid for, but the service deleted the image
         └─────────────────────────────────────────────>    absent     the request created no prediction
                                                            unknown    it can no longer be told whether it did
@@ -27,7 +27,8 @@ class Purchase:
 
     number: int
     key: str  # the draw's cache key
-    intended_at: float  # Unix time by the local clock
+    intended_at: float  # Unix time by the local clock, for people
+    service_at: float | None = None  # Unix time by the service's clock; None: not known
     prediction: str | None = None  # the service's id; None until its response arrived
     outcome: Outcome | None = None  # None: open
     reason: str = ""  # the service's message, for a refusal or failure
@@ -39,14 +40,22 @@ class Journal(Protocol):
     def latest(self, key: str) -> Purchase | None:
         """Return the latest purchase of a draw, or None."""
 
-    def intend(self, key: str) -> Purchase:
-        """Record that a prediction is about to be created; returns once that is on disk."""
+    def intend(self, key: str, service_at: float | None = None) -> Purchase:
+        """Record that a prediction is about to be created, and when by the service's clock, where that is known.
+
+        Returns once that is on disk.
+        """
 
     def created(self, purchase: Purchase, prediction: str) -> Purchase:
         """Record the service's id of the prediction."""
 
-    def settle(self, purchase: Purchase, outcome: Outcome, images: int = 0, reason: str = "") -> Purchase:
-        """Record the outcome and the number of images billed. May be called again; the last call wins."""
+    def settle(
+        self, purchase: Purchase, outcome: Outcome, images: int = 0, reason: str = "", uncertain: int = 0
+    ) -> Purchase:
+        """Record the outcome, the number of images billed, and of those that may have been billed besides.
+
+        May be called again; the last call wins.
+        """
 
     def known(self, predictions: Collection[str]) -> set[str]:
         """Return those of the given prediction ids that are recorded."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
 from dataclasses import dataclass
 
 from duel.errors import GeneratorError
+from duel.generators.replicate.transport import HTTPFailure
 
 NO_RESPONSE_YET = "no response yet"
+SAID_FROM = 1.0  # seconds; shorter waits for a rate limit are not logged
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class RetrySettings:
     """Rate limit, timeouts and waits. All durations in seconds."""
 
     requests_per_minute: float = 600.0  # creations; the service's documented limit
-    deadline: float = 300.0  # for one draw, retries included
+    deadline: float = 300.0  # for one draw, retries included, rate limits not
+    rate_limit: float = 3600.0  # for one draw, waiting for rate limits
     request: float = 30.0  # timeout of one HTTP exchange
     poll: float = 0.25  # first polling interval; grows to four times that
     first_wait: float = 0.5  # bound of the first backoff; doubles with each failure
@@ -58,15 +64,27 @@ class Deadline:
     Backoff is exponential with full jitter: uniform between 0 and min(longest, first * 2^n)
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A sleep that would outlast the
     deadline does not begin; instead GeneratorError is raised with the reason of the last failure.
+
+    The deadline counts work: waiting for a rate limit moves it, by at most `rate_limit` seconds in all.
     """
 
-    def __init__(self, operation: str, deadline: float, first: float, longest: float, rng: random.Random) -> None:
+    def __init__(
+        self,
+        operation: str,
+        deadline: float,
+        first: float,
+        longest: float,
+        rng: random.Random,
+        rate_limit: float = RetrySettings.rate_limit,
+    ) -> None:
         self._operation = operation
         self._seconds = deadline
         self._end = time.monotonic() + deadline
         self._first = first
         self._longest = longest
         self._rng = rng
+        self._rate_limit = rate_limit
+        self._limited = 0.0  # seconds waited for rate limits
         self._failures = 0
         self._last = NO_RESPONSE_YET
 
@@ -89,8 +107,33 @@ class Deadline:
             time.sleep(seconds)
 
     def wait_until(self, moment: float) -> None:
-        """Sleep until `moment` on the `time.monotonic()` clock."""
-        self.pause(moment - time.monotonic())
+        """Sleep until `moment` on the `time.monotonic()` clock, because of a rate limit."""
+        self.wait_out(moment - time.monotonic(), "the rate limit of all requests")
+
+    def wait_out(self, seconds: float, reason: str) -> None:
+        """Sleep because of a rate limit, which moves the deadline.
+
+        Raises GeneratorError, without sleeping, where all such waits would be more than `rate_limit` seconds.
+        """
+        seconds = max(0.0, seconds)
+        if self._limited + seconds > self._rate_limit:
+            raise GeneratorError(
+                f"{self._operation} would wait {self._limited + seconds:.0f} s for the service's rate limit, expected "
+                f"at most {self._rate_limit:g} s ({reason}); run the same command again later"
+            )
+        self.remaining()
+        if seconds >= SAID_FROM:
+            log.warning("%s waits %.0f s: %s", self._operation, seconds, reason)
+        self._limited += seconds
+        self._end += seconds
+        time.sleep(seconds)
+
+    def wait_after(self, failure: HTTPFailure) -> None:
+        """Sleep after a response that a retry may better: a rate limit is waited out, others count as failures."""
+        if failure.rate_limited:
+            self.wait_out((failure.retry_after or 0.0) + self.next_wait(), str(failure))
+        else:
+            self.back_off(str(failure), failure.retry_after or 0.0)
 
     def back_off(self, reason: str, at_least: float = 0.0) -> None:
         """Sleep after a failure: `at_least` (from Retry-After, seconds) plus the jittered backoff."""

@@ -1,5 +1,6 @@
 """Timing of requests to Replicate: Retry-After, the rate limit, and the deadline of a draw."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,7 +8,7 @@ import pytest
 
 from duel.errors import GeneratorError
 from duel.generators.replicate.generator import ReplicateGenerator
-from tests.support.replicate_fixtures import PNG, retry_settings
+from tests.support.replicate_fixtures import PNG, is_right, retry_settings
 
 
 def test_retry_after_is_honoured_by_every_thread(server, generator):
@@ -28,16 +29,25 @@ def test_retry_after_is_honoured_by_every_thread(server, generator):
     assert time.monotonic() - began >= 0.4
 
 
-def test_retry_after_beyond_the_deadline_fails_at_once(server, ledger):
+def test_retry_after_beyond_the_deadline_is_waited_out_and_logged(server, ledger, caplog):
+    server.retry_after = 1.2
+    server.faults.script("create", "throttled")
+    with ReplicateGenerator(ledger, parameters=PNG, retries=retry_settings(deadline=0.9)) as generator:
+        assert is_right(generator.draw("a plot", 7), "a plot", 7)
+    assert re.search(r"draw \w{12} of \S+ waits 1 s: HTTP 429: Request was throttled", caplog.text)
+
+
+def test_waiting_for_rate_limits_has_a_bound(server, ledger):
     server.retry_after = 3600
     server.faults.rates = {"throttled": 1.0}
     began = time.monotonic()
     with (
-        ReplicateGenerator(ledger, retries=retry_settings(deadline=2)) as generator,
-        pytest.raises(GeneratorError, match=r"no image within 2 s for draw .* last: HTTP 429: Request was throttled"),
+        ReplicateGenerator(ledger, retries=retry_settings(deadline=2, rate_limit=1800)) as generator,
+        pytest.raises(GeneratorError, match=r"would wait 3600 s for the service's rate limit, expected at most 1800 s"),
     ):
         generator.draw("a plot", 7)
     assert time.monotonic() - began < 1
+    assert ledger.spend().under_way == 0
 
 
 @pytest.mark.parametrize("fault", ["error", "hang"])
