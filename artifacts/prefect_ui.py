@@ -7,6 +7,7 @@ local files.
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 from collections.abc import Sequence
@@ -40,8 +41,13 @@ ATTEMPTS = 4  # shown of a round: those with the highest and the lowest similari
 
 
 def artifact_key(run: str, what: str) -> str:
-    """Return an artifact key of the form that Prefect requires: lower-case letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{run}-{what}".lower()).strip("-")
+    """Return an artifact key of the form that Prefect requires: lower-case letters, digits and dashes.
+
+    A run's name that is not of this form gets 6 digits of its hash: run_1, run-1 and Run.1 have different keys.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", run.lower()).strip("-")
+    name = plain if plain == run else f"{plain}-{hashlib.sha256(run.encode()).hexdigest()[:6]}"
+    return f"{name}-{what}"
 
 
 def show_progress(run: RunDirectory, done: int, rounds: int, artifact: UUID | None) -> UUID:

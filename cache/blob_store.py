@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,14 @@ from typing import Any
 import diskcache
 from diskcache.core import MODE_BINARY, MODE_RAW
 
+from cache.index import open_index
 from duel.closing import Closing
-from duel.errors import RunError
+from duel.errors import RunError, ServiceError, StorageError, is_damage, storing
 
+log = logging.getLogger(__name__)
+
+WAIT = 1800.0  # seconds; longer than a draw or a grade may take, with all its retries
+FIRST_SAID = 5.0  # seconds of waiting until it is logged; then after each doubling
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,21 +45,30 @@ class BlobStore(Closing):
     """A disk store shared by threads and processes.
 
     Keys are SHA-256 hex digests. Nothing is evicted. Each entry's checksum is verified at every read; a damaged entry
-    counts as missing. One thread owns the database connection, so that `close`
-    may be called from any thread.
+    counts as missing. The index is rebuilt from the entries' files when it is lost or damaged. One thread owns the
+    database connection, so that `close` may be called from any thread.
 
-    `name` is the store's name in error messages. Raises RunError when `directory` cannot be used.
+    `name` is the store's name in messages, `wait_seconds` how long `get_or_make` waits for another caller.
+    Raises RunError when `directory` cannot be used, StorageError when its index is damaged and in use elsewhere; all
+    methods raise StorageError when the disk is full or failing.
     """
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, wait_seconds: float = WAIT) -> None:
         self.directory = directory
+        self.name = name
+        self.wait_seconds = wait_seconds
         self._locks = directory / "locks"
         self._closed = False
         self._owner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="blob-store")
         try:
             self._locks.mkdir(parents=True, exist_ok=True)
             # Every store's subfolder is called images, for compatibility with existing stores.
-            self._cache = self._owner.submit(_open_cache, directory / "images").result()
+            self._opened = ExitStack()
+            index = open_index(directory / "images", self._locks / "index", _open_cache, key_of)
+            self._cache = self._owner.submit(self._opened.enter_context, index).result()
+        except StorageError:
+            self._owner.shutdown()
+            raise
         except (OSError, sqlite3.Error) as error:
             self._owner.shutdown()
             raise RunError(
@@ -61,19 +77,22 @@ class BlobStore(Closing):
 
     def get(self, key: str) -> Entry | None:
         """Return the entry under `key`, or None when it is missing or damaged."""
-        packed = self._owner.submit(_read, self._cache, _checked(key)).result()
+        with self._storing():
+            packed = self._owner.submit(_read, self._cache, _checked(key)).result()
         return None if packed is None else unpack(key, packed)
 
     def put(self, key: str, entry: Entry) -> None:
         """Store `entry` under `key`; it is durable against a kill once this returns."""
         packed = pack(_checked(key), entry)
-        self._owner.submit(_write, self._cache, key, packed).result()
+        with self._storing():
+            self._owner.submit(_write, self._cache, key, packed).result()
 
     def get_or_make(self, key: str, make: Callable[[], Entry]) -> Entry:
         """Return the entry under `key`; if it is missing, call `make`, store its result and return it.
 
         If several threads or processes want the same key, one calls `make` and the others wait for it. Exceptions of
-        `make` propagate, nothing is stored, and a waiting caller tries next.
+        `make` propagate, nothing is stored, and a waiting caller tries next. Raises ServiceError after waiting for
+        `wait_seconds`.
         """
         found = self.get(key)
         if found is not None:
@@ -93,7 +112,7 @@ class BlobStore(Closing):
         """Close the database; the store cannot be used afterwards."""
         if not self._closed:
             self._closed = True
-            self._owner.submit(self._cache.close).result()
+            self._owner.submit(self._opened.close).result()
             self._owner.shutdown()
 
     @contextmanager
@@ -102,12 +121,43 @@ class BlobStore(Closing):
         # One lock file per 3 digits bounds the number of files; keys that share one merely wait for each other.
         descriptor = os.open(self._locks / key[:3], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._wait_for(descriptor, key)
             yield
         finally:
             # Unlock explicitly: a child process forked meanwhile holds a copy of the descriptor.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+
+    def _wait_for(self, descriptor: int, key: str) -> None:
+        started, said = time.monotonic(), FIRST_SAID
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                waited = time.monotonic() - started
+            if waited > self.wait_seconds:
+                raise ServiceError(
+                    f"entry {key[:12]} of the {self.name} {self.directory} has been in the making elsewhere for "
+                    f"{waited:.0f} s; is another run waiting for its service? Try again when it is done, or stop it"
+                )
+            if waited > said:
+                log.warning("entry %s of the %s is in the making elsewhere; waiting for it", key[:12], self.name)
+                said *= 2
+            time.sleep(min(0.5, 0.01 + waited / 20))
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        with storing(self.directory):
+            try:
+                yield
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                raise StorageError(
+                    f"the index of the {self.name} {self.directory} is damaged: {error}; the files beside it are safe; "
+                    "run the same command again, it rebuilds the index from them"
+                ) from error
 
 
 class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type hints
@@ -158,10 +208,25 @@ def unpack(key: str, packed: bytes) -> Entry | None:
     return Entry(header["kind"], header["media_type"], body, header.get("origin", ""))
 
 
+def key_of(packed: bytes) -> str | None:
+    """Return the key in what `pack` serialised, or None where it is damaged."""
+    digest, _, rest = packed.partition(b"\n")
+    if digest != hashlib.sha256(rest).hexdigest().encode():
+        return None
+    return str(json.loads(rest.partition(b"\n")[0])["key"])
+
+
 def _open_cache(directory: Path) -> diskcache.Cache:
-    # Eviction and culling are off; by default diskcache deletes entries above 1 GiB.
+    # Eviction and culling are off; by default diskcache deletes entries above 1 GiB. Every entry is a file, so that the
+    # index can be rebuilt; by default entries below 32 KiB are in the database.
     return diskcache.Cache(
-        str(directory), disk=BytesDisk, eviction_policy="none", cull_limit=0, size_limit=2**62, statistics=0
+        str(directory),
+        disk=BytesDisk,
+        eviction_policy="none",
+        cull_limit=0,
+        size_limit=2**62,
+        statistics=0,
+        disk_min_file_size=0,
     )
 
 

@@ -61,6 +61,11 @@ class JudgeError(ServiceError):
     """No usable grade was obtained from the judge."""
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether an exception is SQLite's report of a damaged file."""
+    return isinstance(error, sqlite3.DatabaseError) and any(word in str(error).lower() for word in DAMAGED)
+
+
 DISK_FAULTS = {  # errno: what happened, what to do
     errno.ENOSPC: ("the disk is full", "free some space"),
     errno.EDQUOT: ("the disk quota is used up", "free some space"),
@@ -104,7 +109,7 @@ def storage_error(error: BaseException, path: Path | None = None) -> StorageErro
     place = path or getattr(error, "filename", None)
     where = f" ({place})" if place else ""
     text = str(error).lower()
-    if isinstance(error, sqlite3.DatabaseError) and any(word in text for word in DAMAGED):
+    if is_damage(error):
         return StorageError(
             f"the database{where} is damaged: {error}; runs and their checkpoints are safe; restore the file from a "
             "backup, or move it away, then run the same command again"

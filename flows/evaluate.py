@@ -12,7 +12,7 @@ from tqdm import tqdm
 from artifacts.run.checkpoints import Checkpoint
 from artifacts.run.directory import RunDirectory
 from duel.data.dataset import Dataset
-from duel.errors import DuelError
+from duel.errors import DamagedError, DuelError
 from duel.settings import Settings
 from duel.state import StateDirectory
 from duel.types import Completion, Grade, Question
@@ -52,21 +52,31 @@ def evaluate(settings: Settings | None = None, run: str | None = None, state: Pa
 
 
 def evaluate_run(settings: Settings | None, run: str, state: StateDirectory) -> int:
-    """Evaluate one run; return the number of checkpoints evaluated."""
+    """Evaluate one run; return the number of checkpoints evaluated.
+
+    Raises DamagedError when a checkpoint could not be read, after the others were evaluated.
+    """
     directory = RunDirectory.read(state, run, settings)
     dataset = open_dataset(directory.settings.data, state)
     questions = evaluation_questions(directory.settings.evaluation, dataset)
     waiting = checkpoints_to_evaluate(directory, questions)
+    damaged: list[DamagedError] = []
     if waiting:
-        evaluate_checkpoints(directory, dataset, questions, waiting, state)
+        damaged = evaluate_checkpoints(directory, dataset, questions, waiting, state)
     record_results(directory)
+    if damaged:
+        raise DamagedError(f"{damaged[0]}; {len(damaged)} of {len(waiting)} checkpoints not evaluated, the others are")
     return len(waiting)
 
 
 def evaluate_checkpoints(
     run: RunDirectory, dataset: Dataset, questions: list[Question], waiting: list[Checkpoint], state: StateDirectory
-) -> None:
-    """Answer and grade the questions with each of the checkpoints, and record the results; the bar counts answers."""
+) -> list[DamagedError]:
+    """Answer and grade the questions with each of the checkpoints, and record the results; the bar counts answers.
+
+    Returns an error for each checkpoint whose weights cannot be read.
+    """
+    damaged = []
     development = development_figures(run.settings.evaluation, dataset)
     answers_wanted = len(waiting) * len(questions) * run.settings.evaluation.completions
     with (
@@ -74,10 +84,15 @@ def evaluate_checkpoints(
         progress_bar(answers_wanted, f"{run.name}: {len(waiting)} checkpoints answer", "answers") as bar,
     ):
         for checkpoint in waiting:
-            context.players["base"].load(checkpoint.weights("base"))
+            try:
+                context.players["base"].load(checkpoint.weights("base"))
+            except DamagedError as error:
+                damaged.append(error)
+                continue
             answers, grades = question_base(context, checkpoint.rounds_done, questions, bar)
             record_answers(run, checkpoint, questions, answers, grades, development)
         publish_evaluations(context, waiting[-1].rounds_done)
+    return damaged
 
 
 def question_base(

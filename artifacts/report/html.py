@@ -22,6 +22,7 @@ from artifacts.run import files
 from artifacts.run.directory import RunDirectory
 from artifacts.text import decimals, legible, shorten
 from artifacts.themes import DARK
+from duel.data.provenance import locked
 from duel.types import Spend
 
 TEXT = 420  # limit of a text in characters, outside the gallery
@@ -32,8 +33,13 @@ def write_report(run: RunDirectory, compare: RunDirectory | None = None, spend: 
     """Write plots, result tables, `report.html` and `report.pdf` to the run directory; return the HTML file.
 
     Each file of evaluations and logs is read once. Thumbnails are written to `report_files/`, and embedded in the page
-    with `report.embed`.
+    with `report.embed`. A report that another process is writing is waited for: they share these files.
     """
+    with locked(run.path / "report.lock"):
+        return _write_report(run, compare, spend)
+
+
+def _write_report(run: RunDirectory, compare: RunDirectory | None, spend: Spend | None) -> Path:
     ours, theirs = read_evaluations(run), read_evaluations(compare) if compare else None
     rows = evaluation_table(ours)
     write_results(ours, rows)

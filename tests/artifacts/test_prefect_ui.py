@@ -11,6 +11,7 @@ from artifacts.run.metrics import read_training_log
 from duel.types import Spend
 from tests.support.fake_run import fake_run
 
+KEY = "my-run-1-9be901-"  # with the SHA-256 of My.Run_1
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
@@ -32,12 +33,18 @@ def shown(prefect_server, tmp_path_factory):
 
     show()
     with get_client(sync_client=True) as client:
-        ours = [found for found in client.read_artifacts() if (found.key or "").startswith("my-run-1-")]
-    return {found.key.removeprefix("my-run-1-"): found for found in ours}  # the server has other tests' artifacts, too
+        ours = [found for found in client.read_artifacts() if (found.key or "").startswith(KEY)]
+    return {found.key.removeprefix(KEY): found for found in ours}  # the server has other tests' artifacts, too
 
 
 def test_artifact_keys_have_the_form_that_prefect_requires():
-    assert prefect_ui.artifact_key("My.Run_1", "images") == "my-run-1-images"
+    assert prefect_ui.artifact_key("My.Run_1", "images") == KEY + "images"
+    assert prefect_ui.artifact_key("run-1", "images") == "run-1-images"
+
+
+def test_runs_of_similar_names_have_different_keys():
+    names = ["run_1", "run-1", "Run.1", "run.1", "RUN-1", "run--1", "run-1-"]
+    assert len({prefect_ui.artifact_key(name, "images") for name in names}) == len(names)
 
 
 def test_progress_is_updated_to_100_per_cent(shown):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,13 @@ def test_best_and_worst_cases_are_from_all_rounds_at_most_one_per_drawing(tmp_pa
 def test_settings_that_differ_from_the_default_are_marked() -> None:
     changed = {row.name: row.value for row in setting_rows(Settings(seed=3)) if row.changed}
     assert changed == {"seed": "3"}
+
+
+def test_two_reports_at_once_do_not_remove_each_others_files(tmp_path):
+    run = fake_run(tmp_path, rounds=4)
+    with ThreadPoolExecutor(2) as pool:
+        pages = list(pool.map(lambda _: write_report(run).read_text(encoding="utf-8"), range(2)))
+    assert pages[0] == pages[1]
+    shown = set(re.findall(r"report_files/[0-9a-f]+\.webp", pages[0]))
+    assert shown
+    assert all((run.path / name).is_file() for name in shown)

@@ -168,3 +168,17 @@ def test_without_a_terminal_progress_is_lines(monkeypatch):
     assert "\r" not in log.getvalue()
     assert "0/8" in first
     assert "8/8" in last
+
+
+def test_a_damaged_checkpoint_ends_the_evaluation_neither_of_the_others_nor_of_other_runs(state, tmp_path):
+    shutil.copytree(state / "data", tmp_path / "data")
+    for name in ("runs/seed-0", "runs/seed-1"):
+        shutil.copytree(state / name, tmp_path / name, ignore=shutil.ignore_patterns("ckpt-*.json"))
+    damaged = tmp_path / "runs" / "seed-0" / "ckpts" / "ckpt-0" / "base" / "adapter_model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    ended = evaluate(state=tmp_path, return_state=True)
+    assert ended.is_failed()
+    assert "seed-0: cannot read weights from" in ended.message
+    assert "1 of 2 checkpoints not evaluated, the others are; seed-1: 2 new checkpoints evaluated" in ended.message
+    for name, names in (("seed-0", ["ckpt-1"]), ("seed-1", ["ckpt-0", "ckpt-1"])):
+        assert [test.checkpoint_name for test in read_tests(RunDirectory.read(StateDirectory(tmp_path), name))] == names

@@ -184,6 +184,21 @@ def test_updates_skipped_in_a_row_stop_the_run_and_keep_the_round(state, monkeyp
     assert "2 of the base, 1 of the adversary: loss, gradient or an embedding was not finite" in said
 
 
+def test_what_cannot_be_published_does_not_end_the_training(state, monkeypatch, caplog):
+    def fail(*_):
+        raise OSError("the server is away")
+
+    monkeypatch.setattr("artifacts.prefect_ui.show_progress", fail)
+    monkeypatch.setattr("artifacts.prefect_ui.show_rounds", fail)
+    train(settings(rounds=1), "unseen", state)
+    assert [found.rounds_done for found in list_checkpoints(RunDirectory.read(StateDirectory(state), "unseen"))] == [
+        0,
+        1,
+    ]
+    assert "the progress of unseen could not be published in the Prefect UI: the server is away" in caplog.text
+    assert "the state of unseen could not be published" in caplog.text
+
+
 def test_images_that_the_store_lost_are_drawn_again_when_a_round_is_repeated(state):
     """Last in this file: it empties the store that the tests share."""
     train(settings(rounds=3), "lost", state)
