@@ -86,7 +86,12 @@ def _cost(run: RunDirectory, spend: Spend | None) -> str:
         local = run.settings.generator.service != "replicate"
         return "none: images are drawn on this machine" if local else "no images bought yet"
     counts = ", ".join(f"{count} {outcome}" for outcome, count in spend.outcomes.items())
-    return f"{spend.dollars:.2f} dollars for {spend.images} images ({counts})"
+    said = f"{spend.dollars:.2f} dollars for {spend.images} images ({counts})"
+    if spend.grades:
+        said += f", {spend.grade_dollars:.2f} dollars for {spend.grades} requests to the judge"
+    if spend.rehearsed_dollars:
+        said += f"; {spend.rehearsed_dollars:.2f} of it at services of this machine, which cost nothing"
+    return said
 
 
 def _last_failure(sessions: list[Session], owner: str | None) -> str:

@@ -11,12 +11,16 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cache.budget import Request, check_attempts, check_budget, transaction
 from duel.closing import Closing
 from duel.errors import RunError, storing
 from duel.generators.replicate.journal import Outcome, Purchase
+from duel.services.addresses import is_loopback
+from duel.settings import BudgetSettings
 from duel.types import Spend
 
 TABLES = """
@@ -32,25 +36,59 @@ CREATE TABLE IF NOT EXISTS purchases (
     images INTEGER NOT NULL DEFAULT 0,
     dollars REAL NOT NULL DEFAULT 0,
     uncertain INTEGER NOT NULL DEFAULT 0,
-    service_at REAL
+    service_at REAL,
+    kind TEXT NOT NULL DEFAULT 'draw',
+    service TEXT NOT NULL DEFAULT '',
+    model TEXT NOT NULL DEFAULT '',
+    version TEXT NOT NULL DEFAULT '',
+    price REAL NOT NULL DEFAULT 0,
+    rehearsed INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS purchases_of_key ON purchases (key, number);
 CREATE INDEX IF NOT EXISTS purchases_of_prediction ON purchases (prediction);
+CREATE INDEX IF NOT EXISTS purchases_of_run ON purchases (run);
+CREATE INDEX IF NOT EXISTS purchases_by_time ON purchases (intended_at);
 """
+LATER_COLUMNS = {  # that older files do not have
+    "uncertain": "INTEGER NOT NULL DEFAULT 0",
+    "service_at": "REAL",
+    "kind": "TEXT NOT NULL DEFAULT 'draw'",  # draw or grade
+    "service": "TEXT NOT NULL DEFAULT ''",  # address; empty: not known
+    "model": "TEXT NOT NULL DEFAULT ''",
+    "version": "TEXT NOT NULL DEFAULT ''",
+    "price": "REAL NOT NULL DEFAULT 0",  # dollars for one image, or the most that a grade can cost
+    "rehearsed": "INTEGER NOT NULL DEFAULT 0",  # 1: the service is on this machine
+}
 COLUMNS = "number, key, intended_at, service_at, prediction, outcome, reason"
-LATER_COLUMNS = {"uncertain": "INTEGER NOT NULL DEFAULT 0", "service_at": "REAL"}  # that older files do not have
+
+
+@dataclass(frozen=True)
+class Terms:
+    """From whom a process buys, and within which limits."""
+
+    service: str = ""  # address; empty: not known
+    model: str = ""
+    version: str = ""
+    attempts: int = 5  # purchases per draw that end without an image
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+
+    @property
+    def rehearsed(self) -> bool:
+        """Whether the service is on this machine, and costs nothing."""
+        return is_loopback(self.service)
 
 
 class SpendLedger(Closing):
-    """Implements `Journal` in one SQLite file shared by all runs; safe across threads and processes.
+    """Implements `Journal` and `Account` in one SQLite file shared by all runs; safe across threads and processes.
 
     `run` is recorded with each purchase; `dollars_per_image` is applied when a purchase is settled, so that a later
     price does not change earlier sums. Raises RunError when `path` cannot be used.
     """
 
-    def __init__(self, path: Path, run: str = "", dollars_per_image: float = 0.0) -> None:
+    def __init__(self, path: Path, run: str = "", dollars_per_image: float = 0.0, terms: Terms | None = None) -> None:
         self.run = run
         self.dollars_per_image = dollars_per_image
+        self.terms = terms or Terms()
         self._lock = threading.Lock()
         self._path = path
         try:
@@ -67,11 +105,13 @@ class SpendLedger(Closing):
         return Purchase(*rows[0]) if rows else None
 
     def intend(self, key: str, service_at: float | None = None) -> Purchase:
-        """Record that a prediction is about to be created; returns once that is on disk."""
-        return self._write(
-            f"INSERT INTO purchases (key, run, intended_at, service_at) VALUES (?, ?, ?, ?) RETURNING {COLUMNS}",
-            (key, self.run, time.time(), service_at),
-        )
+        """Record that a prediction is about to be created; returns once that is on disk.
+
+        Raises LimitError, without a record, when the budget or the attempts at this draw are used up.
+        """
+        with self._lock, storing(self._path), transaction(self._database):
+            check_attempts(self._database, key, self.terms.model, self.terms.attempts)
+            return Purchase(*self._insert(key, "draw", self.dollars_per_image, service_at))
 
     def created(self, purchase: Purchase, prediction: str) -> Purchase:
         """Record the service's id of the prediction."""
@@ -95,9 +135,24 @@ class SpendLedger(Closing):
         rows = self._ask(f"SELECT prediction FROM purchases WHERE prediction IN ({places})", list(predictions))
         return {row[0] for row in rows}
 
+    def reserve(self, key: str, dollars: float) -> int:
+        """Record that a judge is about to be asked, at most for these dollars; return the record's number.
+
+        Raises LimitError, without a record, when the budget is used up.
+        """
+        with self._lock, storing(self._path), transaction(self._database):
+            return int(self._insert(key, "grade", dollars)[0])
+
+    def answered(self, number: int, dollars: float | None) -> None:
+        """Record what a request to a judge cost; None: it cannot be told, and counts with the most it can cost."""
+        self._ask(
+            "UPDATE purchases SET outcome = ?, dollars = ?, settled_at = ? WHERE number = ?",
+            ("unknown" if dollars is None else "graded", dollars or 0.0, time.time(), number),
+        )
+
     def spend(self, run: str | None = None) -> Spend:
         """Return the total spend of a run, or of all runs; a draw belongs to the run that paid for it."""
-        where, values = ("", []) if run is None else ("WHERE run = ?", [run])
+        where, values = ("WHERE kind = 'draw'", []) if run is None else ("WHERE kind = 'draw' AND run = ?", [run])
         rows = self._ask(
             "SELECT coalesce(outcome, 'under_way'), count(*), count(prediction), total(images), total(dollars), "
             "total(uncertain) "
@@ -111,12 +166,45 @@ class SpendLedger(Closing):
             images=int(sum(row[3] for row in rows)),
             dollars=sum(row[4] for row in rows),
             uncertain=int(sum(row[5] for row in rows)),
+            **self._besides(run),
         )
+
+    def _besides(self, run: str | None) -> dict[str, Any]:
+        """Return the fields of Spend about grades and rehearsals."""
+        where, values = ("", []) if run is None else ("WHERE run = ?", [run])
+        (row,) = self._ask(
+            "SELECT count(*) FILTER (WHERE kind = 'grade'), total(dollars) FILTER (WHERE kind = 'grade'), "
+            f"total(dollars) FILTER (WHERE rehearsed) FROM purchases {where}",
+            values,
+        )
+        return dict(zip(("grades", "grade_dollars", "rehearsed_dollars"), row, strict=True))
 
     def close(self) -> None:
         """Close the database; the ledger cannot be used afterwards."""
         with self._lock:
             self._database.close()
+
+    def _insert(self, key: str, kind: str, price: float, service_at: float | None = None) -> tuple[Any, ...]:
+        """Record an intent within the limits of the budget and return its COLUMNS; to be called in a transaction."""
+        terms = self.terms
+        check_budget(self._database, terms.budget, Request(kind, self.run, price, terms.rehearsed))
+        values = {
+            "key": key,
+            "run": self.run,
+            "intended_at": time.time(),
+            "service_at": service_at,
+            "kind": kind,
+            "service": terms.service,
+            "model": terms.model,
+            "version": terms.version,
+            "price": price,
+            "rehearsed": terms.rehearsed,
+        }
+        places = ", ".join("?" * len(values))
+        row: tuple[Any, ...] = self._database.execute(
+            f"INSERT INTO purchases ({', '.join(values)}) VALUES ({places}) RETURNING {COLUMNS}", list(values.values())
+        ).fetchone()
+        return row
 
     def _ask(self, statement: str, values: Sequence[Any]) -> list[Any]:
         with self._lock, storing(self._path):
@@ -141,9 +229,8 @@ def _open_database(path: Path) -> sqlite3.Connection:
 
 def _add_columns(database: sqlite3.Connection) -> None:
     """Add the columns that a file of an older version does not have."""
-    database.execute("BEGIN IMMEDIATE")  # another process may open the file at the same time
-    present = {row[1] for row in database.execute("PRAGMA table_info(purchases)")}
-    for name, definition in LATER_COLUMNS.items():
-        if name not in present:
-            database.execute(f"ALTER TABLE purchases ADD COLUMN {name} {definition}")
-    database.execute("COMMIT")
+    with transaction(database):  # another process may open the file at the same time
+        present = {row[1] for row in database.execute("PRAGMA table_info(purchases)")}
+        for name, definition in LATER_COLUMNS.items():
+            if name not in present:
+                database.execute(f"ALTER TABLE purchases ADD COLUMN {name} {definition}")

@@ -6,6 +6,7 @@
     │   ├── DataError        a data set or an image in it is missing or broken
     │   ├── RunError         a run directory cannot be opened, written or resumed
     │   │   └── DamagedError a file of a run is not what was written
+    │   ├── LimitError       a limit on what may be bought is reached
     │   └── StorageError     the disk is full, read-only or failing, or a database on it is damaged
     └── ServiceError         a service or model failed; a retry may succeed (exit code 1)
         ├── GeneratorError   no image was obtained from the image generator
@@ -43,6 +44,10 @@ class RunError(UserError):
 
 class DamagedError(RunError):
     """A file of a run is not what was written: cut short or changed."""
+
+
+class LimitError(UserError):
+    """A limit on what may be bought is reached: of the budget, or of attempts at one draw."""
 
 
 class StorageError(UserError):

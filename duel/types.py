@@ -254,7 +254,7 @@ class Grade:
 
 @dataclass(frozen=True)
 class Spend:
-    """Cost of images of one run or of all runs, from the spend ledger. Counts are predictions."""
+    """Cost of images and grades of one run or of all runs, from the spend ledger. Counts are predictions."""
 
     predictions: int = 0  # created at the service, as far as known
     drawn: int = 0
@@ -266,6 +266,9 @@ class Spend:
     images: int = 0  # billed, refusals included
     dollars: float = 0.0
     uncertain: int = 0  # images that may have been billed besides: the service did not say
+    grades: int = 0  # requests to a judge
+    grade_dollars: float = 0.0
+    rehearsed_dollars: float = 0.0  # of all dollars, those counted for services of this machine, which cost nothing
 
     @property
     def outcomes(self) -> dict[str, int]:

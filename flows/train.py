@@ -16,7 +16,7 @@ from tasks.drawing import choose_originals, draw, draw_ceilings, redraw
 from tasks.evaluating import evaluate_players
 from tasks.learning import check_skipped, learn
 from tasks.past import choose_past, keep_snapshot, write_past_prompts
-from tasks.publishing import publish_progress, publish_run
+from tasks.publishing import announced_limits, publish_progress, publish_run
 from tasks.recording import note_round, record_evaluation, record_round, save_checkpoint
 from tasks.rollouts import share_rollout, to_rollout
 from tasks.scoring import score, to_groups
@@ -27,8 +27,11 @@ from tasks.writing import describe_drawings, write_prompts
 
 @flow(name="train", flow_run_name="{run}")
 def train(settings: Settings, run: str, state: Path | None = None) -> None:
-    """Train the players round by round; a run that exists is resumed from its last checkpoint."""
-    with open_training(settings, run, StateDirectory.default(state)) as context:
+    """Train the players round by round; a run that exists is resumed from its last checkpoint.
+
+    At a limit of the budget it fails between two requests; run again with a higher one, it goes on exactly there.
+    """
+    with announced_limits(run), open_training(settings, run, StateDirectory.default(state)) as context:
         open_topic(context)
         for start, stop in chapters(context.resume(), settings.rounds):
             play_chapter(context, start, stop)

@@ -7,15 +7,19 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prefect.events import emit_event
+
 from artifacts import prefect_ui
 from artifacts.evaluation.read import read_evaluations
 from artifacts.evaluation.table import evaluation_table
 from artifacts.run.metrics import read_training_log
+from duel.errors import LimitError
 from tasks.context import EvaluationContext, TrainingContext
 from tasks.services import read_spend
 from tasks.stages import stage
 
 log = logging.getLogger(__name__)
+LIMIT_REACHED = "duel.limit-reached"  # a Prefect event, for automations
 UPDATES = 100  # of a run's progress bar, at most
 
 
@@ -66,3 +70,17 @@ def show_evaluations(context: EvaluationContext, round: int) -> None:
     table, rows = read_training_log(context.run), evaluation_table(read_evaluations(context.run))
     prefect_ui.show_plots(context.run, table, rows)
     prefect_ui.show_evaluations(context.run, rows)
+
+
+@contextmanager
+def announced_limits(run: str) -> Iterator[None]:
+    """Emit LIMIT_REACHED about the resource `duel.run.NAME` when the block ends with a LimitError."""
+    try:
+        yield
+    except LimitError as error:
+        emit_event(
+            LIMIT_REACHED,
+            resource={"prefect.resource.id": f"duel.run.{run}", "prefect.resource.name": run},
+            payload={"message": str(error)},
+        )
+        raise

@@ -11,13 +11,14 @@ from pydantic import SecretStr
 
 from artifacts.run.directory import RunDirectory
 from cache.answer_store import AnswerStore
-from cache.ledger import SpendLedger
+from cache.ledger import SpendLedger, Terms
 from duel.data.charxiv import open_rubrics
 from duel.generators.base import ImageGenerator, check_identity
 from duel.judges.base import Judge
 from duel.judges.exact import ExactJudge
 from duel.offline.generator import ChartGenerator
 from duel.plugins import find_class, load_plugin
+from duel.services.addresses import normal_address
 from duel.settings import GeneratorSettings, JudgeSettings, Settings, is_plugin
 from duel.state import StateDirectory
 from duel.types import Spend
@@ -53,23 +54,7 @@ def open_generator(settings: Settings, run: str, state: StateDirectory) -> Itera
     elif chosen.service == "offline":
         yield ChartGenerator()
     elif chosen.service == "replicate":
-        from duel.generators.replicate.generator import ReplicateGenerator
-        from duel.generators.replicate.retries import RetrySettings
-
-        token = replicate_token()
-        retries = RetrySettings(requests_per_minute=chosen.requests_per_minute, deadline=chosen.deadline_seconds)
-        with (
-            SpendLedger(state.spend, run, chosen.dollars_per_image) as ledger,
-            ReplicateGenerator(
-                ledger,
-                chosen.model,
-                chosen.version,
-                chosen.parameters,
-                chosen.prompt_limit,
-                retries,
-                token.get_secret_value(),
-            ) as replicate,
-        ):
+        with open_replicate(settings, run, state) as replicate:
             yield replicate
     else:
         from duel.generators.diffusion import load_diffusion
@@ -84,6 +69,27 @@ def open_generator(settings: Settings, run: str, state: StateDirectory) -> Itera
             hub_token=opened(find_hub_token([chosen.model])),
         ) as local:
             yield local
+
+
+@contextmanager
+def open_replicate(settings: Settings, run: str, state: StateDirectory) -> Iterator[ImageGenerator]:
+    """Open Replicate's generator with the spend ledger, which keeps it within the budget."""
+    from duel.generators.replicate.api import OFFICIAL
+    from duel.generators.replicate.generator import ReplicateGenerator, check_ready
+    from duel.generators.replicate.retries import RetrySettings
+
+    chosen = settings.generator
+    token = replicate_token().get_secret_value()
+    address = normal_address(check_ready(token)[1])
+    retries = RetrySettings(requests_per_minute=chosen.requests_per_minute, deadline=chosen.deadline_seconds)
+    terms = Terms(address, chosen.model, chosen.version or OFFICIAL, chosen.attempts, settings.budget)
+    with (
+        SpendLedger(state.spend, run, chosen.price or 0.0, terms) as ledger,
+        ReplicateGenerator(
+            ledger, chosen.model, chosen.version, chosen.parameters, chosen.prompt_limit, retries, token
+        ) as replicate,
+    ):
+        yield replicate
 
 
 @contextmanager

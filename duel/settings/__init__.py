@@ -18,6 +18,7 @@ from duel.settings.learning import (
 from duel.settings.run import OFFLINE, DataSettings, ModelSettings, Settings
 from duel.settings.sections import OPERATIONAL, NameOrClass, Section, is_plugin
 from duel.settings.services import GeneratorSettings, JudgeSettings
+from duel.settings.spending import BudgetSettings
 
 __all__ = [
     "OFFLINE",
@@ -25,6 +26,7 @@ __all__ = [
     "AdversaryPlayerSettings",
     "AnchorSettings",
     "BasePlayerSettings",
+    "BudgetSettings",
     "DataSettings",
     "EvaluationSettings",
     "GRPOSettings",

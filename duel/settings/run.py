@@ -19,6 +19,7 @@ from duel.settings.learning import (
 )
 from duel.settings.sections import OPERATIONAL, NameOrClass, Section
 from duel.settings.services import GeneratorSettings, JudgeSettings
+from duel.settings.spending import BudgetSettings
 from duel.types import Player
 
 OFFLINE = "offline"  # the name of the embedded models
@@ -131,6 +132,7 @@ class Settings(Section):
     base: BasePlayerSettings = BasePlayerSettings()
     adversary: AdversaryPlayerSettings = AdversaryPlayerSettings()
     generator: GeneratorSettings = GeneratorSettings()
+    budget: BudgetSettings = BudgetSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     judge: JudgeSettings = JudgeSettings()
     report: ReportSettings = ReportSettings()

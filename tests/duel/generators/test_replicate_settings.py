@@ -35,7 +35,10 @@ def test_a_draw_is_one_image():
 def test_another_model_states_its_prompt_limit():
     with pytest.raises(SettingsError, match="how many text tokens does a/b read"):
         read_settings({"generator": {"service": "replicate", "model": "a/b"}})
-    read_settings({"generator": {"service": "replicate", "model": "a/b", "prompt_limit": 77}})
+    stated = {"service": "replicate", "model": "a/b", "prompt_limit": 77}
+    with pytest.raises(SettingsError, match="what does an image of a/b cost"):
+        read_settings({"generator": stated})
+    read_settings({"generator": {**stated, "dollars_per_image": 0.01}})
     read_settings({"generator": {"service": "diffusers", "model": "a/b"}})  # its tokenizer states it
 
 
