@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cache.image_store import ImageStore
 from duel.errors import DataError, GeneratorError, ServiceError
-from duel.generators.base import ImageGenerator, request_of
+from duel.generators.base import ImageGenerator, Interruptible, request_of
 from duel.types import Drawing, DrawnImage, DrawRequest, Refusal
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class CachedGenerator:
         distinct = {request.key: request for request in requests}
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="draw") as pool:
             futures = {key: pool.submit(self._draw_once, key, request, origin) for key, request in distinct.items()}
-            _finish(futures.values())
+            self._finish(futures.values())
         results = {key: future.result() for key, future in futures.items()}
         drawings = [_drawing(request, results[request.key][0]) for request in requests]
         return DrawBatch(
@@ -87,27 +87,30 @@ class CachedGenerator:
             raise DataError(f"{lost}, and {self.generator.name} refuses it now; start a run of another name")
         return redrawn
 
+    def _finish(self, futures: Iterable[Future[tuple[DrawnImage | Refusal, str]]]) -> None:
+        asked = list(futures)
+        try:
+            wait(asked)
+        except (
+            BaseException
+        ):  # interrupted: cancel queued draws; running ones may still reach the store, but do not wait for retries
+            for future in asked:
+                future.cancel()
+            if isinstance(self.generator, Interruptible):
+                self.generator.interrupt()
+            raise
+        errors = [error for error in (future.exception() for future in asked) if error is not None]
+        # Errors that a retry cannot fix come first.
+        for error in errors:
+            if not isinstance(error, ServiceError):
+                raise error
+        if errors:
+            raise GeneratorError(
+                f"{len(errors)} of {len(asked)} images are missing, the others are stored; first error: {errors[0]}"
+            ) from errors[0]
+
     def _draw_once(self, key: str, request: DrawRequest, origin: str) -> tuple[DrawnImage | Refusal, str]:
         return self.store.draw_once(key, lambda: self.generator.draw(request.text, request.seed), origin)
-
-
-def _finish(futures: Iterable[Future[tuple[DrawnImage | Refusal, str]]]) -> None:
-    asked = list(futures)
-    try:
-        wait(asked)
-    except BaseException:  # interrupted: cancel queued draws; running ones still reach the store
-        for future in asked:
-            future.cancel()
-        raise
-    errors = [error for error in (future.exception() for future in asked) if error is not None]
-    # Errors that a retry cannot fix come first.
-    for error in errors:
-        if not isinstance(error, ServiceError):
-            raise error
-    if errors:
-        raise GeneratorError(
-            f"{len(errors)} of {len(asked)} images are missing, the others are stored; first error: {errors[0]}"
-        ) from errors[0]
 
 
 def _drawing(request: DrawRequest, result: DrawnImage | Refusal) -> Drawing:

@@ -1,7 +1,7 @@
 """`ImageGenerator`: the protocol of a text-to-image backend, and the request that identifies one of its images."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from duel.errors import SettingsError
 from duel.types import EMBEDDED, DrawnImage, DrawRequest, Refusal, Scalar
@@ -34,6 +34,14 @@ class ImageGenerator(Protocol):
 
         Raises GeneratorError when no image was obtained and a retry may succeed, UserError when no retry will.
         """
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A generator whose draws can be told to end early; optional."""
+
+    def interrupt(self) -> None:
+        """End the waits of all draws that have begun, with a GeneratorError; later draws are not concerned."""
 
 
 def check_identity(generator: ImageGenerator, setting: str) -> None:

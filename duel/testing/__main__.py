@@ -23,7 +23,9 @@ from duel.offline.generator import ChartGenerator
 from duel.testing.faults import Faults
 from duel.testing.hub import HubServer, write_fake_hub
 from duel.testing.openai import OpenAIServer
+from duel.testing.predictions import ENDINGS
 from duel.testing.replicate import ReplicateServer
+from duel.testing.shapes import SHAPES
 
 HANG_SECONDS = 2.0  # of a request that gets no response; short, so that a rehearsal stays short
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -75,6 +77,7 @@ def transient_faults(rate: float) -> dict[str, float]:
         "reset": half,
         "truncated": rate, "cut": half, "bad-json": rate,
         "refused": rate,
+        **dict.fromkeys(ENDINGS, rate / 10), **dict.fromkeys(SHAPES, rate / 10),
     }  # fmt: skip
 
 

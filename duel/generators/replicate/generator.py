@@ -10,6 +10,7 @@ shortens the window in which the id could be lost. HTTP API: https://replicate.c
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,6 +76,7 @@ class ReplicateGenerator(Closing):
         rate = self.retries.requests_per_minute
         self.limit = RateLimit(rate, burst=max(1, round(rate / 60)))
         self._clock = ServiceClock()
+        self._interrupted = threading.Event()  # of the draws that have begun
         self._connections = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=32))
 
     def draw(self, text: str, seed: int) -> DrawnImage | Refusal:
@@ -92,6 +94,7 @@ class ReplicateGenerator(Closing):
             retries.longest_wait,
             stream(seed, "replicate", key),
             retries.rate_limit,
+            self._interrupted,
         )
         transport = SingleTryTransport(
             self._connections, self.address, lambda: min(retries.request, deadline.remaining()), self._clock
@@ -104,6 +107,11 @@ class ReplicateGenerator(Closing):
         """Return a prediction's input. The seed is mapped to 1 … 2^31 - 1, because FLUX reads 0 as «random»."""
         sendable = text.encode("utf-8", "replace").decode().replace("\0", "")
         return {**self.parameters, "prompt": sendable, "seed": 1 + seed % (2**31 - 1)}
+
+    def interrupt(self) -> None:
+        """End the waits of all draws that have begun, with a GeneratorError; the next draw of each goes on."""
+        self._interrupted.set()
+        self._interrupted = threading.Event()
 
     def close(self) -> None:
         """Close the connection pool."""

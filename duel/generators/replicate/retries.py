@@ -65,7 +65,8 @@ class Deadline:
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A sleep that would outlast the
     deadline does not begin; instead GeneratorError is raised with the reason of the last failure.
 
-    The deadline counts work: waiting for a rate limit moves it, by at most `rate_limit` seconds in all.
+    The deadline counts work: waiting for a rate limit moves it, by at most `rate_limit` seconds in all. Sleeps end,
+    with a GeneratorError, when `interrupted` is set.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Deadline:
         longest: float,
         rng: random.Random,
         rate_limit: float = RetrySettings.rate_limit,
+        interrupted: threading.Event | None = None,
     ) -> None:
         self._operation = operation
         self._seconds = deadline
@@ -84,6 +86,7 @@ class Deadline:
         self._longest = longest
         self._rng = rng
         self._rate_limit = rate_limit
+        self._interrupted = interrupted or threading.Event()
         self._limited = 0.0  # seconds waited for rate limits
         self._failures = 0
         self._last = NO_RESPONSE_YET
@@ -103,8 +106,7 @@ class Deadline:
             self._last = reason
         if seconds >= self.remaining():
             raise self._exhausted()
-        if seconds > 0:
-            time.sleep(seconds)
+        self._sleep(seconds)
 
     def wait_until(self, moment: float) -> None:
         """Sleep until `moment` on the `time.monotonic()` clock, because of a rate limit."""
@@ -126,7 +128,7 @@ class Deadline:
             log.warning("%s waits %.0f s: %s", self._operation, seconds, reason)
         self._limited += seconds
         self._end += seconds
-        time.sleep(seconds)
+        self._sleep(seconds)
 
     def wait_after(self, failure: HTTPFailure) -> None:
         """Sleep after a response that a retry may better: a rate limit is waited out, others count as failures."""
@@ -144,6 +146,10 @@ class Deadline:
         bound = min(self._longest, self._first * 2.0**self._failures)
         self._failures += 1
         return self._rng.uniform(0, bound)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._interrupted.wait(max(0.0, seconds)):
+            raise GeneratorError(f"{self._operation} was interrupted; last: {self._last}")
 
     def _exhausted(self) -> GeneratorError:
         return GeneratorError(f"no image within {self._seconds:g} s for {self._operation}; last: {self._last}")

@@ -87,6 +87,12 @@ def test_the_token_goes_to_its_origin_only(server):
         ("soon", None, None),
         ("-3", None, 0.0),
         (formatdate(0, usegmt=True), None, 0.0),
+        ("nan", None, None),
+        ("inf", None, 1e9),
+        ("9" * 400, None, 1e9),
+        (None, {"retry_after": 10**400}, 1e9),
+        (None, {"retry_after": "2"}, None),
+        (None, {"retry_after": True}, None),
     ],
 )
 def test_retry_after_is_read_from_header_or_body(header, body, seconds):
@@ -95,3 +101,4 @@ def test_retry_after_is_read_from_header_or_body(header, body, seconds):
 
 def test_retry_after_may_be_a_date():
     assert retry_after(formatdate(time.time() + 60, usegmt=True), None) == pytest.approx(60, abs=2)
+    assert retry_after(formatdate(5060, usegmt=True), None, now=5000.0) == 60.0  # by the clock of whoever wrote it

@@ -8,6 +8,7 @@ import pytest
 
 from duel.errors import GeneratorError
 from duel.generators.replicate.generator import ReplicateGenerator
+from duel.generators.replicate.retries import RateLimit
 from tests.support.replicate_fixtures import PNG, is_right, retry_settings
 
 
@@ -80,3 +81,21 @@ def test_creations_keep_to_the_rate(server, ledger):
     created = [job.created for job in server.jobs]
     assert created[-1] - created[0] >= 19 * 0.05 * 0.98  # 20 at once, then one in 50 ms
     assert all(late - early >= 0.9 for early, late in zip(created, created[38:], strict=False))
+
+
+def test_an_interrupted_wait_ends_at_once_and_the_draw_can_be_made_again(server, generator):
+    server.retry_after = 600
+    server.faults.script("create", "throttled")
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(generator.draw, "a plot", 7)
+        while not server.faults.counts:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        generator.interrupt()
+        with pytest.raises(GeneratorError, match="was interrupted"):
+            waiting.result()
+    assert time.monotonic() - began < 3
+    generator.limit = RateLimit(60_000)  # whose wait was the service's request
+    assert is_right(generator.draw("a plot", 7), "a plot", 7)
+    assert server.counts()["created"] == 1
