@@ -85,6 +85,7 @@ def evaluate_checkpoints(
     ):
         for checkpoint in waiting:
             try:
+                checkpoint.check(checkpoint.weights("base"))
                 context.players["base"].load(checkpoint.weights("base"))
             except DamagedError as error:
                 damaged.append(error)

@@ -1,6 +1,6 @@
 """Checkpoints on disk, written atomically: directories `ckpts/ckpt-N/`, where N is the number of rounds done.
 
-ckpt-N/checkpoint.json          rounds done, players, Duel's version
+ckpt-N/checkpoint.json          rounds done, players, Duel's version, hash of every file below
 ckpt-N/<player>/                weights, kept for every checkpoint
 ckpt-N/training_state/<player>/ optimizer state, counters and accumulated gradients, kept for the last few checkpoints
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -42,18 +42,19 @@ class Saves(Protocol):
 
 @dataclass(frozen=True)
 class CheckpointRecord(Record):
-    """`checkpoint.json`. Schema 1 had no field `duel`."""
+    """`checkpoint.json`. Schema 1 had no field `duel`, schema 2 no `sha256`."""
 
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
 
     rounds_done: int
     players: list[Player]
     duel: str | None  # version; None: before 0.1.0
+    sha256: dict[str, str] = field(default_factory=dict)  # hex, by path in the checkpoint; empty: not recorded
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
-        """Return the fields of a schema 1 file with `duel` set to None; None for other schemas."""
-        return {**content, "duel": None} if schema == 1 else None
+        """Return the fields of a file of schema 1 or 2, without hashes; None for other schemas."""
+        return {1: {**content, "duel": None}, 2: content}.get(schema)
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,21 @@ class Checkpoint:
         """Return the directory of a player's training state."""
         return self.path / "training_state" / player
 
+    def check(self, folder: Path) -> None:
+        """Compare the files in one of its folders with their recorded hashes; older checkpoints have none.
+
+        Raises DamagedError naming the first file that is missing or has other bytes.
+        """
+        inside = folder.relative_to(self.path).as_posix() + "/"
+        for name, expected in self.record.sha256.items():
+            if not name.startswith(inside):
+                continue
+            file = self.path / name
+            if not file.is_file():
+                raise DamagedError(f"{file} is missing; {self.name} was written with it")
+            if files.sha256_of(file) != expected:
+                raise DamagedError(f"{file} is damaged: its SHA-256 is not the one that it was written with")
+
 
 def write_checkpoint(run: RunDirectory, rounds_done: int, players: Mapping[Player, Saves], keep: int) -> Checkpoint:
     """Write `ckpt-<rounds_done>` and return it; then remove the training states of all but the last `keep`."""
@@ -96,7 +112,13 @@ def write_checkpoint(run: RunDirectory, rounds_done: int, players: Mapping[Playe
             for part, save in ((directory, player.save), (directory / "training_state", player.save_training_state)):
                 (part / name).mkdir(parents=True)
                 save(part / name)
-        write_record(directory / "checkpoint.json", CheckpointRecord(rounds_done, sorted(players), duel.__version__))
+        hashes = {
+            path.relative_to(directory).as_posix(): files.sha256_of(path)
+            for path in sorted(directory.rglob("*"))
+            if path.is_file()
+        }
+        record = CheckpointRecord(rounds_done, sorted(players), duel.__version__, hashes)
+        write_record(directory / "checkpoint.json", record)
     prune(run, keep)
     return checkpoint
 
@@ -104,12 +126,16 @@ def write_checkpoint(run: RunDirectory, rounds_done: int, players: Mapping[Playe
 def load_checkpoint(checkpoint: Checkpoint, players: Mapping[Player, Saves]) -> None:
     """Load weights and training state of all players.
 
-    Raises DamagedError when the checkpoint cannot be read, RunError when it lacks one of the players.
+    Raises DamagedError when a file cannot be read or is not the one that was written, RunError when the checkpoint
+    lacks one of the players.
     """
     missing = sorted(players.keys() - set(checkpoint.record.players))
     if missing:
         held = ", ".join(checkpoint.record.players)
         raise RunError(f"{checkpoint.path} holds {held} and not {missing[0]}; expected all players that the run trains")
+    for name in players:  # all before any is loaded: one player must not go on from another checkpoint
+        checkpoint.check(checkpoint.weights(name))
+        checkpoint.check(checkpoint.training_state(name))
     for name, player in players.items():
         player.load(checkpoint.weights(name))
         player.load_training_state(checkpoint.training_state(name))
@@ -146,9 +172,9 @@ def load_latest(run: RunDirectory, players: Mapping[Player, Saves]) -> Checkpoin
             log.warning("%s is now %s; going on from %s: %s", later.name, aside.name, checkpoint.name, reason)
         return checkpoint
     if damaged:
-        checkpoint, error = damaged[0]
+        checkpoint, reason = damaged[0]
         raise DamagedError(
-            f"{error}; {checkpoint.name} is damaged, and no earlier checkpoint has a training state that can be read; "
+            f"{reason}; {checkpoint.name} is damaged, and no earlier checkpoint has a training state that can be read; "
             f"restore {checkpoint.path} from a backup, or move it away to begin with round 0: finished stages and "
             "images are found again"
         )

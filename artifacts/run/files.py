@@ -5,6 +5,7 @@ A name that starts with TEMPORARY is the leftover of a killed write; readers ign
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -104,6 +105,12 @@ def clean_leftovers(directory: Path, names: str = "*") -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

@@ -1,6 +1,8 @@
 """Checkpoints: complete or absent, weights kept, training states pruned, resume from the last complete one."""
 
 import errno
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -72,7 +74,15 @@ def test_a_checkpoint_is_loaded_as_written(run: RunDirectory) -> None:
     assert (written.weights("base") / "weights.txt").read_text() == "7"
     assert (written.path / "training_state" / "adversary" / "steps.txt").read_text() == "71"
     assert written.name == "ckpt-4"
-    assert written.record == CheckpointRecord(4, ["adversary", "base"], duel.__version__)
+    record = written.record
+    assert record == CheckpointRecord(4, ["adversary", "base"], duel.__version__, record.sha256)
+    assert record.sha256["base/weights.txt"] == hashlib.sha256(b"7").hexdigest()
+    assert sorted(record.sha256) == [
+        "adversary/weights.txt",
+        "base/weights.txt",
+        "training_state/adversary/steps.txt",
+        "training_state/base/steps.txt",
+    ]
     loaded = {"base": Counter(), "adversary": Counter()}
     load_checkpoint(written, loaded)
     assert vars(loaded["base"]) == {"weights": 7, "steps": 70}
@@ -208,12 +218,13 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_last_good_one_loaded(
     assert loaded["base"].weights == 2
     assert [checkpoint.rounds_done for checkpoint in list_checkpoints(run)] == [2]
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["ckpt-2", "damaged-ckpt-4", "damaged-ckpt-6"]
-    assert "ckpt-6 is now damaged-ckpt-6; going on from ckpt-2: weights.txt is empty" in caplog.text
+    assert "ckpt-6 is now damaged-ckpt-6; going on from ckpt-2: " in caplog.text
+    assert "ckpt-6/adversary/weights.txt is damaged" in caplog.text
 
 
 def test_without_a_good_checkpoint_nothing_is_set_aside_and_the_newest_is_named(run: RunDirectory) -> None:
     truncate_weights(write_checkpoint(run, 4, players(4), keep=1), "base")
-    with pytest.raises(DamagedError, match=r"weights.txt is empty; ckpt-4 is damaged, and no earlier .* round 0"):
+    with pytest.raises(DamagedError, match=r"weights.txt is damaged.*; ckpt-4 is damaged, and no earlier .* round 0"):
         load_latest(run, players(0))
     assert [checkpoint.rounds_done for checkpoint in list_checkpoints(run)] == [4]
 
@@ -229,3 +240,32 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(run: RunDirectory) -> None:
     with pytest.raises(StorageError, match=r"the disk is full \(.*ckpt-2\); what was recorded before is safe, .* free"):
         write_checkpoint(run, 2, {"base": Full(), "adversary": Full()}, keep=1)
     assert list(run.checkpoints.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["base/weights.txt", "training_state/adversary/steps.txt"])
+def test_a_flipped_bit_is_one_line_that_names_the_file(run: RunDirectory, name: str) -> None:
+    written = write_checkpoint(run, 4, players(7), keep=2)
+    file = written.path / name
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    loaded = players(0)
+    with pytest.raises(DamagedError, match=rf"{name} is damaged: its SHA-256 is not the one"):
+        load_checkpoint(written, loaded)
+    assert [player.weights for player in loaded.values()] == [0, 1]
+
+
+def test_a_missing_file_of_a_checkpoint_is_named(run: RunDirectory) -> None:
+    written = write_checkpoint(run, 4, players(7), keep=2)
+    (written.path / "base" / "weights.txt").unlink()
+    with pytest.raises(DamagedError, match=r"base/weights.txt is missing"):
+        written.check(written.weights("base"))
+
+
+def test_a_checkpoint_without_hashes_is_read(run: RunDirectory) -> None:
+    written = write_checkpoint(run, 4, players(7), keep=2)
+    older = {"schema": 2, "rounds_done": 4, "players": ["adversary", "base"], "duel": "0.1.0"}
+    (written.path / "checkpoint.json").write_text(json.dumps(older))
+    loaded = players(0)
+    load_checkpoint(written, loaded)
+    assert loaded["base"].weights == 7

@@ -178,7 +178,7 @@ def test_a_damaged_checkpoint_ends_the_evaluation_neither_of_the_others_nor_of_o
     damaged.write_bytes(damaged.read_bytes()[:100])
     ended = evaluate(state=tmp_path, return_state=True)
     assert ended.is_failed()
-    assert "seed-0: cannot read weights from" in ended.message
+    assert f"seed-0: {damaged} is damaged: its SHA-256 is not the one" in ended.message
     assert "1 of 2 checkpoints not evaluated, the others are; seed-1: 2 new checkpoints evaluated" in ended.message
     for name, names in (("seed-0", ["ckpt-1"]), ("seed-1", ["ckpt-0", "ckpt-1"])):
         assert [test.checkpoint_name for test in read_tests(RunDirectory.read(StateDirectory(tmp_path), name))] == names
