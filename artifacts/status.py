@@ -86,7 +86,7 @@ def _cost(run: RunDirectory, spend: Spend | None) -> str:
         local = run.settings.generator.service != "replicate"
         return "none: images are drawn on this machine" if local else "no images bought yet"
     counts = ", ".join(f"{count} {outcome}" for outcome, count in spend.outcomes.items())
-    said = f"{spend.dollars:.2f} dollars for {spend.images} images ({counts})"
+    said = f"{spend.dollars:.2f} dollars for {spend.images} images{f' ({counts})' if counts else ''}"
     if spend.grades:
         said += f", {spend.grade_dollars:.2f} dollars for {spend.grades} requests to the judge"
     if spend.rehearsed_dollars:

@@ -20,7 +20,7 @@ from flows.progress import progress_bar
 from tasks.context import EvaluationContext, open_evaluation
 from tasks.evaluating import answer_questions, development_figures, evaluation_questions, grade_answers
 from tasks.preparing import open_dataset
-from tasks.publishing import publish_evaluations
+from tasks.publishing import announced_limits, publish_evaluations
 from tasks.recording import checkpoints_to_evaluate, record_answers, record_results
 
 
@@ -80,6 +80,7 @@ def evaluate_checkpoints(
     development = development_figures(run.settings.evaluation, dataset)
     answers_wanted = len(waiting) * len(questions) * run.settings.evaluation.completions
     with (
+        announced_limits(run.name),
         open_evaluation(run, dataset, state) as context,
         progress_bar(answers_wanted, f"{run.name}: {len(waiting)} checkpoints answer", "answers") as bar,
     ):

@@ -133,7 +133,7 @@ def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterat
 def open_evaluation(run: RunDirectory, dataset: Dataset, state: StateDirectory) -> Iterator[EvaluationContext]:
     """Load a run's base and judge; takes no lock, so that the run may be training meanwhile."""
     check_data(run, dataset)
-    with keep_session(run, "evaluate"), open_judge(run.settings.judge, dataset.root, state) as judge:
+    with keep_session(run, "evaluate"), open_judge(run, dataset.root, state) as judge:
         yield EvaluationContext(run.settings, run, dataset, judge)
 
 

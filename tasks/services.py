@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
@@ -13,16 +13,20 @@ from artifacts.run.directory import RunDirectory
 from cache.answer_store import AnswerStore
 from cache.ledger import SpendLedger, Terms
 from duel.data.charxiv import open_rubrics
+from duel.errors import SettingsError
 from duel.generators.base import ImageGenerator, check_identity
 from duel.judges.base import Judge
 from duel.judges.exact import ExactJudge
 from duel.offline.generator import ChartGenerator
 from duel.plugins import find_class, load_plugin
-from duel.services.addresses import normal_address
+from duel.services.addresses import judge_address, normal_address
 from duel.settings import GeneratorSettings, JudgeSettings, Settings, is_plugin
 from duel.state import StateDirectory
 from duel.types import Spend
 from tasks.credentials import OPENAI, REPLICATE, find_hub_token, find_key, opened
+
+if TYPE_CHECKING:
+    from duel.judges.billing import Billing
 
 
 def check_generator(settings: GeneratorSettings) -> None:
@@ -116,11 +120,12 @@ def judge_key() -> SecretStr:
 
 
 @contextmanager
-def open_judge(settings: JudgeSettings, dataset: Path, state: StateDirectory) -> Iterator[Judge]:
+def open_judge(run: RunDirectory, dataset: Path, state: StateDirectory) -> Iterator[Judge]:
     """Open the judge; responses of a paid one are cached under the state directory.
 
     Raises SettingsError when it needs a key and there is none, DataError when `dataset` has no rubrics.
     """
+    settings = run.settings.judge
     if is_plugin(settings.service):
         with open_plugin("judge.service", settings.service, Judge, settings, dataset=dataset) as own:
             yield own
@@ -134,12 +139,14 @@ def open_judge(settings: JudgeSettings, dataset: Path, state: StateDirectory) ->
     rubrics = open_rubrics(dataset)
     with (
         AnswerStore(state.answers) as store,
+        open_billing(run, state) as billing,
         closing(
             OpenAIJudge(
                 settings.model,
                 rubrics,
                 api_key=key.get_secret_value(),
                 answer_once=store.answer_once,
+                billing=billing,
                 concurrency=settings.concurrency,
                 timeout_seconds=settings.timeout_seconds,
                 deadline_seconds=settings.deadline_seconds,
@@ -149,10 +156,32 @@ def open_judge(settings: JudgeSettings, dataset: Path, state: StateDirectory) ->
         yield judge
 
 
+@contextmanager
+def open_billing(run: RunDirectory, state: StateDirectory) -> Iterator[Billing | None]:
+    """Open the spend ledger for the requests to a paid judge; None when the prices of its model are not known.
+
+    Raises SettingsError when they are not, and the budget limits dollars.
+    """
+    from duel.judges.billing import Billing
+
+    judge, budget = run.settings.judge, run.settings.budget
+    if judge.prices is None:
+        if budget.usd is not None or budget.usd_per_day is not None:
+            raise SettingsError(
+                f"the prices of judge.model = {judge.model!r} are not known, and the budget limits dollars; set "
+                "judge.dollars_per_million_input and judge.dollars_per_million_output"
+            )
+        yield None
+        return
+    terms = Terms(judge_address(), judge.model, budget=budget)
+    with SpendLedger(state.spend, run.name, terms=terms) as ledger:
+        yield Billing(ledger, judge.prices)
+
+
 def read_spend(run: RunDirectory) -> Spend | None:
     """Return the cost of a run's images; None when the ledger has no purchase of this run."""
     if not run.state.spend.exists():
         return None
     with SpendLedger(run.state.spend) as ledger:
         spend = ledger.spend(run.name)
-    return spend if spend.outcomes else None
+    return spend if spend.outcomes or spend.grades else None

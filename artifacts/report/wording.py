@@ -72,7 +72,7 @@ def result_note(content: ReportContent) -> str:
 def cost_line(content: ReportContent) -> str:
     """Return a sentence about the cost of the run's images."""
     settings, spend = content.run.settings, content.spend
-    if spend is not None:
+    if spend is not None and spend.outcomes:
         ends = ", ".join(f"{count} {outcome}" for outcome, count in spend.outcomes.items())
         return f"${spend.dollars:,.2f} for {spend.images:,} images ({ends}), from the spend ledger."
     if settings.generator.service == "replicate":

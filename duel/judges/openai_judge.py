@@ -18,6 +18,7 @@ import openai
 from openai.types.chat import ChatCompletion
 
 from duel.errors import DuelError, JudgeError, SettingsError, UserError
+from duel.judges.billing import Billing
 from duel.judges.grading import GradingRequest, by_completion, grading_requests, read_verdict, replace_surrogates
 from duel.rubrics import Rubrics
 from duel.services.addresses import normal_address
@@ -58,7 +59,8 @@ class OpenAIJudge:
 
     `answer_once(key, ask)` returns the judge's reply to a request: from a cache, or by calling `ask`. The API key is
     `api_key` or OPENAI_API_KEY, the base URL OPENAI_BASE_URL; the key is held by the client only, so that it appears
-    in no repr of the judge. Not thread-safe: call it from one thread.
+    in no repr of the judge. Not thread-safe: call it from one thread. `billing`
+    records what requests cost; None: nothing does.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class OpenAIJudge:
         rubrics: Rubrics,
         *,
         answer_once: AnswerOnce = no_cache,
+        billing: Billing | None = None,
         api_key: str | None = None,
         concurrency: int = 8,
         timeout_seconds: float = 60.0,
@@ -76,9 +79,10 @@ class OpenAIJudge:
         self.model = model
         self.rubrics = rubrics
         self.answer_once = answer_once
+        self.billing = billing
         self.concurrency = concurrency
         self.deadline_seconds = deadline_seconds
-        self._now = threading.local()  # .deadline and .status of the request in progress in this thread
+        self._now = threading.local()  # .deadline, .status and .usage of the request in progress in this thread
         http = openai.DefaultHttpxClient(event_hooks={"request": [self._check_deadline], "response": [self._note]})
         self._client = openai.OpenAI(api_key=api_key, http_client=http, timeout=timeout_seconds, max_retries=RETRIES)
         self.service = normal_address(str(self._client.base_url))
@@ -147,13 +151,24 @@ class OpenAIJudge:
         self._now.deadline, self._now.status = time.monotonic() + self.deadline_seconds, "none"
         tokens = FIRST_TOKENS
         for _ in range(TRIES):
-            text, cut = self._complete(request.prompt, tokens)
+            text, cut = self._pay(request.prompt, tokens)
             if read_verdict(text, request.keys) is not None:
                 return text
             if cut and tokens == MOST_TOKENS:
                 raise Ungradable(f"the verdict is longer than {MOST_TOKENS} tokens")
             tokens = min(MOST_TOKENS, 2 * tokens) if cut else tokens
         raise Ungradable(f"no usable JSON in {TRIES} tries")
+
+    def _pay(self, prompt: str, tokens: int) -> tuple[str, bool]:
+        """Send one request, as `_complete` does, with its cost recorded. Raises LimitError at the budget's limit."""
+        if self.billing is None:
+            return self._complete(prompt, tokens)
+        self._now.usage, self._now.status = None, "none"
+        number = self.billing.reserve(self._key(prompt), prompt, tokens)
+        try:
+            return self._complete(prompt, tokens)
+        finally:
+            self.billing.settle(number, self._now.usage, self._now.status)
 
     def _complete(self, prompt: str, tokens: int) -> tuple[str, bool]:
         """Send one request; return the reply's text, and whether it was cut off at the token limit.
@@ -185,6 +200,7 @@ class OpenAIJudge:
         except ValueError:
             return "", False  # the body is not JSON
         else:
+            self._now.usage = getattr(reply, "usage", None)
             return text_of(reply)
         raise failure
 

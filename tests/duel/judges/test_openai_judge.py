@@ -8,10 +8,14 @@ import pytest
 
 import duel.testing
 from cache.answer_store import AnswerStore
-from duel.errors import JudgeError, SettingsError, UserError
+from cache.ledger import SpendLedger, Terms
+from duel.errors import JudgeError, LimitError, SettingsError, UserError
+from duel.judges.billing import Billing
 from duel.judges.grading import REASONING_KEYS, by_completion, read_verdict, replace_surrogates
 from duel.judges.openai_judge import OpenAIJudge, check_ready
 from duel.rubrics import read_rubrics
+from duel.services.prices import TokenPrices
+from duel.settings import BudgetSettings
 from duel.testing.faults import Faults
 from duel.testing.openai import OpenAIServer
 from duel.types import Grade, Question
@@ -331,3 +335,21 @@ def test_a_response_without_bound_is_an_error_of_the_service(service, faults, fa
     with pytest.raises(JudgeError, match=r"127.0.0.1: the response is larger than 4 MiB \((sent|decompressed)\)"):
         judge.grade(BLUE, ["blue"])
     judge.close()
+
+
+def test_a_grade_is_counted_by_the_services_tokens_within_the_budget(service, faults, tmp_path):
+    terms = Terms(service.url, "gpt-4.1", budget=BudgetSettings(usd=1.0))
+    with SpendLedger(tmp_path / "spend.sqlite", "run", terms=terms) as ledger:
+        billing = Billing(ledger, TokenPrices(input=1000.0, output=3000.0))  # dollars per million
+        judge = OpenAIJudge("gpt-4.1", RUBRICS, billing=billing)
+        with pytest.raises(LimitError, match="budget.usd = 1 is reached"):
+            judge.grade(BLUE, ["blue " * 200])  # a prompt of a thousand bytes may cost a dollar
+        assert (service.counts()["requests"], ledger.spend("run").grades) == (0, 0)
+        judge.close()
+        cheap = OpenAIJudge("gpt-4.1", RUBRICS, billing=Billing(ledger, TokenPrices(input=10.0, output=30.0)))
+        faults.script("completion", "bad-json")
+        assert scores([cheap.grade(BLUE, ["blue"])]) == [[1]]
+        cheap.close()
+        spend = ledger.spend("run")
+    assert spend.grades == 2  # the first reply was no JSON, and cost as much
+    assert spend.grade_dollars == pytest.approx(2 * 40e-6)  # the fake counts a token in and one out
