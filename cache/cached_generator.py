@@ -91,9 +91,7 @@ class CachedGenerator:
         asked = list(futures)
         try:
             wait(asked)
-        except (
-            BaseException
-        ):  # interrupted: cancel queued draws; running ones may still reach the store, but do not wait for retries
+        except BaseException:  # interrupted: no further draw begins, and those under way do not wait for retries
             for future in asked:
                 future.cancel()
             if isinstance(self.generator, Interruptible):

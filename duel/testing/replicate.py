@@ -20,7 +20,8 @@ from typing import Any, Self
 
 from duel.generators.base import ImageGenerator
 from duel.testing.predictions import Predictions
-from duel.testing.replicate_api import ApiHandler, FileHandler
+from duel.testing.replicate_api import ApiHandler
+from duel.testing.replicate_files import FileHandler
 from duel.testing.serving import Server
 
 

@@ -160,3 +160,30 @@ def test_an_interrupt_starts_no_further_draw(
         cached.draw([f"text {i}" for i in range(40)], [0] * 40, "run/round-0000/draw")
     assert len(painter.calls) <= 8
     assert len(cached.store) == len(painter.calls)  # what was under way was stored
+
+
+class Waiting(Painter):
+    """A generator whose draws wait until they are interrupted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interrupted = threading.Event()
+
+    def draw(self, text: str, seed: int) -> DrawnImage | Refusal:
+        if not self.interrupted.wait(20):
+            return super().draw(text, seed)
+        raise GeneratorError("interrupted")
+
+    def interrupt(self) -> None:
+        self.interrupted.set()
+
+
+def test_an_interrupt_ends_the_waits_of_draws_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cache.cached_generator.wait", interrupted)
+    began = time.monotonic()
+    with ImageStore(tmp_path / "images") as store, pytest.raises(KeyboardInterrupt):
+        CachedGenerator(Waiting(), store, concurrency=4).draw(["a", "b"], [0, 0], "run/round-0000/draw")
+    assert time.monotonic() - began < 5

@@ -6,7 +6,8 @@ from duel.errors import GeneratorError, UserError
 from duel.generators.replicate.generator import FLUX_SCHNELL, ReplicateGenerator
 from duel.testing.inputs import COMMUNITY
 from duel.testing.predictions import NSFW
-from duel.testing.replicate_api import CREATE_FAULTS, FILE_FAULTS, READ_FAULTS
+from duel.testing.replicate_api import CREATE_FAULTS, READ_FAULTS
+from duel.testing.replicate_files import FILE_FAULTS
 from duel.types import Refusal
 from tests.support.replicate_fixtures import QUICK, VERSION_OF, is_right
 
