@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cache.image_store import ImageStore
 from duel.errors import DataError, GeneratorError, ServiceError
 from duel.generators.base import ImageGenerator, Interruptible, request_of
+from duel.services.stopping import abandon, request_pool
 from duel.types import Drawing, DrawnImage, DrawRequest, Refusal
 
 log = logging.getLogger(__name__)
@@ -48,9 +49,9 @@ class CachedGenerator:
         """
         requests = [request_of(self.generator, text, seed) for text, seed in zip(texts, seeds, strict=True)]
         distinct = {request.key: request for request in requests}
-        with ThreadPoolExecutor(self.concurrency, thread_name_prefix="draw") as pool:
-            futures = {key: pool.submit(self._draw_once, key, request, origin) for key, request in distinct.items()}
-            self._finish(futures.values())
+        pool = request_pool(self.concurrency, "draw")
+        futures = {key: pool.submit(self._draw_once, key, request, origin) for key, request in distinct.items()}
+        self._finish(pool, futures.values())
         results = {key: future.result() for key, future in futures.items()}
         drawings = [_drawing(request, results[request.key][0]) for request in requests]
         return DrawBatch(
@@ -87,16 +88,17 @@ class CachedGenerator:
             raise DataError(f"{lost}, and {self.generator.name} refuses it now; start a run of another name")
         return redrawn
 
-    def _finish(self, futures: Iterable[Future[tuple[DrawnImage | Refusal, str]]]) -> None:
+    def _finish(self, pool: ThreadPoolExecutor, futures: Iterable[Future[tuple[DrawnImage | Refusal, str]]]) -> None:
         asked = list(futures)
         try:
             wait(asked)
-        except BaseException:  # interrupted: no further draw begins, and those under way do not wait for retries
-            for future in asked:
-                future.cancel()
+        except BaseException:  # stopped: running draws that end soon still reach the store, but none waits for retries
+            pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(self.generator, Interruptible):
                 self.generator.interrupt()
+            abandon(pool, asked)
             raise
+        pool.shutdown()
         errors = [error for error in (future.exception() for future in asked) if error is not None]
         # Errors that a retry cannot fix come first.
         for error in errors:

@@ -22,18 +22,23 @@ from prefect.states import Crashed
 
 from artifacts.run.directory import RunDirectory
 from artifacts.run.sessions import begin_session, end_session, read_sessions
+from duel.services.stopping import leave_soon
 
 UNENDED = [StateType.RUNNING, StateType.CANCELLING]  # states that a dead process may leave behind
 
 
 @contextmanager
 def keep_session(run: RunDirectory, command: str) -> Iterator[None]:
-    """Record a session of this process on the run for the duration of the block, with its outcome."""
+    """Record a session of this process on the run for the duration of the block, with its outcome.
+
+    After a stop request the process exits within seconds, also where a thread still waits for a service.
+    """
     session = begin_session(run, command, current_flow_run())
     try:
         yield
     except BaseException as error:
         if stop := _stop_behind(error):
+            leave_soon(130 if isinstance(stop, KeyboardInterrupt) else 143)
             end_session(run, session, "stopped", f"stopped by {type(stop).__name__}")
         else:
             end_session(run, session, "failed", f"{type(error).__name__}: {error}")

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from duel.judges.grading import GradingRequest, by_completion, grading_requests,
 from duel.rubrics import Rubrics
 from duel.services.addresses import normal_address
 from duel.services.responses import MIB, OversizedError, bounded
+from duel.services.stopping import abandon, request_pool
 from duel.types import Grade, Question
 
 log = logging.getLogger(__name__)
@@ -121,12 +122,14 @@ class OpenAIJudge:
         self._client.close()
 
     def _grade_requests(self, requests: Sequence[GradingRequest]) -> list[list[Grade]]:
-        pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="judge")
+        pool = request_pool(self.concurrency, "judge")
+        futures = [pool.submit(self._grade_request, request) for request in requests]
         try:
-            futures = [pool.submit(self._grade_request, request) for request in requests]
             wait(futures, return_when=FIRST_EXCEPTION)
-        finally:  # after an error, queued requests are cancelled; running ones still reach the cache
-            pool.shutdown(cancel_futures=True)
+        except BaseException:  # stopped
+            abandon(pool, futures)
+            raise
+        pool.shutdown(cancel_futures=True)  # after an error; running requests still reach the cache
         failures = [future.exception() for future in futures if not future.cancelled()]
         for failure in sorted((error for error in failures if error), key=lambda error: isinstance(error, JudgeError)):
             raise failure

@@ -1,6 +1,7 @@
 """CachedGenerator: distinct requests once, results in order, and a retry draws only what is missing."""
 
 import hashlib
+import signal
 import sqlite3
 import threading
 import time
@@ -187,3 +188,21 @@ def test_an_interrupt_ends_the_waits_of_draws_under_way(tmp_path: Path, monkeypa
     with ImageStore(tmp_path / "images") as store, pytest.raises(KeyboardInterrupt):
         CachedGenerator(Waiting(), store, concurrency=4).draw(["a", "b"], [0, 0], "run/round-0000/draw")
     assert time.monotonic() - began < 5
+
+
+def test_a_stop_request_does_not_wait_for_a_draw_that_hangs(
+    cached: CachedGenerator, painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("duel.services.stopping.FINISH", 0.2)
+    hanging = threading.Event()
+    monkeypatch.setattr(painter, "draw", lambda text, seed: hanging.wait(30))
+    main = threading.main_thread().ident
+    threading.Timer(0.2, signal.pthread_kill, [main, signal.SIGINT]).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        cached.draw(["text"], [0], "run/round-0000/draw")
+    assert time.monotonic() - started < 2
+    hanging.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("request-"):
+            thread.join()

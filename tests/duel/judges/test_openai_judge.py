@@ -1,5 +1,7 @@
 import json
 import logging
+import signal
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -353,3 +355,19 @@ def test_a_grade_is_counted_by_the_services_tokens_within_the_budget(service, fa
         spend = ledger.spend("run")
     assert spend.grades == 2  # the first reply was no JSON, and cost as much
     assert spend.grade_dollars == pytest.approx(2 * 40e-6)  # the fake counts a token in and one out
+
+
+def test_a_stop_request_does_not_wait_for_a_judge_that_hangs(service, faults, monkeypatch):
+    monkeypatch.setattr("duel.services.stopping.FINISH", 0.2)
+    faults.script("completion", *["hang"] * 20)
+    judge = OpenAIJudge("gpt-4.1", RUBRICS, timeout_seconds=0.5, deadline_seconds=1.5)
+    main = threading.main_thread().ident
+    threading.Timer(0.2, signal.pthread_kill, [main, signal.SIGINT]).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        judge.grade(BLUE, ["blue"])
+    assert time.monotonic() - started < 1.2
+    judge.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("request-"):
+            thread.join()
