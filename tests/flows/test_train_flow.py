@@ -1,8 +1,10 @@
 """The train flow with the embedded models, over a few rounds."""
 
+import errno
 import hashlib
 import json
 import math
+import os
 import shutil
 
 import pytest
@@ -15,10 +17,11 @@ from artifacts.run.metrics import read_metrics
 from artifacts.run.rounds import read_round
 from artifacts.status import status_lines
 from duel.embedder import Embedder
-from duel.errors import GeneratorError, RunError
+from duel.errors import GeneratorError, RunError, StorageError
 from duel.policies.optimizer import PlayerOptimizer
 from duel.policies.policy import LocalPolicy
 from duel.state import StateDirectory
+from flows.cli import main
 from flows.evaluate import evaluate
 from flows.prepare import prepare
 from flows.train import train
@@ -182,6 +185,38 @@ def test_updates_skipped_in_a_row_stop_the_run_and_keep_the_round(state, monkeyp
     assert read_round(run, 2).update.skipped_updates == 2
     said = "\n".join(status_lines(run, None))
     assert "2 of the base, 1 of the adversary: loss, gradient or an embedding was not finite" in said
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_the_same(state):
+    train(settings(rounds=2), "hurt", state)
+    run = RunDirectory.read(StateDirectory(state), "hurt")
+    weights = list_checkpoints(run)[-1].weights("adversary") / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    train(settings(), "hurt", state)
+    assert (run.checkpoints / "damaged-ckpt-2").is_dir()
+    assert fingerprint(state, "hurt") == fingerprint(state, "whole")
+
+
+def test_a_full_disk_is_one_line_and_the_run_is_not_complete(state, monkeypatch, capsys):
+    save = LocalPolicy.save
+
+    def full(policy, directory):
+        if policy.rounds_learned:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(policy, directory)
+
+    monkeypatch.setattr(LocalPolicy, "save", full)
+    with pytest.raises(StorageError, match=r"^the disk is full \(.*ckpt-1\); what was recorded before is safe"):
+        train(settings(rounds=1), "full", state)
+    assert main(["status", "--run", "full", "--state", str(state)]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 1 recorded" in said
+    assert "StorageError: the disk is full" in said
+    assert "resume with duel train --run full" in said
+    monkeypatch.undo()
+    train(settings(rounds=1), "full", state)
+    main(["status", "--run", "full", "--state", str(state)])
+    assert "training is complete" in capsys.readouterr().out
 
 
 def test_what_cannot_be_published_does_not_end_the_training(state, monkeypatch, caplog):
