@@ -86,6 +86,7 @@ def load_embedder(settings: ModelSettings, hub_token: str | None = None) -> Embe
                 dtype=torch.float32,
                 attn_implementation="sdpa",
                 token=hub_token,
+                revision=settings.embedder_revision or "main",
             )
     except (OSError, ValueError) as error:
         raise _unusable(settings, error) from error
@@ -99,8 +100,9 @@ def check_embedder(settings: ModelSettings, hub_token: str | None = None) -> tup
     """
     folder = resolve(settings.embedder, "embedder")
     try:
-        config = AutoConfig.from_pretrained(folder, token=hub_token)
-        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", token=hub_token)
+        revision = settings.embedder_revision or "main"
+        config = AutoConfig.from_pretrained(folder, token=hub_token, revision=revision)
+        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", token=hub_token, revision=revision)
     except (OSError, ValueError) as error:
         raise _unusable(settings, error) from error
     patch = getattr(config, "patch_size", None)

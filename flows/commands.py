@@ -55,8 +55,10 @@ def check_models(settings: Settings) -> None:
 
     hub_token = opened(find_hub_token(model_names(settings)))
     if settings.models.policy == "local":  # another policy knows what its models are called
-        for name in {settings.models.base, settings.models.adversary} - {None}:
-            check_model(str(name), hub_token)
+        models = settings.models
+        for name, revision in {(models.base, models.base_revision), (models.adversary, models.adversary_revision)}:
+            if name is not None:
+                check_model(name, hub_token, revision)
     check_embedder(settings.models, hub_token)
 
 

@@ -16,6 +16,7 @@ from artifacts.run.checkpoints import load_latest
 from artifacts.run.directory import RunDirectory
 from artifacts.run.fingerprint import check_data
 from artifacts.run.rounds import read_attempts
+from artifacts.run.sources import check_sources
 from cache.cached_generator import CachedGenerator
 from cache.image_store import ImageStore
 from duel.data.dataset import SUFFIXES, Dataset
@@ -26,10 +27,11 @@ from duel.judges.base import Judge
 from duel.plugins import check_plugins
 from duel.replay import ReplayPool
 from duel.rewards import load_rewards
+from duel.services.hub import loaded_commit
 from duel.settings import Settings
 from duel.state import StateDirectory
 from duel.types import Attempt, Drawing, Player
-from tasks.credentials import find_hub_token, model_names, opened
+from tasks.credentials import find_hub_token, is_hub_name, model_names, opened
 from tasks.preparing import open_dataset
 from tasks.services import open_generator, open_judge
 from tasks.sessions import keep_session, settle_dead_sessions
@@ -126,7 +128,9 @@ def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterat
             at_once = settings.generator.concurrency
             if settings.generator.service == "diffusers":  # a batch is filled only by as many concurrent draws
                 at_once = max(at_once, settings.generator.batch_size)
-            yield TrainingContext(settings, directory, dataset, CachedGenerator(generator, store, at_once))
+            context = TrainingContext(settings, directory, dataset, CachedGenerator(generator, store, at_once))
+            check_sources(directory, model_commits(settings))
+            yield context
 
 
 @contextmanager
@@ -134,7 +138,31 @@ def open_evaluation(run: RunDirectory, dataset: Dataset, state: StateDirectory) 
     """Load a run's base and judge; takes no lock, so that the run may be training meanwhile."""
     check_data(run, dataset)
     with keep_session(run, "evaluate"), open_judge(run, dataset.root, state) as judge:
-        yield EvaluationContext(run.settings, run, dataset, judge)
+        context = EvaluationContext(run.settings, run, dataset, judge)
+        base = {setting: commit for setting, commit in model_commits(run.settings).items() if setting == "models.base"}
+        check_sources(run, base)
+        yield context
+
+
+def model_commits(settings: Settings) -> dict[str, str]:
+    """Return the hub commits of the models that were loaded, by setting; embedded ones and local folders have none."""
+    models, generator = settings.models, settings.generator
+    named = {
+        "models.base": (models.base, models.base_revision, "config.json"),
+        "models.adversary": (models.adversary, models.adversary_revision, "config.json"),
+        "models.embedder": (models.embedder, models.embedder_revision, "config.json"),
+        "generator.model": (
+            generator.model if generator.service == "diffusers" else None,
+            generator.version,
+            "model_index.json",
+        ),
+    }
+    found = {
+        setting: loaded_commit(name, revision, file)
+        for setting, (name, revision, file) in named.items()
+        if name is not None and is_hub_name(name)
+    }
+    return {setting: commit for setting, commit in found.items() if commit is not None}
 
 
 def load_policies(

@@ -186,6 +186,7 @@ def _check_free(path: Path) -> None:
         "versions.json",
         "data.json",
         "topic.json",
+        "sources.json",
         "training_logs",
         "eval_logs",
         "ckpts",

@@ -19,6 +19,8 @@ from duel.randomness import derive_seed
 from duel.settings import AnchorSettings, Settings, is_plugin
 from duel.types import Player
 
+HubModel = tuple[str, str | None]  # hub name or local folder, and revision
+
 
 def load_players(
     settings: Settings, players: Sequence[Player] | None = None, hub_token: str | None = None
@@ -59,12 +61,12 @@ def load_players(
 
 def load_local(settings: Settings, players: Sequence[Player], hub_token: str | None) -> Mapping[Player, LocalPolicy]:
     """Load these players on one device of this machine."""
-    names: dict[Player, str] = {
-        "base": settings.models.base,
-        "adversary": settings.models.adversary or settings.models.base,
-    }
+    models = settings.models
+    names: dict[Player, HubModel] = dict.fromkeys(players, (models.base, models.base_revision))
+    if models.adversary is not None and "adversary" in names:
+        names["adversary"] = (models.adversary, models.adversary_revision)
     if settings.models.tuning == "lora":
-        tunings = _load_lora(settings, {player: names[player] for player in players}, hub_token)
+        tunings = _load_lora(settings, names, hub_token)
     else:
         tunings = {player: _load_full(settings, player, names[player], hub_token) for player in players}
     return {player: assemble_policy(player, tuning, settings) for player, tuning in tunings.items()}
@@ -101,13 +103,13 @@ def add_lora(models: Mapping[Player, Model], settings: Settings) -> dict[Player,
     return {player: LoraTuning(model, backbones[id(model)], player) for player, model in models.items()}
 
 
-def _load_lora(settings: Settings, names: Mapping[Player, str], hub_token: str | None) -> dict[Player, Tuning]:
+def _load_lora(settings: Settings, names: Mapping[Player, HubModel], hub_token: str | None) -> dict[Player, Tuning]:
     dtype = compute_dtype(settings)
     loaded = {name: _load(settings, name, dtype, hub_token) for name in set(names.values())}
     return add_lora({player: loaded[name] for player, name in names.items()}, settings)
 
 
-def _load_full(settings: Settings, player: Player, name: str, hub_token: str | None) -> Tuning:
+def _load_full(settings: Settings, player: Player, name: HubModel, hub_token: str | None) -> Tuning:
     model = _load(settings, name, torch.float32, hub_token)
     anchored = player == "base" and settings.base.anchor.coef > 0
     if not settings.player(player).grpo.kl_coef and not anchored:
@@ -117,7 +119,8 @@ def _load_full(settings: Settings, player: Player, name: str, hub_token: str | N
     return FullTuning(model, reference)
 
 
-def _load(settings: Settings, name: str, weights_dtype: torch.dtype, hub_token: str | None) -> Model:
+def _load(settings: Settings, model: HubModel, weights_dtype: torch.dtype, hub_token: str | None) -> Model:
+    name, revision = model
     return load_model(
         name,
         device=choose_device(settings.models.device),
@@ -125,6 +128,7 @@ def _load(settings: Settings, name: str, weights_dtype: torch.dtype, hub_token: 
         compute_dtype=compute_dtype(settings),
         max_pixels=settings.models.max_pixels,
         hub_token=hub_token,
+        revision=revision,
     )
 
 

@@ -57,6 +57,7 @@ def load_model(
     compute_dtype: torch.dtype,
     max_pixels: int | None,
     hub_token: str | None = None,
+    revision: str | None = None,
 ) -> Model:
     """Load a vision-language or a causal language model.
 
@@ -67,20 +68,29 @@ def load_model(
         compute_dtype: Dtype of matrix products.
         max_pixels: Larger images are scaled down to this area; None uses the processor's own limit.
         hub_token: For gated models; None uses the token that `huggingface_hub` finds.
+        revision: Commit, tag or branch on the hub; None: main.
 
     Raises:
         SettingsError: The model cannot be loaded, has no chat template, or its processor does not support `max_pixels`.
     """
     folder = resolve(name, "vlm")
     try:
-        config = AutoConfig.from_pretrained(folder, token=hub_token)
+        config = AutoConfig.from_pretrained(folder, token=hub_token, revision=revision or "main")
         sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         network_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-        processor = load_processor(folder, type(config), hub_token) if sees else None
-        tokenizer = AutoTokenizer.from_pretrained(folder, token=hub_token) if processor is None else processor.tokenizer
+        processor = load_processor(folder, type(config), hub_token, revision) if sees else None
+        tokenizer = (
+            AutoTokenizer.from_pretrained(folder, token=hub_token, revision=revision or "main")
+            if processor is None
+            else processor.tokenizer
+        )
         with isolated_random_state():
             network = network_class.from_pretrained(
-                folder, dtype=weights_dtype, attn_implementation=GROUPED_SDPA, token=hub_token
+                folder,
+                dtype=weights_dtype,
+                attn_implementation=GROUPED_SDPA,
+                token=hub_token,
+                revision=revision or "main",
             )
     except (OSError, ValueError) as error:
         raise SettingsError(
@@ -94,10 +104,10 @@ def load_model(
     return assemble(network.eval(), tokenizer, processor, compute_dtype)
 
 
-def check_model(name: str, hub_token: str | None = None) -> None:
+def check_model(name: str, hub_token: str | None = None, revision: str | None = None) -> None:
     """Raise SettingsError when the model does not exist; loads its config only."""
     try:
-        AutoConfig.from_pretrained(resolve(name, "vlm"), token=hub_token)
+        AutoConfig.from_pretrained(resolve(name, "vlm"), token=hub_token, revision=revision or "main")
     except (OSError, ValueError) as error:
         first_line = str(error).splitlines()[0]
         raise SettingsError(
@@ -113,13 +123,13 @@ def assemble(network: PreTrainedModel, tokenizer: Any, processor: Any | None, co
     return Model(network, tokenizer, processor, compute_dtype, end_tensor, forbidden_V.to(network.device))
 
 
-def load_processor(folder: str, config_class: type, hub_token: str | None = None) -> Any:
+def load_processor(folder: str, config_class: type, hub_token: str | None = None, revision: str | None = None) -> Any:
     """Return the model's processor; without torchvision, one that processes images but no videos.
 
     Video processors, which `AutoProcessor` always creates, need torchvision.
     """
     if find_spec("torchvision") is not None:
-        return AutoProcessor.from_pretrained(folder, token=hub_token)
+        return AutoProcessor.from_pretrained(folder, token=hub_token, revision=revision or "main")
     processor_class: Any = PROCESSOR_MAPPING[config_class]
 
     class ImageOnly(processor_class):  # type: ignore[misc]
@@ -133,7 +143,7 @@ def load_processor(folder: str, config_class: type, hub_token: str | None = None
             return {name: value for name, value in arguments.items() if name != "video_processor"}, rest
 
     ImageOnly.__name__ = processor_class.__name__  # `save_pretrained` writes it
-    return ImageOnly.from_pretrained(folder, token=hub_token)
+    return ImageOnly.from_pretrained(folder, token=hub_token, revision=revision or "main")
 
 
 def limit_pixels(processor: Any, max_pixels: int, name: str) -> None:

@@ -24,6 +24,8 @@ from duel.types import Player
 
 OFFLINE = "offline"  # the name of the embedded models
 
+REVISION = "commit, tag or branch of the {} on the hub; empty: main; a resumed run needs the commit it started with"
+
 
 class DataSettings(Section):
     """The data set: images and questions."""
@@ -51,6 +53,11 @@ class ModelSettings(Section):
     embedder: str = Field(
         "offline", description="hub name or local folder of a DINOv2 model; offline: the embedded one"
     )
+    base_revision: str | None = Field(None, description=REVISION.format("base"), json_schema_extra=OPERATIONAL)
+    adversary_revision: str | None = Field(
+        None, description=REVISION.format("adversary"), json_schema_extra=OPERATIONAL
+    )
+    embedder_revision: str | None = Field(None, description=REVISION.format("embedder"), json_schema_extra=OPERATIONAL)
     policy: Annotated[str, NameOrClass("local")] = Field(
         "local", description="backend of the players; local: one device of this machine; or package.module:Class"
     )
