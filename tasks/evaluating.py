@@ -73,7 +73,8 @@ def evaluate_adversary(context: TrainingContext, how: EvaluationSettings, purpos
         again = drawn_ones(prompts, originals.drawings)
         ceilings = draw_groups(context, again, f"{purpose}/ceiling", "evaluation", "ceiling")
     drawn = (originals.drawings, redrawn.drawings, ceilings.drawings)
-    described = compare_images(context, *([list(chain(*rows))] if rows else [] for rows in drawn))  # (1, count)
+    first, second, again_drawn = ([list(chain(*rows))] if rows else [] for rows in drawn)
+    described = compare_images(context, first, second, again_drawn)  # (1, count)
     [attempts] = reward_attempts(described, "adversary", context.rewards)
     return AdversaryEvaluation(
         prompts=[prompt.text for [prompt] in prompts],
