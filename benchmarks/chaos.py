@@ -144,7 +144,8 @@ def fingerprint(state: Path, name: str = "run", shared_store: bool = False) -> d
     paths = [run / "training_logs" / "metrics.jsonl", *sorted(run.glob("ckpts/**/*.safetensors"))]
     paths += sorted(run.glob("ckpts/**/training_state.json"))
     found = {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-    records = [json.loads(path.read_text()) for path in sorted(run.glob("training_logs/round-*/record.json"))]
+    paths = sorted(run.glob("training_logs/round-*/record.json"))
+    records = [json.loads(path.read_text(), object_hook=without_key) for path in paths]
     for path in sorted(run.glob("eval_logs/*.json")):
         content = json.loads(path.read_text())
         for player in ("base", "adversary"):
@@ -153,6 +154,11 @@ def fingerprint(state: Path, name: str = "run", shared_store: bool = False) -> d
         found[f"eval_logs/{path.name}"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     found["records"] = hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
     return found
+
+
+def without_key(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of a record without its image's key, which names the address: each run has its own server."""
+    return {name: value for name, value in fields.items() if name != "key"}
 
 
 def differences(uninterrupted: dict[str, Any], interrupted: dict[str, Any]) -> list[str]:

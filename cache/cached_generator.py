@@ -6,13 +6,13 @@ import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cache.image_store import ImageStore
 from duel.errors import DataError, GeneratorError, ServiceError
 from duel.generators.base import ImageGenerator, Interruptible, request_of
 from duel.services.stopping import abandon, request_pool
-from duel.types import Drawing, DrawnImage, DrawRequest, Refusal
+from duel.types import EMBEDDED, Drawing, DrawnImage, DrawRequest, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,14 @@ class CachedGenerator:
         key = hashlib.sha256(data).hexdigest()
         self.store.draw_once(key, lambda: DrawnImage(data, media_type))
         return key
+
+    def identity(self, drawing: Drawing) -> str:
+        """Return the key of a drawing as it is at any address of the service; of an image that was not drawn, its key.
+
+        Seeds are derived from it: another address of the same service changes no number of a run.
+        """
+        request = request_of(self.generator, drawing.text, drawing.seed)
+        return replace(request, service=EMBEDDED).key if request.key == drawing.key else str(drawing.key)
 
     def _redraw(self, drawing: Drawing, key: str) -> DrawnImage:
         lost = f"image {key} is not in the store {self.store.directory}, or is damaged there"

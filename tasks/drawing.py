@@ -36,7 +36,9 @@ def redraw(
 
 def redraw_seed(context: TrainingContext, original: Drawing) -> int:
     """Return the seed of all images drawn from texts about an original; 0 where the original was refused."""
-    return 0 if original.key is None else draw_seed(context.settings.seed, "redraw", original.key)
+    if original.key is None:
+        return 0
+    return draw_seed(context.settings.seed, "redraw", context.generator.identity(original))
 
 
 def draw_ceilings(
