@@ -23,8 +23,9 @@ class ExactJudge:
         self.tolerance = tolerance
 
     def grade(self, question: Question, answers: Sequence[str]) -> list[Grade]:
-        """Return one Grade per answer; the score is 0 or 1, never None."""
-        return [Grade(float(self._equal(question.ground_truth, answer)), answer.strip()) for answer in answers]
+        """Return one Grade per answer; the score is 0 or 1, never None. Graded is what `final_answer` returns."""
+        finals = [final_answer(answer) for answer in answers]
+        return [Grade(float(self._equal(question.ground_truth, final)), final) for final in finals]
 
     def grade_all(self, questions: Sequence[Question], answers: Sequence[Sequence[str]]) -> list[list[Grade]]:
         """Return a Grade for every answer to every question, shape (questions, answers per question)."""
@@ -35,6 +36,11 @@ class ExactJudge:
         if expected is not None and given is not None:
             return abs(expected - given) <= self.tolerance * abs(expected)
         return normalise(truth) == normalise(answer)
+
+
+def final_answer(text: str) -> str:
+    """Return what follows the last `Answer:` of a text (as `instructions.REASON` asks), or the whole text without one."""
+    return re.split(r"\banswer:", text, flags=re.IGNORECASE)[-1].strip()
 
 
 def grades_by_text(truth: str) -> bool:

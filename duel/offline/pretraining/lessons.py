@@ -20,13 +20,13 @@ from duel.offline.misreading import misread
 from duel.offline.pretraining.corpus import corpus_chart, draw_corpus
 from duel.offline.pretraining.models import VLM_SIDE
 from duel.offline.pretraining.tokenizer import chat
-from duel.offline.questions import ask
+from duel.offline.questions import ask, questions_about
 from duel.offline.reading import PROMPT_LIMIT
 from duel.randomness import stream
 
 HARD_RATES = (0.05, 0.2, 0.5)  # of each sort of hard content: one of these for each chart, so that many meet in some
 KEEP = 0.55  # probability of each clause of a description: the rest is what GRPO can teach
-DESCRIPTIONS, ANSWERS = 3, 3  # texts of each sort prepared for a chart
+DESCRIPTIONS, ANSWERS, REASONED = 3, 3, 3  # texts of each sort prepared for a chart
 
 
 def sample_for_vlm(rng: random.Random) -> Chart:
@@ -58,15 +58,20 @@ def tokenize_rows(tokenizer: PreTrainedTokenizerBase, pairs: list[tuple[str, str
 
 
 def chart_texts(seed: int, index: int) -> list[tuple[str, str]]:
-    """Return (instruction, answer) pairs for the corpus's chart at `index`: descriptions, then answers.
+    """Return (instruction, answer) pairs for the corpus's chart at `index`: descriptions, answers, reasoned answers.
 
-    Each text is about the chart as it was misread for this text.
+    Each text is about the chart as it was misread for this text: an answer after a description agrees with it, also
+    where the description leaves out what was asked for.
     """
     chart = corpus_chart(seed, index, sample_for_vlm)
     rng = stream(seed, "texts", index)
     texts = [(instructions.DESCRIBE, write(misread(chart, rng), rng, KEEP)) for _ in range(DESCRIPTIONS)]
     for question in ask(chart, ANSWERS, rng):
         texts.append((instructions.ANSWER.format(question=question.text), question.answer(misread(chart, rng))))
+    for question in [*ask(chart, 1, rng), *ask(chart, REASONED - 1, rng, questions_about("all"))]:
+        seen = misread(chart, rng)
+        reasoned = f"{write(seen, rng, KEEP)}\nAnswer: {question.answer(seen)}"
+        texts.append((instructions.REASON.format(question=question.text), reasoned))
     return texts
 
 
@@ -82,22 +87,18 @@ class Lesson:
     pixels: Tensor  # (N, side, side, 3) uint8
     described: Rows  # (N * DESCRIPTIONS, L), those of one chart side by side
     asked: Rows  # (N * ANSWERS, L)
+    reasoned: Rows  # (N * REASONED, L)
     invented: Rows  # (N, L)
 
     def batch(self, images: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Choose images, and for each one description and one answer: pixels, tokens, answered."""
+        """Choose images, and for each one text of each sort: pixels, tokens, answered (three rows an image)."""
         device = self.pixels.device
         chosen = torch.randint(len(self.pixels), (images,), device=device)
-        description = chosen * DESCRIPTIONS + torch.randint(DESCRIPTIONS, (images,), device=device)
-        answer = chosen * ANSWERS + torch.randint(ANSWERS, (images,), device=device)
-        pairs = [
-            torch.stack([one[description], other[answer]], 1).flatten(0, 1)
-            for one, other in (
-                (self.described.tokens, self.asked.tokens),
-                (self.described.answered, self.asked.answered),
-            )
-        ]
-        return self.pixels[chosen], pairs[0], pairs[1]
+        sorts = ((self.described, DESCRIPTIONS), (self.asked, ANSWERS), (self.reasoned, REASONED))
+        rows = [(texts, chosen * each + torch.randint(each, (images,), device=device)) for texts, each in sorts]
+        tokens = torch.stack([texts.tokens[places] for texts, places in rows], 1).flatten(0, 1)
+        answered = torch.stack([texts.answered[places] for texts, places in rows], 1).flatten(0, 1)
+        return self.pixels[chosen], tokens, answered
 
 
 def prepare_lesson(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> Lesson:
@@ -108,12 +109,13 @@ def prepare_lesson(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizer
     with multiprocessing.get_context("fork").Pool(arguments.workers) as pool:
         texts = pool.starmap(chart_texts, places, chunksize=500)
         prompts = pool.starmap(invented, places, chunksize=500)
-    length = len(tokenizer.encode(chat(tokenizer, instructions.DESCRIBE, True))) + PROMPT_LIMIT
     chats = {i: chat(tokenizer, i, True) for i in {instruction for chart in texts for instruction, _ in chart}}
+    length = max(len(tokenizer.encode(prompt)) for prompt in chats.values()) + PROMPT_LIMIT
     described = [(chats[i], answer) for chart in texts for i, answer in chart[:DESCRIPTIONS]]
-    asked = [(chats[i], answer) for chart in texts for i, answer in chart[DESCRIPTIONS:]]
+    asked = [(chats[i], answer) for chart in texts for i, answer in chart[DESCRIPTIONS : DESCRIPTIONS + ANSWERS]]
+    reasoned = [(chats[i], answer) for chart in texts for i, answer in chart[DESCRIPTIONS + ANSWERS :]]
     prompt = chat(tokenizer, instructions.INVENT, False)
-    sorts = (described, asked, [(prompt, text) for text in prompts])
+    sorts = (described, asked, reasoned, [(prompt, text) for text in prompts])
     rows = [tokenize_rows(tokenizer, pairs, length) for pairs in sorts]
     print(f"prepared {arguments.charts} charts in {time.monotonic() - started:.0f} s", flush=True)
     moved = [Rows(row.tokens.to(device), row.answered.to(device)) for row in rows]

@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from duel import instructions
+from duel.judges.exact import final_answer
 from duel.offline.charts import Chart
 from duel.offline.language import invent, write
 from duel.offline.misreading import MISREAD, misread
@@ -36,6 +37,7 @@ from duel.offline.renderer import render
 from duel.offline.strata import HARD, STRATA, hard_content, sample_stratum
 from duel.randomness import stream, torch_stream
 
+LONGEST = PROMPT_LIMIT + 8  # tokens of a completion: a description and an answer
 MISREAD_RATES = {"right": 0.0, "misread as taught": MISREAD, "all misread": 1.0}
 
 
@@ -106,7 +108,7 @@ class VisionLanguageModel:
         position = prompt.shape[1] + int(self.model.model.rope_deltas[0]) if images is not None else prompt.shape[1]
         tokens: list[Tensor] = []
         running = torch.ones(len(prompt), dtype=torch.bool, device=prompt.device)
-        for step in range(PROMPT_LIMIT):
+        for step in range(LONGEST):
             logits = output.logits[:, -1].float()
             logits[:, barred] = -torch.inf
             chosen = choose(logits, temperature, generator).where(running, torch.tensor(pad, device=logits.device))
@@ -144,19 +146,27 @@ def measure_stratum(vlm: VisionLanguageModel, embedder: Embedder, stratum: str, 
         ]
         for name, rate in MISREAD_RATES.items()
     }
-    answers = {
-        question.text: answered_rightly(vlm, question, charts, images, 0.7) for question in questions_about(stratum)
-    }
-    known = [share for share in answers.values() if share is not None]
+    answers, reasoned = (
+        {q.text: answered_rightly(vlm, q, charts, images, 0.7, how) for q in questions_about(stratum)}
+        for how in (instructions.ANSWER, instructions.REASON)
+    )
     return {
         **measure_descriptions(vlm, embedder, charts, images, originals),
         **{
             name: round(similarities(embedder, originals, texts).mean().item(), 3)
             for name, texts in misread_texts.items()
         },
-        "pass@1": round(sum(known) / len(known), 2),
+        "pass@1": mean_known(answers),
+        "pass@1, reasoned": mean_known(reasoned),
         "answers": {text: share for text, share in answers.items() if share is not None},
+        "reasoned answers": {text: share for text, share in reasoned.items() if share is not None},
     }
+
+
+def mean_known(shares: dict[str, float | None]) -> float:
+    """Return the mean share of right answers over the questions that apply to some chart."""
+    known = [share for share in shares.values() if share is not None]
+    return round(sum(known) / len(known), 2)
 
 
 def measure_descriptions(
@@ -195,14 +205,19 @@ def answered_rightly(
     charts: list[Chart],
     images: list[Image.Image],
     temperature: float,
+    how: str = instructions.ANSWER,
 ) -> float | None:
-    """Return the share of right answers to one question about those charts that it applies to; None: to none."""
+    """Return the share of right answers to one question about those charts that it applies to; None: to none.
+
+    `how` is the instruction, `instructions.ANSWER` or `instructions.REASON`.
+    """
     fitting = [(chart, image) for chart, image in zip(charts, images, strict=True) if question.applies(chart)]
     if not fitting:
         return None
-    instruction = instructions.ANSWER.format(question=question.text)
+    instruction = how.format(question=question.text)
     answers = vlm.texts(vlm.sample(instruction, [image for _, image in fitting], temperature, seed=1))
-    right = [answer.strip() == question.answer(chart) for (chart, _), answer in zip(fitting, answers, strict=True)]
+    finals = [final_answer(answer).strip() for answer in answers]
+    right = [final == question.answer(chart) for (chart, _), final in zip(fitting, finals, strict=True)]
     return round(sum(right) / len(right), 3)
 
 
@@ -228,7 +243,7 @@ def measure_prompts(vlm: VisionLanguageModel, count: int, temperature: float) ->
 
 def measure_strata(vlm: VisionLanguageModel, embedder: Embedder, count: int) -> dict[str, dict[str, object]]:
     """Measure every stratum; prints a Markdown table row by row."""
-    columns = ["similarity", "pass@1", *(f"complete text, {name}" for name in MISREAD_RATES)]
+    columns = ["similarity", "pass@1", "pass@1, reasoned", *(f"complete text, {name}" for name in MISREAD_RATES)]
     print(f"| stratum | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}", flush=True)
     strata = {}
     for stratum in STRATA:

@@ -51,6 +51,7 @@ def training_texts(seed: int = 0) -> Iterator[str]:
         yield frame
         for question in QUESTIONS:
             yield instructions.ANSWER.format(question=question.text)
+            yield instructions.REASON.format(question=question.text)
         for word in world_words():
             yield word
             yield f"a {word}"

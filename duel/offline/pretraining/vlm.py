@@ -1,8 +1,8 @@
 """Trains the embedded world's vision-language model: `python -m duel.offline.pretraining.vlm --out FOLDER`.
 
 Supervised, on the very sentences that the players are asked later (duel/instructions.py): describe a chart
-with each clause left out at random, write a prompt without seeing an image, answer a question about a chart. Hard
-content is misread in descriptions and answers (misreading.py).
+with each clause left out at random, write a prompt without seeing an image, answer a question about a chart, at once or
+after a description. Hard content is misread in descriptions and answers (misreading.py).
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--charts", type=int, default=80_000, help="charts to draw and train on")
     parser.add_argument("--steps", type=int, default=30_000, help="optimizer steps at most")
     parser.add_argument("--minutes", type=float, default=60.0, help="minutes of training at most")
-    parser.add_argument("--batch", type=int, default=384, help="images a step, two conversations each")
+    parser.add_argument("--batch", type=int, default=384, help="images a step, three conversations each")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak learning rate of AdamW")
     parser.add_argument("--number-weight", type=float, default=NUMBER_WEIGHT, help="weight of a number in the loss")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
