@@ -15,9 +15,9 @@ class Arm:
     images: int = 4  # described in a round on the data set
     k: int = 8  # descriptions of an image
     # the base
-    kl: float = 0.2  # coefficient of the divergence from the untrained base
+    kl: float = 0.05  # coefficient of the divergence from the untrained base
     normalisation: Literal["constant", "completion"] = "constant"  # of the loss by length
-    anchor: float = 0.0  # coefficient of the divergence from the untrained base on its answers about training images
+    anchor: float = 0.05  # coefficient of the divergence from the untrained base on its answers about training images
     rate: float = 1e-3  # learning rate
     # the adversary
     warm: int = 0  # rounds on the data set before the adversary begins
@@ -31,6 +31,7 @@ class Arm:
     invalid: float = -0.2  # what it earns
     adversary_kl: float = 0.1
     adversary_rate: float = 1e-3
+    temperature: float = 0.9  # of its prompts
 
 
 NONE = Arm()
@@ -53,6 +54,7 @@ ARMS: dict[str, Arm] = {
     "regret": replace(WARM, reward="regret"),  # the duel without replay
     "duel": DUEL,
     "duel_nogate": replace(DUEL, gate=-1.0),
+    "duel_t12": replace(DUEL, temperature=1.2),
     "duel_cold": replace(DUEL, warm=0),
     "duel_alt": replace(DUEL, together=False),
     "duel_kl00": replace(DUEL, adversary_kl=0.0),
@@ -67,18 +69,11 @@ ARMS: dict[str, Arm] = {
     "duel16": replace(DUEL, train_images=16),
     "duel4": replace(DUEL, train_images=4),
     # what keeps the base stable
-    "none_raw": replace(NONE, kl=0.0, normalisation="completion"),
-    "none_const": replace(NONE, kl=0.0),
-    "none_kl": replace(NONE, normalisation="completion"),
-    "none_anchor": replace(NONE, kl=0.0, anchor=0.3),
-    "none_ka": replace(NONE, anchor=0.05),
-    "frozen_plr_ka": replace(PLR, anchor=0.05),
-    "duel_ka": replace(DUEL, anchor=0.05),
-    "none16_ka": replace(NONE, anchor=0.05, train_images=16),
-    "duel16_ka": replace(DUEL, anchor=0.05, train_images=16),
-    "none_b05": replace(NONE, kl=0.05, anchor=0.05),
-    "frozen_plr_b05": replace(PLR, kl=0.05, anchor=0.05),
-    "duel_b05": replace(DUEL, kl=0.05, anchor=0.05),
+    "none_raw": replace(NONE, kl=0.0, anchor=0.0, normalisation="completion"),
+    "none_const": replace(NONE, kl=0.0, anchor=0.0),
+    "none_kl2": replace(NONE, kl=0.2, anchor=0.0),
+    "duel_kl2": replace(DUEL, kl=0.2, anchor=0.0),
+    "duel_a02": replace(DUEL, anchor=0.02),
 }
 
 

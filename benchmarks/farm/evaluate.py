@@ -11,16 +11,17 @@ import torch
 
 from benchmarks.farm.game import TEMPERATURE, Farm
 from benchmarks.farm.learn import numbers_of
-from benchmarks.farm.model import MOST_TOKENS
+from benchmarks.farm.model import ANSWER_TOKENS, MOST_TOKENS
 from benchmarks.farm.questions import ANSWERS, ASKED
 from benchmarks.farm.runs import Run, slices
 from duel import instructions
+from duel.judges.exact import final_answer
 from duel.offline.charts import Chart
 from duel.offline.strata import STRATA, sample_stratum
 from duel.randomness import DRAW_SEEDS, derive_seed, stream, torch_stream
 
 CHARTS_SEED, SAMPLE_SEED = 77, 5
-ANSWERS_EACH, ANSWER_TOKENS, ANSWER_TEMPERATURE = 2, 8, 0.7
+ANSWERS_EACH, ANSWER_TEMPERATURE = 2, 0.7
 ROWS = 2400  # charts described in one batch
 
 
@@ -40,22 +41,26 @@ class Evaluation:
     def evaluate(self, index: int, seconds: float) -> None:
         """Add to every run: round, draws, seconds since the start, and per chart similarity and share of right answers.
 
-        Keys are strata for similarities, "stratum: question" for answers.
+        Keys are strata for similarities, "stratum: question" for answers, which are asked for at once ("answers") and
+        after a description ("reasoned").
         """
         for part in slices(len(self.farm.runs), max(1, len(self.charts["common"])), ROWS):
             runs = self.farm.runs[part]
             weights = self.model.merge(self.farm.base, numbers_of(runs, self.model.device), len(runs))
             similarity: list[dict[str, Any]] = [{} for _ in runs]
             answers: list[dict[str, Any]] = [{} for _ in runs]
+            reasoned: list[dict[str, Any]] = [{} for _ in runs]
             for stratum in STRATA:
                 for place, values in enumerate(self._describe(stratum, runs, weights)):
                     similarity[place][stratum] = [round(value, 4) for value in values]
                 for question in ASKED[stratum]:
                     for place, shares in enumerate(self._answer(stratum, question, runs, weights)):
                         answers[place][f"{stratum}: {question}"] = shares
-            for run, similar, right in zip(runs, similarity, answers, strict=True):
+                    for place, shares in enumerate(self._reason(stratum, question, runs, weights)):
+                        reasoned[place][f"{stratum}: {question}"] = shares
+            for run, similar, at_once, after in zip(runs, similarity, answers, reasoned, strict=True):
                 row = {"round": index, "draws": len(run.paid), "seconds": round(seconds, 1)}
-                run.evaluations.append({**row, "similarity": similar, "answers": right})
+                run.evaluations.append({**row, "similarity": similar, "answers": at_once, "reasoned": after})
 
     def _describe(self, stratum: str, runs: list[Run], weights: Any) -> list[list[float]]:
         """Return each run's similarity of each chart to the drawing of its description."""
@@ -75,6 +80,14 @@ class Evaluation:
         return [
             [sum(next(texts) == truth for _ in range(ANSWERS_EACH)) / ANSWERS_EACH for truth in truths] for _ in runs
         ]
+
+    def _reason(self, stratum: str, question: str, runs: list[Run], weights: Any) -> list[list[float]]:
+        """Return for each run and chart whether the answer after a description is right (1.0 or 0.0)."""
+        instruction = instructions.REASON.format(question=question)
+        shape = (1, MOST_TOKENS + ANSWER_TOKENS)
+        texts = iter(self._sample(weights, instruction, stratum, shape, "reasoned", stratum, question))
+        truths = [ANSWERS[question](chart) for chart in self.charts[stratum]]
+        return [[float(final_answer(next(texts)) == truth) for truth in truths] for _ in runs]
 
     def _sample(self, weights: Any, instruction: str, stratum: str, shape: tuple[int, int], *names: str) -> list[str]:
         """Return completions of every run for every chart, `shape` (completions, tokens) each."""

@@ -74,10 +74,10 @@ class Farm:
     def write_prompts(self, asking: Sequence[Run], index: int) -> list[tuple[list[Run], Sampled]]:
         """Sample a group of prompts for each run that draws fresh ones."""
         written = []
-        for count, runs in group_runs(asking, lambda run: run.arm.fresh).items():
+        for (count, temperature), runs in group_runs(asking, lambda run: (run.arm.fresh, run.arm.temperature)).items():
             weights = self.model.merge(self.adversary, numbers_of(runs, self.model.device), len(runs))
             uniforms = stack_uniforms(runs, (1, count, MOST_TOKENS), index, "prompt").to(self.model.device)
-            tokens, lengths = self.sampler.sample(weights, self.invent_prompt, None, uniforms, TEMPERATURE)
+            tokens, lengths = self.sampler.sample(weights, self.invent_prompt, None, uniforms, temperature)
             written.append((runs, Sampled(self.invent_prompt, None, tokens, lengths)))
         return written
 
@@ -215,4 +215,5 @@ class Farm:
             [run.arm.normalisation == "completion" for run in runs],
         )
         lora, numbers = self.base if is_base else self.adversary, numbers_of(runs, self.model.device)
-        return add_grpo_gradient(self.sampler, lora, numbers, sampled, objective, TEMPERATURE).tolist()
+        temperature = TEMPERATURE if is_base else runs[0].arm.temperature  # one for all: they were sampled together
+        return add_grpo_gradient(self.sampler, lora, numbers, sampled, objective, temperature).tolist()

@@ -23,7 +23,8 @@ from duel.offline.pretraining.tokenizer import chat
 from duel.offline.pretraining.vlm import GRID
 from duel.policies.logprobs import log_distribution
 
-MOST_TOKENS = 64  # of a completion
+MOST_TOKENS = 64  # of a completion in training
+ANSWER_TOKENS = 8  # of a short answer; it may follow a description
 Rope = tuple[Tensor, Tensor]  # cosines and sines, (T, D) each
 Layers = list[dict[str, Tensor]]  # each layer's weights, (A, in, out) each
 KeysValues = tuple[Tensor, Tensor]
@@ -87,7 +88,7 @@ class StackedModel:
             grid = torch.tensor([[1, GRID, GRID]], device=self.device)
             rope_index = self.vlm.model.get_rope_index
             positions = rope_index(tokens_P[None], mm_token_type_ids=is_image[None], image_grid_thw=grid)[0]
-        after = (int(positions.max()) + 1 + torch.arange(MOST_TOKENS, device=self.device)).expand(3, 1, -1)
+        after = (int(positions.max()) + 1 + torch.arange(MOST_TOKENS + ANSWER_TOKENS, device=self.device)).expand(3, 1, -1)
         before_rope, after_rope = (self.decoder.rotary_emb(self.embedding_VD, p) for p in (positions, after))
         return Prompt(tokens_P, image_at, (before_rope[0][0], before_rope[1][0]), (after_rope[0][0], after_rope[1][0]))
 

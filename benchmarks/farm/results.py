@@ -31,6 +31,7 @@ COLUMNS = (
     *("arm", "seed", "round", "draws", *PURPOSES, "seconds"),
     *(f"similarity_{stratum}" for stratum in STRATA),
     *(f"answers_{stratum}" for stratum in STRATA),
+    *(f"reasoned_{stratum}" for stratum in STRATA),
     *ROUND_COLUMNS,
 )
 Row = dict[str, Any]
@@ -73,7 +74,8 @@ def evaluation_rows(run: Mapping[str, Any]) -> list[Row]:
         row |= {"arm": run["name"], "seed": run["seed"], "seconds": round(evaluation["seconds"] * run["share"], 1)}
         for stratum in STRATA:
             row[f"similarity_{stratum}"] = round(fmean(evaluation["similarity"][stratum]), 4)
-            row[f"answers_{stratum}"] = round(fmean(answers_by_chart(evaluation, stratum)), 4)
+            for how in ("answers", "reasoned"):
+                row[f"{how}_{stratum}"] = round(fmean(answers_by_chart(evaluation, stratum, how)), 4)
         played = [row for row in run["rounds"] if since <= row["round"] < evaluation["round"]]
         for column in ROUND_COLUMNS:
             known = [row[column] for row in played if column in row]
@@ -84,9 +86,12 @@ def evaluation_rows(run: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def answers_by_chart(evaluation: Mapping[str, Any], stratum: str) -> list[float]:
-    """Return each chart's share of right answers, mean over the questions of its stratum."""
-    of_question = [row for key, row in evaluation["answers"].items() if key.startswith(f"{stratum}:")]
+def answers_by_chart(evaluation: Mapping[str, Any], stratum: str, how: str) -> list[float]:
+    """Return each chart's share of right answers, mean over the questions of its stratum.
+
+    `how`: `answers` for those given at once, `reasoned` for those after a description.
+    """
+    of_question = [row for key, row in evaluation[how].items() if key.startswith(f"{stratum}:")]
     return [fmean(shares) for shares in zip(*of_question, strict=True)]
 
 
@@ -107,7 +112,7 @@ def read_table(path: Path) -> list[Row]:
 
 
 def hard_mean(row: Row, what: str) -> float:
-    """Return the mean over the hard strata of `similarity` or `answers`."""
+    """Return the mean over the hard strata of `similarity`, `answers` or `reasoned`."""
     return fmean([row[f"{what}_{stratum}"] for stratum in HARD_STRATA])
 
 
@@ -121,7 +126,10 @@ def print_progress(runs: Sequence[Run], index: int, seconds: float) -> None:
             if run.name == name
         ]
         draws, common = (fmean([row[key] for row in measured]) for key in ("draws", "similarity_common"))
-        hard, answers = (fmean([hard_mean(row, what) for row in measured]) for what in ("similarity", "answers"))
+        hard, answers, reasoned = (
+            fmean([hard_mean(row, what) for row in measured]) for what in ("similarity", "answers", "reasoned")
+        )
         print(
-            f"  {name:16} draws {draws:6.0f}  similarity: common {common:.3f} hard {hard:.3f}  answers: {answers:.3f}"
+            f"  {name:16} draws {draws:6.0f}  similarity: common {common:.3f} hard {hard:.3f}  "
+            f"answers: {answers:.3f} reasoned {reasoned:.3f}"
         )

@@ -45,22 +45,25 @@ def write_summary(runs: Sequence[dict[str, Any]], folder: Path) -> None:
 
 
 def charts_at(evaluations: Sequence[dict[str, Any]], draws: float) -> dict[str, dict[str, list[float]]]:
-    """Return similarity and share of right answers after so many draws, by stratum, one value per chart."""
+    """Return similarity and shares of right answers after so many draws, by stratum, one value per chart."""
 
     def similarity(stratum: str) -> Array:
         return at_draws(evaluations, draws, lambda found: np.array(found["similarity"][stratum]))
 
-    def answers(stratum: str) -> Array:
-        return at_draws(evaluations, draws, lambda found: np.array(answers_by_chart(found, stratum)))
+    def answers(stratum: str, how: str) -> Array:
+        return at_draws(evaluations, draws, lambda found: np.array(answers_by_chart(found, stratum, how)))
 
     return {
         "similarity": {stratum: similarity(stratum).round(3).tolist() for stratum in STRATA},
-        "answers": {stratum: answers(stratum).round(2).tolist() for stratum in STRATA},
+        **{
+            how: {stratum: answers(stratum, how).round(2).tolist() for stratum in STRATA}
+            for how in ("answers", "reasoned")
+        },
     }
 
 
 def read_charts(folder: Path, what: str) -> ByArm:
-    """Return `similarity` or `answers` of every chart after 3,000 draws."""
+    """Return `similarity`, `answers` or `reasoned` of every chart after 3,000 draws."""
     with gzip.open(folder / CHARTS, "rt") as file:
         found: ByArm = defaultdict(dict)
         for run in json.load(file)["runs"]:
