@@ -18,6 +18,7 @@ class Arm:
     kl: float = 0.05  # coefficient of the divergence from the untrained base
     normalisation: Literal["constant", "completion"] = "constant"  # of the loss by length
     anchor: float = 0.05  # coefficient of the divergence from the untrained base on its answers about training images
+    anchor_reasoned: bool = True  # every second round's answers follow a description; only their last tokens count
     rate: float = 1e-3  # learning rate
     # the adversary
     warm: int = 0  # rounds on the data set before the adversary begins
@@ -73,7 +74,14 @@ ARMS: dict[str, Arm] = {
     "none_const": replace(NONE, kl=0.0, anchor=0.0),
     "none_kl2": replace(NONE, kl=0.2, anchor=0.0),
     "duel_kl2": replace(DUEL, kl=0.2, anchor=0.0),
+    "none_short": replace(NONE, anchor_reasoned=False),
+    "duel_short": replace(DUEL, anchor_reasoned=False),
+    "none_a02": replace(NONE, anchor=0.02),
+    "frozen_plr_a02": replace(PLR, anchor=0.02),
     "duel_a02": replace(DUEL, anchor=0.02),
+    "duel_a02_t12": replace(DUEL, anchor=0.02, temperature=1.2),
+    "duel_kl3_t12": replace(DUEL, adversary_kl=0.3, temperature=1.2),
+    "duel_t15": replace(DUEL, temperature=1.5),
 }
 
 

@@ -172,10 +172,7 @@ class Farm:
                 divergences = self._add_gradient("base", these, own[part], groups)
                 for run, divergence, lengths in zip(these, divergences, own[part].lengths, strict=True):
                     rows[run.number] |= {"kl": divergence} | length_metrics(lengths)
-        anchored = [run for run in self.runs if run.arm.anchor and run.learns("base", index)]
-        for part in slices(len(anchored), ANCHOR_IMAGES, ROWS):
-            images = self.images.tokens_of([anchor_images(run, index) for run in anchored[part]])
-            add_anchor_gradient(self.sampler, self.base, anchored[part], images, index, TEMPERATURE)
+        self._add_anchors([run for run in self.runs if run.arm.anchor and run.learns("base", index)], index)
         self.base.step(numbers_of([run for run in self.runs if run.learns("base", index)], self.model.device))
 
     def teach_adversary(
@@ -203,6 +200,15 @@ class Farm:
                 for run, divergence in zip(these, divergences, strict=True):
                     rows[run.number]["adversary_kl"] = divergence
                 self.adversary.step(numbers_of(these, self.model.device))
+
+    def _add_anchors(self, runs: Sequence[Run], index: int) -> None:
+        """Add the anchor's gradient; every second round of most arms asks for answers after a description."""
+        for reasoned, anchored in group_runs(runs, lambda run: run.arm.anchor_reasoned and index % 2 == 1).items():
+            for part in slices(len(anchored), ANCHOR_IMAGES, ROWS):
+                images = self.images.tokens_of([anchor_images(run, index) for run in anchored[part]])
+                add_anchor_gradient(
+                    self.sampler, self.base, anchored[part], images, index, TEMPERATURE, reasoned=reasoned
+                )
 
     def _add_gradient(
         self, player: str, runs: Sequence[Run], sampled: Sampled, groups: list[list[list[float]]]

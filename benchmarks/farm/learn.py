@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.farm.decode import Sampler
 from benchmarks.farm.lora import StackedLora
-from benchmarks.farm.model import MOST_TOKENS, Prompt
+from benchmarks.farm.model import ANSWER_TOKENS, MOST_TOKENS, Prompt
 from benchmarks.farm.questions import ANCHORS
 from benchmarks.farm.runs import Run, slices, stack_uniforms
 from duel import instructions
@@ -21,6 +21,7 @@ from duel.grpo import kl_estimate
 
 ROWS = 5120  # completions in one forward and backward pass
 ANCHOR_IMAGES, ANCHOR_TOKENS = 8, 6
+LAST_TOKENS = 5  # of an answer after a description: line break, `Answer`, `:`, the answer, end
 
 
 @dataclass(frozen=True)
@@ -85,23 +86,33 @@ def add_grpo_gradient(
 
 
 def add_anchor_gradient(
-    sampler: Sampler, lora: StackedLora, runs: Sequence[Run], images: Tensor, index: int, temperature: float
+    sampler: Sampler,
+    lora: StackedLora,
+    runs: Sequence[Run],
+    images: Tensor,
+    index: int,
+    temperature: float,
+    reasoned: bool,
 ) -> None:
     """Add the gradient of `anchor` times KL(untrained || base) on the untrained model's own answers.
 
     The answers are sampled from the untrained model, one for each of a run's images, (A, N, image tokens, width); the
-    divergence is exact at each of their tokens, summed over them, and averaged over images.
+    divergence is exact at each of their tokens, summed over them, and averaged over images. Of answers after a
+    description only the last tokens count: descriptions are what training is to change.
     """
     model = sampler.model
-    prompt = model.prompt(instructions.ANSWER.format(question=ANCHORS[index % len(ANCHORS)]), True)
-    uniforms = stack_uniforms(runs, (ANCHOR_IMAGES, 1, ANCHOR_TOKENS), index, "anchor").to(model.device)
+    how, most = instructions.ANSWER, ANCHOR_TOKENS
+    if reasoned:
+        how, most = instructions.REASON, MOST_TOKENS + ANSWER_TOKENS
+    prompt = model.prompt(how.format(question=ANCHORS[index // 2 % len(ANCHORS)]), True)
+    uniforms = stack_uniforms(runs, (ANCHOR_IMAGES, 1, most), index, "anchor").to(model.device)
     with torch.no_grad():
         untrained = model.merge(None, None, len(runs))
         tokens, lengths = sampler.sample(untrained, prompt, images, uniforms, temperature)
-        mask = (
-            torch.arange(ANCHOR_TOKENS, device=model.device)
-            < lengths.masked_fill(lengths == 0, ANCHOR_TOKENS)[..., None]
-        )
+        lengths = lengths.masked_fill(lengths == 0, most)[..., None]
+        tokens = tokens[..., : int(lengths.max())]
+        places = torch.arange(tokens.shape[-1], device=model.device)
+        mask = (places < lengths) & (places >= (lengths - LAST_TOKENS if reasoned else 0))
         goal = model.distributions(untrained, prompt, images, tokens, temperature)
     merged = model.merge(lora, numbers_of(runs, model.device), len(runs))
     mine = model.distributions(merged, prompt, images, tokens, temperature)
