@@ -28,7 +28,7 @@ LINES = {  # arm: label, colour, dashes
     "plain": ("plain reward", PLAIN.colours[1], "--"),
     "none": ("no adversary", "#1a1a1a", "-"),
 }
-MOST_DRAWS = 8000
+MOST_DRAWS = 6000
 PROMPTS = (  # column, title
     ("ceiling", "self-similarity of prompts"),
     ("unpinnable", "share asking for what no text pins down"),
@@ -50,9 +50,9 @@ def main() -> None:
 def curves(arms: dict[str, list[list[Row]]]) -> Figure:
     """Similarity on hard strata, on charts hard in every way, and answers, against draws paid."""
     panels: list[tuple[str, Callable[[Row], float], tuple[float, float]]] = [
-        ("similarity, mean of the hard strata", lambda row: hard_mean(row, "similarity"), (0.82, 0.98)),
-        ("similarity, charts hard in every way", lambda row: row["similarity_all"], (0.58, 0.94)),
-        ("right answers about hard charts", lambda row: hard_mean(row, "answers"), (0.2, 0.5)),
+        ("similarity, mean of the hard strata", lambda row: hard_mean(row, "similarity"), (0.82, 1.0)),
+        ("similarity, charts hard in every way", lambda row: row["similarity_all"], (0.58, 1.0)),
+        ("right answers about hard charts, after a description", lambda row: hard_mean(row, "reasoned"), (0.2, 0.95)),
     ]
     figure, places = new_figure("draws paid")
     draws = np.arange(0, MOST_DRAWS + 1, 50)

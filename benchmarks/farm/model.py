@@ -88,7 +88,9 @@ class StackedModel:
             grid = torch.tensor([[1, GRID, GRID]], device=self.device)
             rope_index = self.vlm.model.get_rope_index
             positions = rope_index(tokens_P[None], mm_token_type_ids=is_image[None], image_grid_thw=grid)[0]
-        after = (int(positions.max()) + 1 + torch.arange(MOST_TOKENS + ANSWER_TOKENS, device=self.device)).expand(3, 1, -1)
+        after = (int(positions.max()) + 1 + torch.arange(MOST_TOKENS + ANSWER_TOKENS, device=self.device)).expand(
+            3, 1, -1
+        )
         before_rope, after_rope = (self.decoder.rotary_emb(self.embedding_VD, p) for p in (positions, after))
         return Prompt(tokens_P, image_at, (before_rope[0][0], before_rope[1][0]), (after_rope[0][0], after_rope[1][0]))
 

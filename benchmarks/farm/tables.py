@@ -18,31 +18,23 @@ from benchmarks.farm.results import HARD_STRATA, Row, hard_mean, read_table
 from benchmarks.farm.summarise import DRAWS, TABLE, read_charts
 from duel.offline.strata import STRATA
 
-MAIN = ("none", "plain", "frozen", "frozen_warm", "frozen_plr", "regret", "duel", "duel_b05", "upper")
-RIVALS = (
-    *[("duel", rival) for rival in ("none", "frozen", "frozen_warm", "frozen_plr", "upper")],
-    *[("duel_b05", rival) for rival in ("none", "frozen_plr", "duel")],
-    *[("duel_ka", rival) for rival in ("none_ka", "frozen_plr_ka", "duel")],
-)
-PARTS = [
-    ("duel", arm)
-    for arm in ("regret", "plain", "duel_cold", "duel_nogate", "duel_kl00", "duel_kl03", "duel_kl3", "duel_kl10")
-] + [("duel", "duel_alt")]
+MAIN = ("none", "plain", "frozen", "frozen_warm", "frozen_plr", "regret", "duel", "upper")
+RIVALS = tuple(("duel", rival) for rival in ("none", "plain", "frozen", "frozen_warm", "frozen_plr", "upper"))
+PARTS = tuple(("duel", arm) for arm in ("regret", "duel_cold", "duel_nogate", "duel_kl00", "duel_alt", "duel_short"))
 FEW = (
     *[("duel16", rival) for rival in ("none16", "frozen16")],
-    ("duel16_ka", "none16_ka"),
     *[("duel4", rival) for rival in ("none4", "frozen4")],
 )
 MEASURES = (  # heading, file, strata
     ("hard strata", "similarity", HARD_STRATA),
     ("hard in every way", "similarity", ("all",)),
     ("common", "similarity", ("common",)),
-    ("answers, hard", "answers", HARD_STRATA),
-    ("answers, kind and colour", "answers", ("kind", "colour")),
+    ("answers after a description, hard", "reasoned", HARD_STRATA),
+    ("answers at once, hard", "answers", HARD_STRATA),
     ("canary", "answers", ("common",)),
 )
-BUDGETS = (0, 1000, 2000, 3000, 4000, 6000, 8000)  # draws
-ROUNDS = (40, 120, 200, 320, 440)  # upper bounds of the rounds averaged in `print_prompts`
+BUDGETS = (0, 1000, 2000, 3000, 4000, 6000)  # draws
+ROUNDS = (75, 150, 225, 300)  # upper bounds of the rounds averaged in `print_prompts`
 Runs = dict[str, dict[float, list[Row]]]  # arm -> seed -> rows by evaluation
 
 
@@ -64,7 +56,7 @@ def main() -> None:
     print("\n## The base's stability, at the end\n")
     print_stability(runs)
     print("\n## Prompts\n")
-    print_prompts(runs, ("frozen_warm", "plain", "duel_nogate", "duel_kl00", "duel", "duel_kl3", "duel_b05"))
+    print_prompts(runs, ("frozen_warm", "plain", "duel_nogate", "duel_kl00", "duel"))
     print(f"\n## All arms after {DRAWS:,} draws\n")
     print_values(runs, sorted(runs))
 
@@ -80,7 +72,7 @@ def print_head(*headings: str) -> None:
 
 def print_differences(folder: Path, pairs: Sequence[tuple[str, str]]) -> None:
     """Print paired differences between arms, with intervals over seeds and charts."""
-    charts = {what: read_charts(folder, what) for what in ("similarity", "answers")}
+    charts = {what: read_charts(folder, what) for what in ("similarity", "answers", "reasoned")}
     print_head("difference", "seeds", *(heading for heading, _, _ in MEASURES))
     for one, other in pairs:
         if one not in charts["similarity"] or other not in charts["similarity"]:
@@ -94,14 +86,24 @@ def print_differences(folder: Path, pairs: Sequence[tuple[str, str]]) -> None:
 def print_values(runs: Runs, arms: Iterable[str]) -> None:
     """Print means over seeds after so many draws; runs that never paid as many show their last values."""
     strata = [f"similarity_{stratum}" for stratum in STRATA]
-    print_head("arm", "seeds", "rounds", "draws at the end", "hard", *STRATA, "answers, hard", "draws until .95")
+    print_head(
+        "arm",
+        "seeds",
+        "rounds",
+        "draws at the end",
+        "hard",
+        *STRATA,
+        "answers after a description",
+        "at once",
+        "draws until .95",
+    )
     for arm in arms:
         seeds = list(runs[arm].values()) if arm in runs else []
         if not seeds:
             continue
         means = [mean_at(seeds, lambda row, key=key: row[key]) for key in strata]  # type: ignore[misc]
         hard = mean_at(seeds, lambda row: hard_mean(row, "similarity"))
-        answers = mean_at(seeds, lambda row: hard_mean(row, "answers"))
+        answers = [mean_at(seeds, lambda row, how=how: hard_mean(row, how)) for how in ("reasoned", "answers")]  # type: ignore[misc]
         until = draws_until(seeds, 0.95, lambda row: hard_mean(row, "similarity"))
         print_row(
             [
@@ -109,7 +111,7 @@ def print_values(runs: Runs, arms: Iterable[str]) -> None:
                 len(seeds),
                 f"{min(rows[-1]['round'] for rows in seeds):.0f}",
                 f"{fmean(rows[-1]['draws'] for rows in seeds):,.0f}",
-                *(f"{value:.3f}" for value in (hard, *means, answers)),
+                *(f"{value:.3f}" for value in (hard, *means, *answers)),
                 "never" if until is None else f"{until:,.0f}",
             ]
         )
@@ -132,7 +134,7 @@ def print_by_draws(runs: Runs, arms: Iterable[str]) -> None:
 def print_stability(runs: Runs) -> None:
     """Print what became of the base's abilities: the canary, unfinished descriptions, their length."""
     print_head("arm", "seeds", "rounds", "hard", "common", "canary, lowest", "unfinished, last", "length, last")
-    for arm in (*(name for name in runs if name.startswith("none")), "frozen_plr_ka", "duel", "duel_ka", "duel_b05"):
+    for arm in (*(name for name in runs if name.startswith("none")), "frozen_plr", "duel", "duel_short"):
         if arm not in runs:
             continue
         seeds = list(runs[arm].values())

@@ -151,6 +151,7 @@ def test_a_row_holds_means_over_charts_questions_and_the_rounds_since_the_evalua
         "seconds": 0.0,
         "similarity": {stratum: [0.5, 0.75] for stratum in STRATA},
         "answers": answers,
+        "reasoned": {key: [1.0, 1.0] for key in answers},
     }
     run = {
         "name": "duel",
@@ -160,7 +161,7 @@ def test_a_row_holds_means_over_charts_questions_and_the_rounds_since_the_evalua
         "rounds": [{"round": 0, "ceiling": 0.5}, {"round": 1, "ceiling": 1.0}, {"round": 2, "ceiling": 0.0}],
         "spent": {"drawings": 16, "descriptions": 24},
     }
-    assert answers_by_chart(first, "kind") == [0.5, 1.0]
+    assert answers_by_chart(first, "kind", "answers") == [0.5, 1.0]
     write_table(evaluation_rows(run), tmp_path / "table.csv")
     before, last = read_table(tmp_path / "table.csv")
     assert (last["arm"], last["seed"], last["draws"], last["seconds"]) == ("duel", 3, 40, 4)

@@ -29,6 +29,16 @@ def test_numbers_further_off_are_wrong(answer):
     assert score("7", answer) == 0.0
 
 
+@pytest.mark.parametrize("answer", ["A red chart, values 3 4.\nAnswer: 7", "Answer: 6\nNo. ANSWER: seven.", "7"])
+def test_what_follows_the_last_answer_is_graded(answer):
+    assert score("7", answer) == 1.0
+
+
+def test_an_answer_of_the_description_alone_is_wrong():
+    assert score("7", "A red chart, values 7.") == 0.0
+    assert score("7", "7\nAnswer:") == 0.0
+
+
 def test_zero_has_no_tolerance():
     assert score("0", "0.001") == 0.0
     assert score("0", "zero") == 1.0

@@ -11,6 +11,7 @@ from PIL import Image
 from transformers import AutoTokenizer
 
 from duel import instructions
+from duel.judges.exact import final_answer
 from duel.offline.charts import sample_chart
 from duel.offline.language import write
 from duel.offline.misreading import NEAREST_KIND
@@ -116,6 +117,14 @@ def test_answers_are_mostly_right(vlm, images):
     instruction = instructions.ANSWER.format(question="What kind of chart is this?")
     answers = vlm.texts(vlm.sample(instruction, images, 0, seed=0))
     assert sum(answer == chart.kind for answer, chart in zip(answers, charts, strict=True)) >= 7
+
+
+def test_answers_after_a_description_are_mostly_right(vlm, images):
+    charts = [sample_stratum(random.Random(seed), "common") for seed in range(100, 108)]
+    instruction = instructions.REASON.format(question="What kind of chart is this?")
+    texts = vlm.texts(vlm.sample(instruction, images, 0, seed=0))
+    assert sum(final_answer(text) == chart.kind for text, chart in zip(texts, charts, strict=True)) >= 7
+    assert all(asked_for(text.partition("Answer:")[0]) for text in texts)
 
 
 def test_hard_content_is_mostly_taken_for_something_common_and_sometimes_not(vlm):
