@@ -39,7 +39,7 @@ class ExactJudge:
 
 
 def final_answer(text: str) -> str:
-    """Return what follows the last `Answer:` of a text, which `instructions.REASON` asks for; without one the whole text."""
+    """Return what follows the last `Answer:` (`instructions.REASON` asks for it); the whole text without one."""
     return re.split(r"\banswer:", text, flags=re.IGNORECASE)[-1].strip()
 
 
