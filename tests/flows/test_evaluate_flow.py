@@ -32,7 +32,7 @@ SMALL = {
     "sampling.max_new_tokens": 16,
     "evaluation.proxy_completions": 1,
     "evaluation.completions": 2,
-    "evaluation.temperature": 1.5,  # so that answers differ
+    "evaluation.temperature": 2.5,  # so that answers differ
     "evaluation.charts": 3,
     "evaluation.charts_per_stratum": 1,
     "evaluation.questions_at_once": 4,
