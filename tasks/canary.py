@@ -5,6 +5,7 @@ Training on descriptions can unlearn how to end an answer, long before anyone as
 
 from collections.abc import Collection, Sequence
 
+from duel import instructions
 from duel.data.dataset import of_kind
 from duel.evaluations import CanaryResult
 from duel.images import read_image_file
@@ -55,10 +56,10 @@ def canary_key(question: Question) -> str:
 
 
 def _answers(context: TrainingContext, how: EvaluationSettings, questions: list[Question]) -> list[list[Completion]]:
-    """Sample answers, (Q, ANSWERS). `evaluation.answer` asks for short ones, as equal text needs: it is used always."""
+    """Sample answers, (Q, ANSWERS). All are asked for in a word or number: equal text can grade short ones only."""
     inputs = [
         ModelInput(
-            how.answer.replace("{question}", question.question),
+            instructions.ANSWER.replace("{question}", question.question),
             read_image_file(context.dataset.root / question.image_path),
         )
         for question in questions

@@ -16,6 +16,7 @@ from duel.policies.models import Model
 from duel.policies.prefix import continue_prompts, encode_prompts, recomputing
 from duel.policies.tuning import Tuning
 from duel.policies.update import LearningSettings, chunks
+from duel.settings import AnchorSettings
 from duel.types import Completion, ModelInput
 
 AnchorAnswer = tuple[ModelInput, Completion]  # what the untrained model was asked, and its answer
@@ -34,13 +35,14 @@ def accumulate_anchor(
 ) -> Anchored:
     """Add 1 / `accumulation` of the anchor's gradient to the parameters' gradients; return what was measured.
 
-    The loss is coef * KL(untrained || base), exact over the vocabulary, summed over the tokens of an answer, mean over
-    answers. Without anchors nothing is added.
+    The loss is coef * KL(untrained || base), exact over the vocabulary, summed over the tokens of an answer that count
+    (the last `anchor.last_tokens`, or all), mean over answers. Without anchors nothing is added.
     """
-    loss, total, tokens = 0.0, 0.0, sum(len(answer.tokens) for _, answer in anchors)
+    most = settings.anchor.last_tokens
+    loss, total, tokens = 0.0, 0.0, sum(len(answer.tokens[counted(answer, most)]) for _, answer in anchors)
     with recomputing(tuning.model.network, settings.gradient_checkpointing):
         for part in chunks(len(anchors), settings.rows_per_forward):
-            divergence = _divergence(tuning, anchors[part], settings.anchor.temperature)
+            divergence = _divergence(tuning, anchors[part], settings.anchor)
             part_loss = settings.anchor.coef * divergence / len(anchors)
             (part_loss / accumulation).backward()  # type: ignore[no-untyped-call]
             loss += part_loss.item()
@@ -48,10 +50,16 @@ def accumulate_anchor(
     return Anchored(loss, total / tokens if tokens else None)
 
 
-def _divergence(tuning: Tuning, anchors: Sequence[AnchorAnswer], temperature: float) -> Tensor:
-    """Return KL(untrained || base) summed over all tokens of these answers, a scalar with gradient."""
-    model = tuning.model
-    lengths = [len(answer.tokens) for _, answer in anchors]
+def counted(answer: Completion, last_tokens: int | None) -> slice:
+    """Return the places of an answer's tokens that count: its last `last_tokens`; None: all."""
+    length = len(answer.tokens)
+    return slice(0 if last_tokens is None else max(0, length - last_tokens), length)
+
+
+def _divergence(tuning: Tuning, anchors: Sequence[AnchorAnswer], settings: AnchorSettings) -> Tensor:
+    """Return KL(untrained || base) summed over the tokens of these answers that count, a scalar with gradient."""
+    model, temperature = tuning.model, settings.temperature
+    places = [counted(answer, settings.last_tokens) for _, answer in anchors]
     tokens_BT = pack_rows(model, [answer.tokens for _, answer in anchors])
     inputs = [given for given, _ in anchors]
     with torch.no_grad(), tuning.reference() as untrained:
@@ -62,11 +70,11 @@ def _divergence(tuning: Tuning, anchors: Sequence[AnchorAnswer], temperature: fl
         return exact_kl(goal_TV, log_distribution(logits_TV, model.forbidden_V, temperature)).sum()
 
     logits_BTV = _logits(model, inputs, tokens_BT)
-    rows = zip(logits_BTV, untrained_BTV, lengths, strict=True)
+    rows = zip(logits_BTV, untrained_BTV, places, strict=True)
     # Row by row and recomputed in the backward pass, as in `completion_logprobs`, to bound the memory of distributions.
     sums = [
-        checkpoint(diverge, mine_TV[:length], goal_TV[:length], use_reentrant=False, preserve_rng_state=False)
-        for mine_TV, goal_TV, length in rows
+        checkpoint(diverge, mine_TV[place], goal_TV[place], use_reentrant=False, preserve_rng_state=False)
+        for mine_TV, goal_TV, place in rows
     ]
     return torch.stack(sums).sum()
 

@@ -145,20 +145,37 @@ class AnchorSettings(Section):
         min_length=1,
         description="one per round, in turn; the canary leaves them out",
     )
-    answer: str = Field(instructions.ANSWER, description="instruction; {question} is replaced by the question")
+    answer: tuple[str, ...] = Field(
+        (instructions.ANSWER,),
+        min_length=1,
+        description="instructions, one per round, in turn before the question changes; {question} is replaced by it",
+    )
+    last_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="of each answer only so many last tokens count: what comes before them, such as a description, "
+        "training may change; empty: all count",
+    )
     temperature: float = Field(0.7, gt=0, description="of the answers, and of the distributions compared")
     max_new_tokens: int = Field(16, ge=1, description="longest answer in tokens")
 
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, answer: object) -> object:
+        return (answer,) if isinstance(answer, str) else answer
+
     @field_validator("answer")
     @classmethod
-    def _question_has_a_place(cls, answer: str) -> str:
-        if "{question}" not in answer:
-            raise ValueError(f"got {answer!r}, expected a text with {{question}} in it")
+    def _question_has_a_place(cls, answer: tuple[str, ...]) -> tuple[str, ...]:
+        for instruction in answer:
+            if "{question}" not in instruction:
+                raise ValueError(f"got {instruction!r}, expected a text with {{question}} in it")
         return answer
 
     def instruction(self, turn: int) -> str:
-        """Return the instruction of the base's `turn`-th round, from 0."""
-        return self.answer.replace("{question}", self.questions[turn % len(self.questions)])
+        """Return the instruction of the base's `turn`-th round, from 0: a question is asked in every way in turn."""
+        question, way = divmod(turn, len(self.answer))
+        return self.answer[way].replace("{question}", self.questions[question % len(self.questions)])
 
 
 class BasePlayerSettings(PlayerSettings):

@@ -23,9 +23,9 @@ def vlm(tmp_path_factory):
     return tiny.save_vlm(tmp_path_factory.mktemp("vlm"))
 
 
-def base(vlm, coef=COEF, tuning="lora", accumulation=9, **models):
+def base(vlm, coef=COEF, tuning="lora", accumulation=9, last_tokens=None, **models):
     """A base that takes no optimizer step, so that its gradient can be read."""
-    anchor = {"anchor": {"coef": coef, "temperature": TEMPERATURE}}
+    anchor = {"anchor": {"coef": coef, "temperature": TEMPERATURE, "last_tokens": last_tokens}}
     settings = tiny.settings(vlm, models={"tuning": tuning, **models}, grpo={"accumulation": accumulation})
     changed = settings.base.model_validate({**settings.base.model_dump(), **anchor})
     return load_players(settings.model_copy(update={"base": changed}), ["base"])["base"]
@@ -96,6 +96,25 @@ def test_the_loss_is_the_sum_over_tokens_and_the_mean_over_images_of_the_kl(vlm,
     report = policy.learn([], [], anchors)
     assert report.loss == pytest.approx(COEF * sum(sums) / 3, rel=1e-4)
     tokens = sum(len(answer.tokens) for _, answer in anchors)
+    assert report.anchor_divergence == pytest.approx(sum(sums) / tokens, rel=1e-4)
+
+
+def test_only_the_last_tokens_count_where_a_number_is_given(vlm):
+    policy = base(vlm, last_tokens=2)
+    anchors = answers_of(policy)
+    move(policy)
+    sums, tokens = [], 0
+    with torch.no_grad():
+        for asked, answer in anchors:
+            with policy.tuning.active():
+                mine = distributions(policy, policy.model, asked, answer)[-2:]
+            with policy.tuning.reference() as model:
+                goal = distributions(policy, model, asked, answer)[-2:]
+            sums.append((goal.exp() * (goal - mine))[:, ~policy.model.forbidden_V].sum().item())
+            tokens += min(2, len(answer.tokens))
+    assert max(len(answer.tokens) for _, answer in anchors) > 2
+    report = policy.learn([], [], anchors)
+    assert report.loss == pytest.approx(COEF * sum(sums) / 3, rel=1e-4)
     assert report.anchor_divergence == pytest.approx(sum(sums) / tokens, rel=1e-4)
 
 
