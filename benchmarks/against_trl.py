@@ -41,7 +41,7 @@ from duel.types import Attempt, Drawing, Group, ModelInput
 from flows.profiles import profile_path
 
 WARM_UP = 2  # steps not timed
-PROFILE = "offline-no-adversary"
+PROFILE = "offline-reference"
 
 
 class Rewards:
@@ -233,7 +233,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    settings = read_settings(read_profile(profile_path(PROFILE)))
+    settings = read_settings(read_profile(profile_path(PROFILE)) | {"order": ["base"], "originals": "dataset"})
     rewards = Rewards(load_embedder(settings.models))
     steps = WARM_UP + options.steps
     with tempfile.TemporaryDirectory() as name:

@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def settings(arm: str, seed: int, rounds: int) -> Settings:
-    """Return the offline profile for one arm."""
+    """Return the offline-reference profile for one arm."""
     return settings_of({**ARMS[arm], "seed": seed, "rounds": rounds, "evaluation.every": EVERY})
 
 

@@ -66,8 +66,8 @@ def train_run(run: str, settings: Settings, state: Path) -> RunDirectory:
 
 
 def settings_of(dotted: dict[str, Any]) -> Settings:
-    """Return the offline profile's settings with overrides by dotted name."""
-    return read_settings(override(read_profile(profile_path("offline")), dotted))
+    """Return the settings of offline-reference with overrides by dotted name."""
+    return read_settings(override(read_profile(profile_path("offline-reference")), dotted))
 
 
 def report(arm: str, seed: int, run: RunDirectory) -> None:

@@ -127,12 +127,12 @@ def nothing(*_: Any, **__: Any) -> None:
 
 
 def settings_of(models: str, rounds: int, images: int, group: int, data: Path) -> Settings:
-    """Return the offline profile with this many rounds, smaller for stub models."""
+    """Return the offline-reference profile with this many rounds, smaller for stub models."""
     chosen: dict[str, Any] = {"rounds": rounds, "data.path": str(data)}
     if models == "stub":
         chosen |= {"images_per_round": images, "sampling.group_size": group, "evaluation.every": 25}
         chosen |= {"evaluation.adversary_prompts": 2, "data.test_images": 2, "evaluation.charts_per_stratum": 0}
-    return read_settings(override(read_profile(profile_path("offline")), chosen))
+    return read_settings(override(read_profile(profile_path("offline-reference")), chosen))
 
 
 def play(kind: str, options: argparse.Namespace) -> None:

@@ -110,11 +110,12 @@ def report(settings: Settings, run: str, compare: str | None, state: StateDirect
 def demo(settings: Settings, state: StateDirectory) -> None:
     """Run everything offline: training with and without adversary, evaluation of both, report.
 
-    The run without adversary gets as many rounds as the base has in the run with one.
+    The two profiles' rounds spend about as many draws; other numbers of rounds keep their proportion.
     """
-    base_rounds = settings.schedule.turns_of("base", settings.rounds)
+    alone = profile("offline-no-adversary")
+    rounds = max(1, settings.rounds * alone.rounds // profile("offline").rounds)
     prepare(settings, state)
-    for run, arm in ((DEMO, settings), (ARM, profile("offline-no-adversary", rounds=base_rounds))):
+    for run, arm in ((DEMO, settings), (ARM, profile("offline-no-adversary", rounds=rounds))):
         train(arm, run, state)
         evaluate(arm, run, state)
     report(settings, DEMO, ARM, state)

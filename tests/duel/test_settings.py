@@ -1,7 +1,9 @@
+import re
 import tomllib
 
 import pytest
 
+from duel import instructions
 from duel.errors import SettingsError
 from duel.settings.profile import defining_differences, flatten, override, read_profile, read_settings, upgrade_settings
 from flows.profiles import profile_names, profile_path
@@ -13,15 +15,35 @@ def test_every_shipped_profile_is_valid(name):
 
 
 def test_the_references_two_experiments_are_profiles():
-    assert {"offline", "day2", "day3"} <= set(profile_names())
+    assert {"offline-reference", "day2", "day3"} <= set(profile_names())
 
 
-@pytest.mark.parametrize(("arm", "duel"), [("day2", "day3"), ("offline-no-adversary", "offline")])
-def test_an_arm_without_adversary_differs_in_nothing_else(arm, duel):
-    lines = defining_differences(
-        read_settings(read_profile(profile_path(arm))), read_settings(read_profile(profile_path(duel)))
-    )
-    assert [line.split(":")[0] for line in lines] == ["order", "originals"]
+def shipped(name):
+    return read_settings(read_profile(profile_path(name)))
+
+
+@pytest.mark.parametrize(
+    ("arm", "duel", "expected"),
+    [
+        ("day2", "day3", {"order", "originals"}),
+        # Without an adversary there is no one to share draws with, and nothing to replay.
+        (
+            "offline-no-adversary",
+            "offline",
+            {"order", "originals", "warm_up", "shared_draws", "prompt_groups", "sampling", "rewards", "replay"},
+        ),
+    ],
+)
+def test_an_arm_without_adversary_differs_in_what_makes_and_keeps_drawings_alone(arm, duel, expected):
+    lines = defining_differences(shipped(arm), shipped(duel))
+    assert {re.split("[.:]", line)[0] for line in lines} <= expected
+
+
+@pytest.mark.parametrize("name", ["offline", "offline-no-adversary"])
+def test_the_offline_profiles_hold_the_instructions_by_which_the_embedded_model_was_taught(name):
+    settings = shipped(name)
+    assert settings.evaluation.answer == instructions.REASON
+    assert settings.base.anchor.answer == (instructions.ANSWER, instructions.REASON)
 
 
 def test_day3_holds_the_references_values():

@@ -44,7 +44,7 @@ BEST = {"evaluation.report": "best", "evaluation.development_charts": 2}
 
 def settings(**dotted):
     overrides = {name.replace("__", "."): value for name, value in dotted.items()}
-    return read_settings(override(read_profile(profile_path("offline")), SMALL | overrides))
+    return read_settings(override(read_profile(profile_path("offline-reference")), SMALL | overrides))
 
 
 @pytest.fixture(scope="module")

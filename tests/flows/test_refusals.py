@@ -43,7 +43,7 @@ class Prude(ChartGenerator):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, prefect_server):
     state = tmp_path_factory.mktemp("state")
-    settings = read_settings(override(read_profile(profile_path("offline")), SMALL))
+    settings = read_settings(override(read_profile(profile_path("offline-reference")), SMALL))
     prepare(settings, state)
     with ReplicateServer(Prude()) as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():

@@ -19,7 +19,7 @@ from duel.types import DrawnImage, Refusal, Scalar
 QUICK = RetrySettings(
     requests_per_minute=60_000,
     deadline=20,
-    request=0.3,
+    request=0.8,  # a busy machine answers late; a hanging request costs its test so much
     poll=0.01,
     first_wait=0.02,
     longest_wait=0.1,

@@ -1,4 +1,4 @@
-"""Settings of a run that takes a few seconds: the offline profile with small counts."""
+"""Settings of a run that takes a few seconds: the offline-reference profile with small counts."""
 
 from duel.settings.profile import override, read_profile, read_settings
 from flows.profiles import profile_path
@@ -21,6 +21,6 @@ SMALL = {
 }
 
 
-def settings(profile="offline", **overrides):
+def settings(profile="offline-reference", **overrides):
     dotted = {name.replace("__", "."): value for name, value in overrides.items()}
     return read_settings(override(read_profile(profile_path(profile)), SMALL | dotted))

@@ -34,7 +34,13 @@ def test_questions_come_in_turn():
 def test_a_question_is_asked_in_every_way_before_the_next():
     values = {"questions": ["a?", "b?"], "answer": ["Say: {question}", "Think: {question}"]}
     anchor = read_settings({"base": {"anchor": values}}).base.anchor
-    assert [anchor.instruction(turn) for turn in range(5)] == ["Say: a?", "Think: a?", "Say: b?", "Think: b?", "Say: a?"]
+    assert [anchor.instruction(turn) for turn in range(5)] == [
+        "Say: a?",
+        "Think: a?",
+        "Say: b?",
+        "Think: b?",
+        "Say: a?",
+    ]
 
 
 def test_an_instruction_without_a_place_for_the_question_is_refused():

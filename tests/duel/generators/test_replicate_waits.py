@@ -56,7 +56,7 @@ def test_an_unavailable_service_fails_at_the_deadline_with_the_last_error(server
     server.faults.rates = {fault: 1.0}
     began = time.monotonic()
     with (
-        ReplicateGenerator(ledger, retries=retry_settings(deadline=1.2)) as generator,
+        ReplicateGenerator(ledger, retries=retry_settings(deadline=1.2, request=0.3)) as generator,
         pytest.raises(GeneratorError, match="HTTP 500" if fault == "error" else "ReadTimeout"),
     ):
         generator.draw("a plot", 7)

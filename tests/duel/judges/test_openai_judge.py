@@ -211,7 +211,7 @@ def test_all_faults_at_five_percent_still_grade_every_answer(monkeypatch):
     with OpenAIServer(faults=Faults(rates, seed=2), retry_after=0.1, hang_seconds=5) as service:
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
-        judge = OpenAIJudge("gpt-4.1", RUBRICS, concurrency=16, timeout_seconds=0.5)
+        judge = OpenAIJudge("gpt-4.1", RUBRICS, concurrency=16, timeout_seconds=1.0)
         assert scores(judge.grade_all(questions, answers)) == [[1, 0]] * len(questions)
         judge.close()
         assert sum(service.faults.counts.values()) >= 10
