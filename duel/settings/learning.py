@@ -102,7 +102,7 @@ class ReplaySettings(Section):
 class OptimizerSettings(Section):
     """The AdamW optimizer of one player, on fp32 weights."""
 
-    learning_rate: float = Field(5e-6, gt=0, description="learning rate, constant without warm-up")
+    learning_rate: float = Field(5e-6, ge=0, description="learning rate, constant without warm-up; 0: stays untrained")
     beta1: Probability = Field(0.9, description="decay of the running mean of gradients")
     beta2: Probability = Field(0.99, description="decay of the running mean of squared gradients")
     epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon, added to the denominator of a step")
