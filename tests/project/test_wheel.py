@@ -100,7 +100,7 @@ def test_the_demo_runs_from_the_wheel_in_an_empty_folder(installed, tmp_path):
     command = [installed / "bin" / "duel", "demo", "--rounds", "2"]
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    for name, rounds in (("demo", 2), ("demo-no-adversary", 5)):
+    for name, rounds in (("demo", 2), ("demo-no-adversary", 6)):
         run = RunDirectory.read(StateDirectory(folder / "state"), name)
         assert run.settings.rounds == rounds
         assert (run.checkpoint_tests / f"ckpt-{rounds}.json").exists()
