@@ -65,9 +65,12 @@ class Job:
     def _duel(self, command: list[str]) -> None:
         """Run a command on one core, with a Prefect home of its own. Raises SystemExit with its output if it fails."""
         began = time.monotonic()
-        home = {"PREFECT_HOME": str(self.folder / "prefect" / self.name), "OMP_NUM_THREADS": "1"}
+        home = self.folder / "prefect" / self.name
+        home.mkdir(parents=True, exist_ok=True)
         full = [sys.executable, "-m", "flows.cli", *command, "--run", self.name, "--state", str(self.folder)]
-        ended = subprocess.run(full, env=os.environ | home, capture_output=True, text=True)
+        ended = subprocess.run(
+            full, env=os.environ | {"PREFECT_HOME": str(home), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+        )
         if ended.returncode:
             raise SystemExit(f"{self.name}: exit code {ended.returncode} of {' '.join(full)}\n{ended.stderr[-2000:]}")
         rounds, draws = self.rounds_and_draws()
