@@ -1,6 +1,7 @@
 # Each target does all of its own set-up; `make demo` and `make test` are the two commands.
 PYTHON ?= python3
 VENV   ?= .venv
+NEWEST ?= .venv-newest
 # On a Linux machine without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA.
 TORCH_INDEX ?=
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -10,11 +11,12 @@ STATE  ?= state
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo rehearsal test test-slow chaos check docs wheel clean
+.PHONY: help demo rehearsal test test-newest test-slow chaos check docs wheel clean
 
 help:
 	@echo "make demo    the whole loop, offline, on this machine: about seven minutes with installing"
 	@echo "make test    the tests"
+	@echo "make test-newest  the tests with the newest releases of what Duel needs"
 	@echo "make rehearsal  the paid path against servers on this machine, without paying"
 	@echo "make check   ruff, mypy, import-linter, hadolint"
 	@echo "make test-slow  tests that take minutes: browsers, servers, kills, the wheel"
@@ -42,6 +44,13 @@ rehearsal: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+
+# The quick tests with the newest release of every dependency that pyproject.toml allows; torch stays.
+test-newest:
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/python -m pip --disable-pip-version-check install --quiet "$$(grep ^torch== constraints.txt)"
+	$(NEWEST)/bin/python -m pip --disable-pip-version-check install --quiet --upgrade --editable '.[dev]'
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 # What takes minutes: pages in a browser, deployments on a real server, the paid path killed and resumed, the wheel's demo.
 test-slow: $(VENV)/installed-dev
@@ -81,4 +90,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(STATE) dist
+	rm -rf $(VENV) $(NEWEST) $(STATE) dist

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from duel.policies.kv_cache import StaticLayer
 from duel.policies.logprobs import log_distribution
 from duel.policies.models import Model
 from duel.policies.prefix import Prefix
 from duel.policies.sampling import SampledRows, choose_tokens
+from duel.policies.state_cache import cached, graph_layers
 
 ROUND_LENGTH_TO = 64  # so that prompts of similar length share a graph; attention kernels prefer multiples of 8
 LOOK_EVERY = 16  # steps between checks whether all rows have ended; each check synchronises with the device
@@ -43,8 +43,7 @@ class StaticDecoder:
         self.mask = torch.zeros(rows, 1, 1, shape.length, dtype=torch.bool, device=device)  # (B, 1, 1, length)
         self.position_B = torch.zeros(rows, dtype=torch.long, device=device)
         self.slot = torch.zeros(1, dtype=torch.long, device=device)  # KV cache index of the next token
-        pairs = zip(prefix.keys, prefix.values, strict=True)
-        self.layers = [StaticLayer(keys, values, shape.length, self.slot) for keys, values in pairs]
+        self.layers = graph_layers(prefix.layers, shape.length, self.slot)
         self.step = torch.zeros(1, dtype=torch.long, device=device)
         self.temperature = torch.ones((), device=device)
         self.logits_BV = torch.zeros_like(prefix.logits_IV)
@@ -76,9 +75,8 @@ class StaticDecoder:
     def _load(self, prefix: Prefix, uniforms_BT: Tensor, temperature: float) -> None:
         """Copy a batch into the static buffers."""
         prompt = prefix.attention_mask_IP.shape[1]
-        for layer, keys, values in zip(self.layers, prefix.keys, prefix.values, strict=True):
-            layer.keys[:, :, :prompt] = keys  # old entries beyond the prompt stay masked until they are overwritten
-            layer.values[:, :, :prompt] = values
+        for layer, state in zip(self.layers, prefix.layers, strict=True):
+            layer.load(*state.tensors)
         self.mask.zero_()
         self.mask[:, 0, 0, :prompt] = prefix.attention_mask_IP.bool()
         self.position_B.copy_(prefix.next_position_I)
@@ -109,8 +107,7 @@ class StaticDecoder:
                 input_ids=chosen_B1,
                 attention_mask=self.mask,
                 position_ids=position_ids if self.shape.axes == 1 else position_ids.expand(self.shape.axes, -1, -1),
-                past_key_values=Cache(layers=[*self.layers]),
-                use_cache=True,
+                **cached(self.model.network, Cache(layers=[*self.layers])),
                 logits_to_keep=1,
             )
         self.logits_BV.copy_(output.logits[:, -1])
@@ -132,12 +129,12 @@ class StaticDecoder:
 
 
 def has_full_attention(model: Model) -> bool:
-    """Whether every layer attends to all earlier tokens (no sliding window): the static step has one mask for all."""
+    """Whether every attention layer attends to all earlier tokens (no window): the static step has one mask for all."""
     text = model.network.config.get_text_config()
     kinds = getattr(text, "layer_types", None)
     if kinds is None:
         return getattr(text, "sliding_window", None) is None
-    return set(kinds) == {"full_attention"}
+    return set(kinds) <= {"full_attention", "linear_attention", "conv"}
 
 
 def sample_rows_static(

@@ -1,16 +1,40 @@
-"""KV cache layers: what each attention layer stores and returns in prefill, scoring and decoding.
+"""Cache layers: what each layer keeps of a prompt, and returns in prefill, scoring and decoding.
 
-PromptLayer and ContinuationLayer do not change state when called again, so they work under gradient checkpointing,
-which runs a layer's forward pass twice.
+An attention layer keeps keys and values; a linear-attention or convolution layer (Qwen3.5, LFM2) the states that it had
+after the last token, in `state_cache.py`. Layers for prefill and scoring do not change state when called again, so they
+work under gradient checkpointing, which runs a layer's forward pass twice.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """What a layer keeps of I prompts, or of the rows that continue them.
+
+    The tensors of an attention layer are keys and values, each (I, KV heads, P, d). Those of a layer with states are
+    the convolution's, (I, channels, kernel), and, if it has one, the recurrent one, (I, heads, d, d).
+    """
+
+    recurrent: bool  # has states rather than keys and values
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def keys_and_values(self) -> tuple[Tensor, Tensor]:
+        """The tensors of an attention layer. Raises ValueError for a layer with states."""
+        keys, values = self.tensors
+        return keys, values
+
+    def rows(self, chosen: Tensor) -> LayerState:
+        """Return the state of the chosen rows, indices or a mask."""
+        return LayerState(self.recurrent, tuple(tensor[chosen] for tensor in self.tensors))
 
 
 class PromptLayer(DynamicLayer):
@@ -23,6 +47,11 @@ class PromptLayer(DynamicLayer):
         """Store and return them."""
         self.keys, self.values, self.is_initialized = key_states, value_states, True
         return key_states, value_states
+
+    @property
+    def state(self) -> LayerState:
+        """What the layer keeps of the prompts."""
+        return LayerState(False, (self.keys, self.values))
 
 
 class ContinuationLayer(DynamicLayer):
@@ -65,6 +94,10 @@ class BufferLayer(DynamicLayer):
         """Return the number of tokens stored."""
         return self.length
 
+    def keep(self, wanted_b: Tensor) -> None:
+        """Keep only the rows where `wanted_b` is True."""
+        self.keys, self.values = self.keys[wanted_b], self.values[wanted_b]
+
 
 class StaticLayer(DynamicLayer):
     """Decoding in a CUDA graph: buffers at fixed addresses, written at index `slot`.
@@ -81,6 +114,12 @@ class StaticLayer(DynamicLayer):
         self.values = values.new_zeros(*values.shape[:2], length, values.shape[3])
         self.slot = slot
         self.is_initialized = True
+
+    def load(self, keys: Tensor, values: Tensor) -> None:
+        """Copy the prompt's keys and values in; old entries beyond it stay masked until they are overwritten."""
+        prompt = keys.shape[2]
+        self.keys[:, :, :prompt] = keys
+        self.values[:, :, :prompt] = values
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write one token; return the whole buffers, of which the attention mask covers the filled part."""

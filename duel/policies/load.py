@@ -10,6 +10,7 @@ from peft import PeftModel
 
 from duel.devices import choose_device
 from duel.plugins import load_plugin
+from duel.policies.consistency import check_continuation
 from duel.policies.models import Model, load_model
 from duel.policies.optimizer import PlayerOptimizer
 from duel.policies.policy import LocalPolicy, Policy
@@ -121,7 +122,7 @@ def _load_full(settings: Settings, player: Player, name: HubModel, hub_token: st
 
 def _load(settings: Settings, model: HubModel, weights_dtype: torch.dtype, hub_token: str | None) -> Model:
     name, revision = model
-    return load_model(
+    loaded = load_model(
         name,
         device=choose_device(settings.models.device),
         weights_dtype=weights_dtype,
@@ -130,6 +131,8 @@ def _load(settings: Settings, model: HubModel, weights_dtype: torch.dtype, hub_t
         hub_token=hub_token,
         revision=revision,
     )
+    check_continuation(loaded, name)
+    return loaded
 
 
 def compute_dtype(settings: Settings) -> torch.dtype:

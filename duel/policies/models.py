@@ -93,8 +93,10 @@ def load_model(
                 revision=revision or "main",
             )
     except (OSError, ValueError) as error:
+        first_line = (str(error).splitlines() or [""])[0]
         raise SettingsError(
-            f"cannot load the model {name!r}: {error}; expected a hub name or a folder with config.json and weights"
+            f"cannot load the model {name!r}: {first_line}; expected a hub name or a folder with config.json and "
+            f"weights"
         ) from error
     if not (tokenizer.chat_template or getattr(processor, "chat_template", None)):
         raise SettingsError(f"the model {name!r} has no chat template; expected an instruction-tuned model")

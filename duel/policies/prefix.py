@@ -1,4 +1,4 @@
-"""Prefill shared by a group: each prompt's KV cache is computed once for sampling or scoring all its completions.
+"""Prefill shared by a group: each prompt's cache is computed once for sampling or scoring all its completions.
 
 The G completions of a group attend to the same keys and values of prompt and image. In scoring these carry gradients:
 what the completions send back to a prompt is summed there and passes through the prompt, and the vision tower, once
@@ -11,26 +11,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from itertools import islice
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from duel.policies.inputs import Prompts, repeat_positions
-from duel.policies.kv_cache import ContinuationLayer, PromptLayer
+from duel.policies.kv_cache import LayerState
 from duel.policies.models import Model
+from duel.policies.state_cache import cached, continuation_cache, prompt_cache, stored_states
 
 
 @dataclass(frozen=True)
 class Prefix:
     """The result of prefill that completions continue from: a row per prompt, or per completion once expanded."""
 
-    keys: Sequence[Tensor]  # per layer (I, KV heads, P, d)
-    values: Sequence[Tensor]  # per layer (I, KV heads, P, d)
+    layers: Sequence[LayerState]  # keys and values, or states
     logits_IV: Tensor  # (I, V) after the last prompt token
     attention_mask_IP: Tensor  # (I, P)
     next_position_I: Tensor  # (I,)
@@ -39,14 +38,13 @@ class Prefix:
     @property
     def tensors(self) -> list[Tensor]:
         """All tensors that carry gradients."""
-        return [*self.keys, *self.values, self.logits_IV]
+        return [*(tensor for layer in self.layers for tensor in layer.tensors), self.logits_IV]
 
     def expand(self, prompt_of_row: Tensor) -> Prefix:
         """Return one row per completion: row b continues prompt `prompt_of_row[b]`."""
         return replace(
             self,
-            keys=[keys[prompt_of_row] for keys in self.keys],
-            values=[values[prompt_of_row] for values in self.values],
+            layers=[layer.rows(prompt_of_row) for layer in self.layers],
             logits_IV=self.logits_IV[prompt_of_row],
             attention_mask_IP=self.attention_mask_IP[prompt_of_row],
             next_position_I=self.next_position_I[prompt_of_row],
@@ -54,9 +52,10 @@ class Prefix:
 
     def detached(self) -> Prefix:
         """Return a copy cut off from the graph, whose leaves accumulate gradients for `backward`."""
-        count = len(self.keys)
-        leaves = [tensor.detach().requires_grad_() for tensor in self.tensors]
-        return replace(self, keys=leaves[:count], values=leaves[count : 2 * count], logits_IV=leaves[-1])
+        *leaves, logits_IV = (tensor.detach().requires_grad_() for tensor in self.tensors)
+        of_layers = iter(leaves)
+        layers = [LayerState(layer.recurrent, tuple(islice(of_layers, len(layer.tensors)))) for layer in self.layers]
+        return replace(self, layers=layers, logits_IV=logits_IV)
 
     def backward(self, detached: Prefix) -> None:
         """Backpropagate the gradients accumulated in the detached copy through the prompts, once."""
@@ -68,21 +67,18 @@ class Prefix:
 
 def encode_prompts(model: Model, prompts: Prompts) -> Prefix:
     """Prefill: run I distinct prompts and their images through the network."""
-    cache = Cache(layer_class_to_replicate=PromptLayer)
+    cache = prompt_cache(model.network)
     with model.autocast():
         output = model.network(
             input_ids=prompts.input_ids_IP,
             attention_mask=prompts.attention_mask_IP,
             position_ids=prompts.position_ids,
-            past_key_values=cache,
-            use_cache=True,
+            **cached(model.network, cache),
             logits_to_keep=1,
             **prompts.images,
         )
-    layers = cast(list[PromptLayer], cache.layers)
     return Prefix(
-        keys=[layer.keys for layer in layers],
-        values=[layer.values for layer in layers],
+        layers=stored_states(cache),
         logits_IV=output.logits[:, -1],
         attention_mask_IP=prompts.attention_mask_IP,
         next_position_I=prompts.next_position_I,
@@ -98,15 +94,13 @@ def continue_prompts(model: Model, prefix: Prefix, tokens_BT: Tensor) -> Tensor:
     read_BT = tokens_BT[:, :-1]
     if read_BT.shape[1] == 0:
         return prefix.logits_IV[:, None]
-    cache = Cache(layers=[ContinuationLayer(k, v) for k, v in zip(prefix.keys, prefix.values, strict=True)])
     mask = torch.cat([prefix.attention_mask_IP, torch.ones_like(read_BT)], -1)
     with model.autocast():
         output = model.network(
             input_ids=read_BT,
             attention_mask=mask,
             position_ids=repeat_positions(prefix.next_position_I, read_BT.shape[1], prefix.axes),
-            past_key_values=cache,
-            use_cache=True,
+            **cached(model.network, continuation_cache(prefix.layers)),
         )
     return torch.cat([prefix.logits_IV[:, None], output.logits], 1)
 

@@ -15,10 +15,10 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from duel.policies.inputs import repeat_positions
-from duel.policies.kv_cache import BufferLayer
 from duel.policies.logprobs import log_distribution
 from duel.policies.models import Model
 from duel.policies.prefix import Prefix
+from duel.policies.state_cache import cached, decode_layers
 
 COMPACT_BELOW = 0.75  # if fewer than this share of rows is unfinished, finished rows are removed from the batch
 
@@ -91,12 +91,12 @@ def sample_rows(model: Model, prefix: Prefix, uniforms_BT: Tensor, temperature: 
 
 
 class DecodeBatch:
-    """The unfinished rows (b of B): their KV cache, and the logits of each one's next token."""
+    """The unfinished rows (b of B): their cache, and the logits of each one's next token."""
 
     def __init__(self, model: Model, prefix: Prefix, longest: int) -> None:
-        pairs = zip(prefix.keys, prefix.values, strict=True)
         self.model = model
-        self.layers = [BufferLayer(keys, values, longest) for keys, values in pairs]
+        self.layers = decode_layers(prefix.layers, longest)
+        self.length = prefix.attention_mask_IP.shape[1]
         self.logits_bV = prefix.logits_IV
         self.mask = torch.nn.functional.pad(prefix.attention_mask_IP, (0, longest), value=1)  # (b, P + T)
         self.padded = not bool(prefix.attention_mask_IP.all())
@@ -105,14 +105,13 @@ class DecodeBatch:
 
     def read(self, tokens_b: Tensor) -> None:
         """Run one decode step on each row's new token, (b,)."""
-        length = self.layers[0].length + 1
+        self.length += 1
         with self.model.autocast():
             output = self.model.network(
                 input_ids=tokens_b[:, None],
-                attention_mask=self.mask[:, :length] if self.padded else None,
+                attention_mask=self.mask[:, : self.length] if self.padded else None,
                 position_ids=repeat_positions(self.position_b, 1, self.axes),
-                past_key_values=Cache(layers=[*self.layers]),
-                use_cache=True,
+                **cached(self.model.network, Cache(layers=[*self.layers])),
             )
         self.logits_bV = output.logits[:, -1]
         self.position_b = self.position_b + 1
@@ -120,5 +119,5 @@ class DecodeBatch:
     def keep(self, wanted_b: Tensor) -> None:
         """Keep only the rows where `wanted_b` is True."""
         for layer in self.layers:
-            layer.keys, layer.values = layer.keys[wanted_b], layer.values[wanted_b]
+            layer.keep(wanted_b)
         self.mask, self.position_b = self.mask[wanted_b], self.position_b[wanted_b]

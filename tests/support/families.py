@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -15,13 +16,21 @@ from transformers import (
     GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2VLImageProcessorPil,
+    Qwen3_5Config,
+    Qwen3_5ForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
 )
 
+from tests.support import tiny
 from tests.support.tiny import seeded
 
 SPECIAL = [
@@ -48,6 +57,30 @@ TEXT = {
     "bos_token_id": SPECIAL.index("<s>"),
     "pad_token_id": SPECIAL.index("<pad>"),
     "eos_token_id": SPECIAL.index("</s>"),
+}
+QWEN_TOKENS = {
+    "image_token_id": tiny.SPECIAL.index("<|image_pad|>"),
+    "video_token_id": tiny.SPECIAL.index("<|video_pad|>"),
+    "vision_start_token_id": tiny.SPECIAL.index("<|vision_start|>"),
+    "vision_end_token_id": tiny.SPECIAL.index("<|vision_end|>"),
+}
+QWEN3 = {
+    **TEXT,
+    "vocab_size": 272,
+    "head_dim": 16,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_interleaved": True},
+    "bos_token_id": tiny.SPECIAL.index("<|im_start|>"),
+    "pad_token_id": tiny.SPECIAL.index("<|endoftext|>"),
+    "eos_token_id": tiny.SPECIAL.index("<|im_end|>"),
+}
+QWEN3_VISION = {
+    "depth": 2,
+    "hidden_size": 16,
+    "num_heads": 2,
+    "intermediate_size": 32,
+    "out_hidden_size": 32,
+    "patch_size": 16,
+    "num_position_embeddings": 64,
 }
 VISION = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -125,6 +158,45 @@ def save_llava(folder: Path) -> str:
         chat_template=chat_template("<image>"),
     )
     return save(lambda: LlavaForConditionalGeneration(config), processor, folder)
+
+
+def save_qwen3_vl(folder: Path) -> str:
+    """Qwen3-VL: image features are added in the first layers, too; interleaved multimodal RoPE."""
+    config = Qwen3VLConfig(
+        text_config={**QWEN3, "rope_parameters": {**QWEN3["rope_parameters"], "mrope_section": [4, 2, 2]}},
+        vision_config={**QWEN3_VISION, "deepstack_visual_indexes": [0]},
+        **QWEN_TOKENS,
+    )
+    return save_qwen(lambda: Qwen3VLForConditionalGeneration(config), folder)
+
+
+def save_qwen3_5(folder: Path) -> str:
+    """Qwen3.5: three layers of gated linear attention and a convolution to each layer of full attention."""
+    text = {
+        **QWEN3,
+        "num_hidden_layers": 4,
+        "rope_parameters": {**QWEN3["rope_parameters"], "partial_rotary_factor": 0.5, "mrope_section": [2, 1, 1]},
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+    }
+    config = Qwen3_5Config(text_config=text, vision_config=QWEN3_VISION, **QWEN_TOKENS)
+    return save_qwen(lambda: Qwen3_5ForConditionalGeneration(config), folder)
+
+
+def save_qwen(build: Callable[[], PreTrainedModel], folder: Path) -> str:
+    """Save a network with the tokenizer of `tiny` and an image processor for patches of 16 pixels."""
+    seeded(build, seed=0, end=tiny.SPECIAL.index("<|im_end|>")).save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    Qwen2VLImageProcessorPil(min_pixels=32 * 32, max_pixels=96 * 96, patch_size=16).save_pretrained(folder)
+    return str(folder)
+
+
+def save_lfm2(folder: Path) -> str:
+    """LFM2, text only: short convolutions, whose state is their last inputs, and layers of full attention."""
+    config = Lfm2Config(**TEXT, layer_types=["conv", "full_attention"])
+    return save(lambda: Lfm2ForCausalLM(config), tokenizer("<image>"), folder)
 
 
 def save_neox(folder: Path) -> str:

@@ -7,15 +7,17 @@ from duel.errors import SettingsError
 from duel.policies.cuda_graph import has_full_attention, sample_rows_static
 from duel.policies.inputs import build_prompts
 from duel.policies.load import load_players
+from duel.policies.logprobs import completion_logprobs
 from duel.policies.models import limit_pixels
-from duel.policies.prefix import encode_prompts
+from duel.policies.prefix import encode_prompts, recomputing
 from duel.policies.sampling import draw_uniforms, sample_rows
 from duel.types import ModelInput
 from tests.support import families, tiny
 
 WIDE = tiny.picture("blue", (112, 56))
 INPUTS = [ModelInput("hello", tiny.picture("red")), ModelInput("what is it?", WIDE)]
-SAVE = {"gemma3": families.save_gemma3, "llava": families.save_llava}
+FIXED_SIZE = {"gemma3": families.save_gemma3, "llava": families.save_llava}  # images of one size, tokens of `families`
+SAVE = FIXED_SIZE | {"qwen3_vl": families.save_qwen3_vl, "qwen3_5": families.save_qwen3_5}
 PLACEHOLDERS = {"gemma3": "<image_soft_token>", "llava": "<image>"}
 
 
@@ -24,17 +26,32 @@ def vlm(request, tmp_path_factory):
     return SAVE[request.param](tmp_path_factory.mktemp(request.param))
 
 
+@pytest.fixture(scope="module", params=FIXED_SIZE)
+def fixed_size_vlm(request, tmp_path_factory):
+    return FIXED_SIZE[request.param](tmp_path_factory.mktemp(request.param))
+
+
+def plain_logits(model, given, tokens):
+    """Return the logits of a completion's tokens, (T, V), from one forward pass without a cache."""
+    prompt = build_prompts(model, [given])
+    extra = dict(prompt.images)
+    if "mm_token_type_ids" in extra:
+        extra["mm_token_type_ids"] = torch.nn.functional.pad(extra["mm_token_type_ids"], (0, tokens.shape[1]))
+    logits = model.network(torch.cat([prompt.input_ids_IP, tokens], 1), use_cache=False, **extra).logits[0]
+    return logits[prompt.input_ids_IP.shape[1] - 1 : -1].masked_fill(model.forbidden_V, -torch.inf)
+
+
 def test_image_tokens_are_counted_by_the_familys_own_processor(tmp_path):
     counts = {}
-    for family, save in SAVE.items():
+    for family, save in FIXED_SIZE.items():
         prompts = build_prompts(tiny.load(save(tmp_path / family)), INPUTS)
         counts[family] = (prompts.input_ids_IP == families.SPECIAL.index(PLACEHOLDERS[family])).sum(1).tolist()
     # LLaVA reads 56 x 56 pixels in squares of 14, Gemma puts four such together.
     assert counts == {"gemma3": [4, 4], "llava": [16, 16]}
 
 
-def test_no_special_token_is_sampled_but_the_end_of_turn(vlm):
-    model = tiny.load(vlm)
+def test_no_special_token_is_sampled_but_the_end_of_turn(fixed_size_vlm):
+    model = tiny.load(fixed_size_vlm)
     allowed = set((~model.forbidden_V).nonzero().flatten().tolist())
     assert model.end_tokens.tolist() == [families.END]
     assert allowed == {families.END} | set(range(len(families.SPECIAL), len(families.SPECIAL) + 256))
@@ -46,14 +63,35 @@ def test_logprobs_are_those_of_a_plain_forward_pass(vlm):
     scored = policy.logprobs(INPUTS, completions, temperature=0.9)
     model = policy.model
     for given, row, scores in zip(INPUTS, completions, scored, strict=True):
-        prompt = build_prompts(model, [given])
         for completion, mine in zip(row, scores, strict=True):
             tokens = torch.tensor([completion.tokens])
             with torch.no_grad():
-                logits = model.network(torch.cat([prompt.input_ids_IP, tokens], 1), **prompt.images).logits[0]
-            logits = logits[prompt.input_ids_IP.shape[1] - 1 : -1].masked_fill(model.forbidden_V, -torch.inf)
+                logits = plain_logits(model, given, tokens)
             plain = torch.log_softmax(logits / 0.9, -1).gather(-1, tokens.T).squeeze(-1)
             torch.testing.assert_close(torch.tensor(mine), plain, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_5"])
+def test_gradients_through_the_shared_prompt_are_those_of_a_plain_forward_pass(tmp_path, family, checkpointing):
+    model = tiny.load(SAVE[family](tmp_path))
+    tokens = torch.tensor([[40, 50, 60, 70], [80, 90, 100, 110]])  # two completions of one prompt
+
+    def gradients(logprobs):
+        model.network.zero_grad()
+        logprobs.sum().backward()
+        return {
+            name: weight.grad.clone() for name, weight in model.network.named_parameters() if weight.grad is not None
+        }
+
+    with recomputing(model.network, checkpointing):
+        prefix = encode_prompts(model, build_prompts(model, INPUTS[1:])).expand(torch.tensor([0, 0]))
+        shared = gradients(completion_logprobs(model, prefix, tokens, 1.0))
+    rows = [plain_logits(model, INPUTS[1], row[None]).log_softmax(-1).gather(-1, row[:, None]) for row in tokens]
+    plain = gradients(torch.cat(rows))
+    assert shared.keys() == plain.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(shared[name], gradient, atol=1e-3, rtol=1e-3, msg=name)
 
 
 def test_logprobs_at_sampling_are_those_of_scoring(vlm):
@@ -68,13 +106,19 @@ def test_logprobs_at_sampling_are_those_of_scoring(vlm):
 
 
 def test_static_buffers_serve_models_without_a_window(tmp_path):
-    saved = (tiny.save_vlm, families.save_llava, families.save_gemma3)
-    qwen, llava, gemma = (tiny.load(save(tmp_path / save.__name__)) for save in saved)
-    assert [has_full_attention(model) for model in (qwen, llava, gemma)] == [True, True, False]
-    prefix = encode_prompts(llava, build_prompts(llava, INPUTS)).expand(torch.tensor([0, 0, 1]))
-    uniforms = draw_uniforms([1, 2, 3], 12)
-    static, _ = sample_rows_static(None, llava, prefix, uniforms, 0.9)
-    assert static.tokens_BT.tolist() == sample_rows(llava, prefix, uniforms, 0.9).tokens_BT.tolist()
+    saved = (families.save_llava, families.save_qwen3_vl, families.save_qwen3_5, families.save_gemma3)
+    *serve, gemma = (tiny.load(save(tmp_path / save.__name__)) for save in saved)
+    assert not has_full_attention(gemma)
+    for model in serve:
+        assert has_full_attention(model)
+        prefix = encode_prompts(model, build_prompts(model, INPUTS)).expand(torch.tensor([0, 0, 1]))
+        uniforms = draw_uniforms([1, 2, 3], 12)
+        static, decoder = sample_rows_static(None, model, prefix, uniforms, 0.9)
+        expected = sample_rows(model, prefix, uniforms, 0.9).tokens_BT.tolist()
+        assert static.tokens_BT.tolist() == expected
+        again, same = sample_rows_static(decoder, model, prefix, uniforms, 0.9)
+        assert same is decoder
+        assert again.tokens_BT.tolist() == expected
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
@@ -105,12 +149,18 @@ def test_only_the_language_model_gets_adapters(vlm):
     assert not [name for name in policy.tuning.parameters if "vision" in name or "projector" in name]
 
 
-def test_edges_are_not_taken_for_areas(vlm):
+def test_edges_are_not_taken_for_areas(fixed_size_vlm):
     with pytest.raises(SettingsError, match="has no such limit"):
-        limit_pixels(tiny.load(vlm).processor, 784, vlm)
+        limit_pixels(tiny.load(fixed_size_vlm).processor, 784, fixed_size_vlm)
 
 
-ADVERSARIES = [(families.save_neox, "lora"), (families.save_neox, "full"), (families.save_gpt2, "full")]
+ADVERSARIES = [
+    (families.save_neox, "lora"),
+    (families.save_neox, "full"),
+    (families.save_gpt2, "full"),
+    (families.save_lfm2, "lora"),
+    (families.save_lfm2, "full"),
+]
 
 
 @pytest.mark.parametrize(("save", "tuning"), ADVERSARIES)
