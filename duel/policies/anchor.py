@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from duel.grpo import exact_kl
-from duel.policies.inputs import build_prompts
+from duel.policies.inputs import build_prompts, distinct
 from duel.policies.logprobs import log_distribution, pack_rows
 from duel.policies.models import Model
 from duel.policies.prefix import continue_prompts, encode_prompts, recomputing
@@ -80,5 +80,7 @@ def _divergence(tuning: Tuning, anchors: Sequence[AnchorAnswer], settings: Ancho
 
 
 def _logits(model: Model, inputs: Sequence[ModelInput], tokens_BT: Tensor) -> Tensor:
-    """Return the logits of every answer token, (B, T, V); values on padding are arbitrary."""
-    return continue_prompts(model, encode_prompts(model, build_prompts(model, inputs)), tokens_BT)
+    """Return the logits of every answer token, (B, T, V); values on padding are arbitrary. Equal inputs are read once."""
+    asked, place = distinct(inputs)
+    prefix = encode_prompts(model, build_prompts(model, asked))
+    return continue_prompts(model, prefix.expand(torch.tensor(place, device=model.device)), tokens_BT)
