@@ -80,7 +80,10 @@ def _divergence(tuning: Tuning, anchors: Sequence[AnchorAnswer], settings: Ancho
 
 
 def _logits(model: Model, inputs: Sequence[ModelInput], tokens_BT: Tensor) -> Tensor:
-    """Return the logits of every answer token, (B, T, V); values on padding are arbitrary. Equal inputs are read once."""
+    """Return the logits of every answer token, (B, T, V); values on padding are arbitrary.
+
+    Equal inputs are read once.
+    """
     asked, place = distinct(inputs)
     prefix = encode_prompts(model, build_prompts(model, asked))
     return continue_prompts(model, prefix.expand(torch.tensor(place, device=model.device)), tokens_BT)

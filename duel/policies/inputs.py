@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,28 +45,35 @@ def build_prompts(model: Model, inputs: Sequence[ModelInput]) -> Prompts:
     Raises DataError for bytes that are not an image, SettingsError for an image given to a text-only model.
     """
     encoded = _tokenize_with_images(model, inputs) if model.processor is not None else _tokenize(model, inputs)
-    tensors = {name: tensor.to(model.device) for name, tensor in encoded.items()}
+    tensors = {name: value.to(model.device) for name, value in encoded.items() if isinstance(value, Tensor)}
     input_ids_IP, attention_mask_IP = tensors.pop("input_ids"), tensors.pop("attention_mask")
     position_ids = _positions(model, input_ids_IP, attention_mask_IP, tensors)
-    return Prompts(input_ids_IP, attention_mask_IP, position_ids, tensors)
+    # Some processors also return counts and sizes that their model does not take.
+    taken = inspect.signature(model.network.forward).parameters
+    images = {name: tensor for name, tensor in tensors.items() if name in taken}
+    return Prompts(input_ids_IP, attention_mask_IP, position_ids, images)
 
 
 def _tokenize(model: Model, inputs: Sequence[ModelInput]) -> dict[str, Tensor]:
     if any(given.image is not None for given in inputs):
         raise SettingsError("an image was given to a text-only model; expected a vision-language model as the base")
     chats = [[{"role": "user", "content": given.instruction}] for given in inputs]
-    texts = model.tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
+    texts = model.tokenizer.apply_chat_template(
+        chats, add_generation_prompt=True, tokenize=False, **model.template_options
+    )
     return _encode(model.tokenizer, texts)
 
 
-def _tokenize_with_images(model: Model, inputs: Sequence[ModelInput]) -> dict[str, Tensor]:
+def _tokenize_with_images(model: Model, inputs: Sequence[ModelInput]) -> dict[str, Any]:
     assert model.processor is not None
     chats = [[{"role": "user", "content": _content(given)}] for given in inputs]
-    texts = model.processor.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
+    texts = model.processor.apply_chat_template(
+        chats, add_generation_prompt=True, tokenize=False, **model.template_options
+    )
     images = [[] if given.image is None else [decode_image(given.image)] for given in inputs]  # grouped by prompt
     if not any(images):
         return _encode(model.tokenizer, texts)
-    encoded: dict[str, Tensor] = dict(
+    encoded: dict[str, Any] = dict(
         model.processor(
             text=texts, images=images, padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt"
         )
@@ -79,8 +87,6 @@ def _content(given: ModelInput) -> list[dict[str, str]]:
 
 
 def _encode(tokenizer: Any, texts: list[str]) -> dict[str, Tensor]:
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token will do
     encoded = tokenizer(texts, padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt")
     return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 

@@ -130,6 +130,7 @@ def _load(settings: Settings, model: HubModel, weights_dtype: torch.dtype, hub_t
         max_pixels=settings.models.max_pixels,
         hub_token=hub_token,
         revision=revision,
+        template_options=settings.models.chat_template_kwargs,
     )
     check_continuation(loaded, name)
     return loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -25,6 +26,7 @@ from duel.devices import isolated_random_state
 from duel.errors import SettingsError
 from duel.offline.embedded import resolve
 from duel.policies.attention import GROUPED_SDPA
+from duel.policies.tokens import end_tokens, forbidden_tokens
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Model:
     compute_dtype: torch.dtype  # of matrix products
     end_tokens: Tensor  # (E,) token ids that end a completion
     forbidden_V: Tensor = field(repr=False)  # (V,) bool: tokens with probability 0 in sampling and scoring
+    template_options: Mapping[str, Any] = field(default_factory=dict)  # further variables of the chat template
 
     @property
     def device(self) -> torch.device:
@@ -58,6 +61,7 @@ def load_model(
     max_pixels: int | None,
     hub_token: str | None = None,
     revision: str | None = None,
+    template_options: Mapping[str, Any] | None = None,
 ) -> Model:
     """Load a vision-language or a causal language model.
 
@@ -69,6 +73,7 @@ def load_model(
         max_pixels: Larger images are scaled down to this area; None uses the processor's own limit.
         hub_token: For gated models; None uses the token that `huggingface_hub` finds.
         revision: Commit, tag or branch on the hub; None: main.
+        template_options: Further variables of the chat template, such as `enable_thinking`.
 
     Raises:
         SettingsError: The model cannot be loaded, has no chat template, or its processor does not support `max_pixels`.
@@ -98,12 +103,12 @@ def load_model(
             f"cannot load the model {name!r}: {first_line}; expected a hub name or a folder with config.json and "
             f"weights"
         ) from error
-    if not (tokenizer.chat_template or getattr(processor, "chat_template", None)):
+    if not (tokenizer.chat_template or (processor is not None and processor.chat_template)):
         raise SettingsError(f"the model {name!r} has no chat template; expected an instruction-tuned model")
     if processor is not None and max_pixels is not None:
         limit_pixels(processor, max_pixels, name)
     network.to(device)  # type: ignore[arg-type]  # a decorator hides its signature
-    return assemble(network.eval(), tokenizer, processor, compute_dtype)
+    return assemble(network.eval(), tokenizer, processor, compute_dtype, template_options)
 
 
 def check_model(name: str, hub_token: str | None = None, revision: str | None = None) -> None:
@@ -117,12 +122,28 @@ def check_model(name: str, hub_token: str | None = None, revision: str | None = 
         ) from error
 
 
-def assemble(network: PreTrainedModel, tokenizer: Any, processor: Any | None, compute_dtype: torch.dtype) -> Model:
-    """Return the Model of a loaded network, with its end and forbidden tokens."""
-    end = end_tokens(network, tokenizer)
-    forbidden_V = forbidden_tokens(network, tokenizer, end)
+def assemble(
+    network: PreTrainedModel,
+    tokenizer: Any,
+    processor: Any | None,
+    compute_dtype: torch.dtype,
+    template_options: Mapping[str, Any] | None = None,
+) -> Model:
+    """Return the Model of a loaded network, with its end and forbidden tokens, a pad token and one chat template.
+
+    Processor and tokenizer get each other's chat template where they have none, and the end token pads where no other
+    does; padding is masked, so that any token will do.
+    """
+    if processor is not None and not processor.chat_template:
+        processor.chat_template = tokenizer.chat_template
+    if not tokenizer.chat_template and processor is not None:
+        tokenizer.chat_template = processor.chat_template
+    end = end_tokens(network, tokenizer, template_options or {})
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end[0])
+    forbidden_V = forbidden_tokens(network, tokenizer, end).to(network.device)
     end_tensor = torch.tensor(end, device=network.device)
-    return Model(network, tokenizer, processor, compute_dtype, end_tensor, forbidden_V.to(network.device))
+    return Model(network, tokenizer, processor, compute_dtype, end_tensor, forbidden_V, template_options or {})
 
 
 def load_processor(folder: str, config_class: type, hub_token: str | None = None, revision: str | None = None) -> Any:
@@ -161,38 +182,6 @@ def limit_pixels(processor: Any, max_pixels: int, name: str) -> None:
     processor.image_processor.size = type(processor.image_processor.size)(
         shortest_edge=shortest, longest_edge=max_pixels
     )
-
-
-def end_tokens(network: PreTrainedModel, tokenizer: Any) -> list[int]:
-    """Return the ids of end-of-turn tokens: the generation config's, else the tokenizer's.
-
-    Raises SettingsError when neither names one.
-    """
-    declared = network.generation_config.eos_token_id if network.generation_config is not None else None
-    if declared is None:
-        declared = tokenizer.eos_token_id
-    if declared is None:
-        raise SettingsError("the model names no end-of-turn token; expected eos_token_id in generation_config.json")
-    return sorted(set(declared)) if isinstance(declared, list) else [int(declared)]
-
-
-def forbidden_tokens(network: PreTrainedModel, tokenizer: Any, allowed: list[int]) -> Tensor:
-    """Return the tokens never generated, (V,) bool: special tokens except `allowed`, and ids beyond the vocabulary.
-
-    A sampled image placeholder would crash the next forward pass, and chat-template tokens would start another turn.
-    """
-    vocabulary = network.get_output_embeddings().weight.shape[0]
-    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
-    special.update(tokenizer.all_special_ids)
-    for config in (network.config, network.config.get_text_config()):
-        for key, value in config.to_dict().items():
-            if key.endswith(("_token_id", "_token_index")):
-                special.update(index for index in (value if isinstance(value, list) else [value]) if index is not None)
-    forbidden_V = torch.zeros(vocabulary, dtype=torch.bool)
-    forbidden_V[[index for index in special if index < vocabulary]] = True
-    forbidden_V[len(tokenizer) :] = True  # padding of the embedding matrix
-    forbidden_V[allowed] = False
-    return forbidden_V
 
 
 def language_linears(network: PreTrainedModel) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from duel.errors import RunError
 from duel.policies.anchor import AnchorAnswer, accumulate_anchor
+from duel.policies.card import model_card
 from duel.policies.cuda_graph import StaticDecoder, has_full_attention, sample_rows_static
 from duel.policies.inputs import build_prompts, distinct
 from duel.policies.logprobs import completion_logprobs, pack_rows
@@ -17,7 +18,7 @@ from duel.policies.models import Model
 from duel.policies.optimizer import PlayerOptimizer
 from duel.policies.prefix import Prefix, encode_prompts
 from duel.policies.sampling import SampledRows, draw_uniforms, sample_rows
-from duel.policies.tuning import Tuning
+from duel.policies.tuning import LoraTuning, Tuning
 from duel.policies.update import LearningSettings, accumulate_gradient, any_unmeasured, build_batch, chunks, finite
 from duel.types import Completion, Group, ModelInput, Player, UpdateReport, pack_logprobs
 
@@ -223,8 +224,11 @@ class LocalPolicy:
         return self._last_update
 
     def save(self, directory: Path) -> None:
-        """Write the weights for evaluation: a PEFT adapter folder, or a `save_pretrained` folder."""
+        """Write the weights for evaluation: a PEFT adapter folder or a `save_pretrained` folder, with a model card."""
         self.tuning.save(directory)
+        adapter, sees = isinstance(self.tuning, LoraTuning), self.model.processor is not None
+        card = model_card(self.model.network, sees, self.player, self.rounds_learned, adapter)
+        (directory / "README.md").write_text(card, encoding="utf-8")
 
     def load(self, directory: Path) -> None:
         """Load weights that `save` wrote. Raises RunError when they do not fit."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import Linear as LoraLinear
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -17,6 +18,7 @@ from torch import nn
 
 from duel.devices import isolated_random_state
 from duel.errors import DamagedError, RunError
+from duel.policies.card import commit_of
 from duel.policies.models import Model, language_linears
 from duel.types import Player
 
@@ -105,11 +107,20 @@ class LoraTuning:
             yield self.model
 
     def save(self, directory: Path) -> None:
-        """Write a PEFT adapter folder; `PeftModel.from_pretrained(base, directory)` loads it."""
+        """Write a PEFT adapter folder, which `PeftModel.from_pretrained` loads, with tokenizer or processor.
+
+        Its config names the base model and its commit, also for the player whose adapter was added second.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         weights = get_peft_model_state_dict(self.backbone, adapter_name=self.player, save_embedding_layers=False)
         save_file({name: weight.contiguous() for name, weight in weights.items()}, directory / ADAPTER)
-        self.backbone.peft_config[self.player].save_pretrained(str(directory))
+        config = copy(self.backbone.peft_config[self.player])
+        config.base_model_name_or_path = self.model.network.name_or_path
+        config.revision = commit_of(self.model.network)
+        config.task_type = TaskType.CAUSAL_LM  # PEFT has no other for models that write text about images
+        config.inference_mode = True
+        config.save_pretrained(str(directory))
+        (self.model.processor or self.model.tokenizer).save_pretrained(directory)
 
     def load(self, directory: Path) -> None:
         """Load the adapter's weights from a PEFT adapter folder. Raises RunError when they do not fit."""

@@ -83,6 +83,10 @@ class ModelSettings(Section):
         description="recompute activations in the update: slower, with less memory",
         json_schema_extra=OPERATIONAL,
     )
+    chat_template_kwargs: dict[str, bool | int | str] = Field(
+        default_factory=dict,
+        description="further variables of the chat templates, such as {enable_thinking = false} for models that think",
+    )
     rows_per_forward: int = Field(
         64, ge=1, description="completions per forward and backward pass of the update; bounds its memory"
     )

@@ -50,11 +50,13 @@ def test_image_tokens_are_counted_by_the_familys_own_processor(tmp_path):
     assert counts == {"gemma3": [4, 4], "llava": [16, 16]}
 
 
-def test_no_special_token_is_sampled_but_the_end_of_turn(fixed_size_vlm):
+def test_no_special_token_is_sampled_but_those_that_end_a_turn(fixed_size_vlm):
+    """The generation config and the template end a turn by <end_of_turn>, the tokenizer by </s>."""
     model = tiny.load(fixed_size_vlm)
     allowed = set((~model.forbidden_V).nonzero().flatten().tolist())
-    assert model.end_tokens.tolist() == [families.END]
-    assert allowed == {families.END} | set(range(len(families.SPECIAL), len(families.SPECIAL) + 256))
+    ends = {families.SPECIAL.index("</s>"), families.END}
+    assert model.end_tokens.tolist() == sorted(ends)
+    assert allowed == ends | set(range(len(families.SPECIAL), len(families.SPECIAL) + 256))
 
 
 def test_logprobs_are_those_of_a_plain_forward_pass(vlm):
