@@ -11,7 +11,7 @@ STATE  ?= state
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo rehearsal test test-newest test-slow chaos check docs wheel clean
+.PHONY: help demo rehearsal test test-newest test-slow chaos soak fuzz check docs wheel clean
 
 help:
 	@echo "make demo    the whole loop, offline, on this machine: about seven minutes with installing"
@@ -23,6 +23,8 @@ help:
 	@echo "make docs    write docs/settings.md from the settings"
 	@echo "make wheel   build dist/*.whl and the source archive"
 	@echo "make chaos   kill trainings at every kind of moment, and compare what comes of them"
+	@echo "make soak    thousands of stub rounds with faults and kills; memory, threads and files must stay flat"
+	@echo "make fuzz    the properties of what comes from outside, with new examples for ten minutes"
 	@echo "make clean   remove the environment and what the demo wrote"
 
 demo: $(VENV)/installed
@@ -59,6 +61,16 @@ test-slow: $(VENV)/installed-dev
 # Kills at every kind of moment, resumed and compared byte by byte: about a quarter of an hour on two free cores.
 chaos: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.chaos
+
+# Thousands of stub rounds with random faults and kills, compared with a run without; prints what the process holds.
+soak: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.soak
+
+# The tests of tests/properties with 2000 new examples each, again and again for ten minutes.
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/installed-dev
+	end=$$(( $$(date +%s) + $(FUZZ_SECONDS) )); while [ $$(date +%s) -lt $$end ]; do \
+		$(VENV)/bin/python -m pytest tests/properties --hypothesis-profile=fuzz || exit 1; done
 
 check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

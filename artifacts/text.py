@@ -45,7 +45,7 @@ def printable(text: str, glyphs: Container[int] | None = None) -> str:
             continue
         if category in ("Cc", "Zl", "Zp"):
             kept.append(" ")
-        elif category in ("Cs", "Cn"):
+        elif category in ("Cs", "Cn", "Co"):  # surrogates, unassigned and private code points: no font shows them
             kept.append(UNKNOWN)
         elif glyphs is not None and code not in glyphs:
             kept.append(_stand_in(character, category))

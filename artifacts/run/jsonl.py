@@ -34,8 +34,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            rows.append(json.loads(line))
-        except ValueError as error:
+            rows.append(_row(line))
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{path}, line {number}, is damaged: {error}; remove or repair that line") from None
     return rows
 
@@ -46,15 +46,29 @@ def read_frame(path: Path) -> pd.DataFrame:
 
 
 def keep_rows(path: Path, before: int | None = None) -> None:
-    """Remove an incomplete last line and, with `before`, the rows with `round >= before`; other bytes stay."""
+    """Remove an incomplete last line and, with `before`, the rows with `round >= before`; other bytes stay.
+
+    Raises RunError, and changes nothing, when a line is damaged or has no round.
+    """
     if not path.exists():
         return
     lines = _whole_lines(path)
     if before is not None:
-        lines = [line for line, row in zip(lines, read_rows(path), strict=True) if row["round"] < before]
+        rows = read_rows(path)
+        for number, row in enumerate(rows, start=1):
+            if not isinstance(row.get("round"), int):
+                raise RunError(f"{path}, line {number}, has no number of a round; remove or repair that line")
+        lines = [line for line, row in zip(lines, rows, strict=True) if row["round"] < before]
     kept = b"".join(line + b"\n" for line in lines)
     if kept != path.read_bytes():
         files.write_bytes(path, kept)
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    row = json.loads(line)
+    if not isinstance(row, dict):
+        raise ValueError(f"got {line[:60]!r}, expected a JSON object")
+    return row
 
 
 def _whole_lines(path: Path) -> list[bytes]:

@@ -16,8 +16,9 @@ def normal_address(url: str) -> str:
     Scheme and host are lower-case, a scheme's default port is left out, the path has no final slash; a user's name,
     password, query and fragment are left out, because they may be secret. Raises ValueError for what is not a URL.
     """
-    parts = urlsplit(url.strip())
-    if not parts.scheme or not parts.hostname:
+    url = url.strip()
+    parts = urlsplit(url)
+    if not parts.scheme or not parts.hostname or " " in url or not url.isprintable():
         raise ValueError(f"got {url!r}, expected an address such as https://host/path")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = "" if parts.port in (None, DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"

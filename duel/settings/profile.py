@@ -105,6 +105,8 @@ def defining_differences(before: Settings, now: Settings) -> list[str]:
 
 def _explain(fault: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in fault["loc"])
+    if not place.isprintable():
+        place = ascii(place)
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place, [name for name, _ in fields_of()], n=1, cutoff=0.5)
         return f"{place} is not a setting" + (f"; did you mean {near[0]}?" if near else "")

@@ -14,9 +14,9 @@ PLUGIN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # package.mo
 
 
 class Section(BaseModel):
-    """Base class of all settings: unknown keys are refused, instances are immutable."""
+    """Base class of all settings: unknown keys, infinity and NaN are refused, instances are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class NameOrClass:

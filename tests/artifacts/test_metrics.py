@@ -124,6 +124,23 @@ def test_an_incomplete_last_line_is_ignored_and_a_damaged_one_named(tmp_path: Pa
         jsonl.read_rows(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("null", "is damaged"),
+        ("[" * 100_000, "is damaged"),
+        ("{}", "has no number"),
+        ('{"round": "1"}', "has no number"),
+    ],
+)
+def test_a_line_that_is_no_row_of_a_round_is_named(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(f'{{"round": 0}}\n{line}\n')
+    with pytest.raises(RunError, match=rf"t\.jsonl, line 2, {said}"):
+        jsonl.keep_rows(path, before=5)
+    assert path.read_text() == f'{{"round": 0}}\n{line}\n'
+
+
 def test_tables_open_in_pandas(tmp_path: Path) -> None:
     with RunDirectory.open(StateDirectory(tmp_path), "run_1", Settings()) as run:
         assert read_metrics(run).empty

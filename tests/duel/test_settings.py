@@ -134,3 +134,16 @@ def test_completions_are_no_longer_than_the_generator_reads():
     settings = read_settings({"sampling": {"max_new_tokens": 512}})
     assert settings.limited(256).sampling.max_new_tokens == 256
     assert settings.limited(1000) == settings
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["generator.parameters", "generator.deadline_seconds", "sampling.temperature"])
+def test_numbers_that_json_cannot_hold_are_refused(name, value):
+    given = {"guidance": value} if name == "generator.parameters" else value
+    with pytest.raises(SettingsError, match=f"bad settings: {name}.*finite number"):
+        read_settings(override({}, {name: given}))
+
+
+def test_an_unknown_name_with_control_characters_is_shown_escaped():
+    with pytest.raises(SettingsError, match=r"bad settings: '\\x1b\[2J' is not a setting"):
+        read_settings({"\x1b[2J": 1})

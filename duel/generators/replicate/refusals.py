@@ -14,6 +14,7 @@ TRANSIENT = re.compile(
     r"|(failed|unable|could not) (to )?(reach|connect|contact|complete|perform|run)",
     re.IGNORECASE,
 )
+SHORTEST_QUOTED = 20  # characters of a prompt that is not taken for a part of the service's own words
 PROMPT = ("input.prompt", "prompt")
 WRONG_SETTINGS = ("invalid_type", "required", "additional_property_not_allowed")  # kinds of validation error
 
@@ -21,11 +22,15 @@ WRONG_SETTINGS = ("invalid_type", "required", "additional_property_not_allowed")
 def is_refusal(reason: str, prompt: str) -> bool:
     """Whether an error says that a content filter rejected the prompt, which a retry would only repeat.
 
-    An error may quote the prompt, whose words say nothing about the service.
+    An error may quote the prompt, whose words say nothing about the service. A short prompt may also be a part of the
+    service's own words (the prompt "a"): it counts as quoted within quotation marks only.
     """
-    if prompt.strip():
-        reason = reason.replace(" ".join(prompt.split()), "").replace(prompt, "")
-    return REFUSED.search(reason) is not None and TRANSIENT.search(reason) is None
+    text, quoted = " ".join(reason.split()), " ".join(prompt.split())
+    if len(quoted) >= SHORTEST_QUOTED:
+        text = text.replace(quoted, "")
+    elif quoted:
+        text = re.sub(f"""(['"`]){re.escape(quoted)}\\1""", "", text)
+    return REFUSED.search(text) is not None and TRANSIENT.search(text) is None
 
 
 def is_about_prompt(failure: HTTPFailure, prompt: str) -> bool:

@@ -127,6 +127,17 @@ def test_only_what_a_retry_would_repeat_is_a_refusal(reason, refused):
     assert is_refusal(reason, "a chart of connection timeouts") is refused
 
 
+@pytest.mark.parametrize("prompt", ["a", "sensitive", "as", "nsfw", ""])
+def test_a_short_prompt_does_not_change_the_services_own_words(prompt):
+    assert is_refusal("flagged as sensitive", prompt)
+    assert is_refusal(f"flagged as sensitive: {prompt!r}", prompt)
+
+
+@pytest.mark.parametrize(("prompt", "refused"), [("nsfw", False), ("moderation", False), ("a pie", False)])
+def test_a_short_prompt_in_quotation_marks_refuses_nothing(prompt, refused):
+    assert is_refusal(f"the worker failed at '{prompt}'", prompt) is refused
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

@@ -34,3 +34,11 @@ def test_what_is_no_address_is_refused(given):
 )
 def test_an_address_of_this_machine_is_known(address, loopback):
     assert is_loopback(address) is loopback
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a b/v1", "https://host/v1 #part", "https://host/\u200bv1", "https://host\n.org"]
+)
+def test_an_address_with_a_space_or_an_invisible_character_is_refused(url):
+    with pytest.raises(ValueError, match="expected an address"):
+        normal_address(url)
