@@ -23,6 +23,9 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from artifacts.evaluation.comparison import Comparison
+from artifacts.evaluation.read import Evaluations
+from artifacts.evaluation.strata import compare_strata_with_start
 from artifacts.evaluation.table import EvaluationRow
 from artifacts.pictures import shrink
 from artifacts.plots.curves import write_plots
@@ -88,12 +91,37 @@ def show_images(run: RunDirectory) -> None:
         _markdown(run, "images", text)
 
 
-def show_plots(run: RunDirectory, log: TrainingLog, rows: Sequence[EvaluationRow]) -> None:
+def show_plots(evaluations: Evaluations, log: TrainingLog, rows: Sequence[EvaluationRow]) -> None:
     """Write the run's plots and publish them."""
-    plots = write_plots(run, log, rows)
+    run = evaluations.run
+    plots = write_plots(run, log, rows, evaluations)
     if plots:
         text = "\n\n".join(f"![{name}]({_png(path)})" for name, path in plots.items())
         _markdown(run, "plots", text)
+
+
+def show_strata(evaluations: Evaluations) -> None:
+    """Publish similarity and answers on common and hard charts, at the start and now; nothing without strata."""
+    found = compare_strata_with_start(evaluations)
+    rows = [
+        {"charts": stratum.label, **_change("similarity", stratum.similarity), **_change("answers", stratum.answers)}
+        for stratum in found
+    ]
+    if rows:
+        run = evaluations.run
+        create_table_artifact(
+            rows, key=artifact_key(run.name, "strata"), description=f"Charts of {run.name} by stratum"
+        )
+
+
+def _change(what: str, found: Comparison | None) -> dict[str, str]:
+    if found is None:
+        return {f"{what}, start": "–", f"{what}, now": "–", f"{what}, difference": "–"}
+    return {
+        f"{what}, start": decimals(found.before_mean),
+        f"{what}, now": decimals(found.after_mean),
+        f"{what}, difference": bracketed(found.difference, "+"),
+    }
 
 
 def show_evaluations(run: RunDirectory, rows: Sequence[EvaluationRow]) -> None:

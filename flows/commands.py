@@ -6,7 +6,9 @@ from typing import Any
 
 from artifacts.evaluation.console import DIFFERENCE, comparison_lines, evaluation_lines, warning_lines
 from artifacts.evaluation.read import read_evaluations
+from artifacts.evaluation.strata import compare_strata_of_runs
 from artifacts.evaluation.summary import summarise, summary_lines
+from artifacts.evaluation.verdict import verdict_lines
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_training_log
 from duel.errors import SettingsError
@@ -119,9 +121,13 @@ def demo(settings: Settings, state: StateDirectory) -> None:
         train(arm, run, state)
         evaluate(arm, run, state)
     report(settings, DEMO, ARM, state)
+    runs = [RunDirectory.read(state, name) for name in (DEMO, ARM)]
+    evaluations, logs = [read_evaluations(run) for run in runs], [read_training_log(run) for run in runs]
     print()
-    trained = RunDirectory.read(state, DEMO)
-    print(*summary_lines(summarise(read_evaluations(trained), read_training_log(trained))), sep="\n")
+    print(*summary_lines(summarise(evaluations[0], logs[0])), sep="\n")
+    print()
+    draws = logs[0].draws_asked, logs[1].draws_asked
+    print(*verdict_lines(compare_strata_of_runs(*evaluations), draws), sep="\n")
 
 
 def profile(name: str, **replaced: Any) -> Settings:

@@ -56,20 +56,24 @@ def publication(run: str, what: str) -> Iterator[None]:
 @stage("publish_run", cached=False, title="after {round:04d} rounds {label}")
 def show_run(context: TrainingContext, round: int) -> None:
     """Write the run's tables, images and plots to Prefect."""
-    table, rows = read_training_log(context.run), evaluation_table(read_evaluations(context.run))
-    prefect_ui.show_rounds(context.run, table)
+    log, evaluations = read_training_log(context.run), read_evaluations(context.run)
+    rows = evaluation_table(evaluations)
+    prefect_ui.show_rounds(context.run, log)
     prefect_ui.show_images(context.run)
-    prefect_ui.show_plots(context.run, table, rows)
+    prefect_ui.show_plots(evaluations, log, rows)
     prefect_ui.show_evaluations(context.run, rows)
+    prefect_ui.show_strata(evaluations)
     prefect_ui.show_spend(context.run, read_spend(context.run))
 
 
 @stage("publish_evaluations", cached=False, title="after {round:04d} rounds {label}")
 def show_evaluations(context: EvaluationContext, round: int) -> None:
     """Write the run's evaluations and plots to Prefect."""
-    table, rows = read_training_log(context.run), evaluation_table(read_evaluations(context.run))
-    prefect_ui.show_plots(context.run, table, rows)
+    evaluations = read_evaluations(context.run)
+    rows = evaluation_table(evaluations)
+    prefect_ui.show_plots(evaluations, read_training_log(context.run), rows)
     prefect_ui.show_evaluations(context.run, rows)
+    prefect_ui.show_strata(evaluations)
 
 
 @contextmanager

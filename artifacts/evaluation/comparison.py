@@ -28,18 +28,22 @@ from duel.statistics import (
     units_needed,
 )
 
-Measure = Literal["pass@1", "held-out similarity", "adversary's reward", "canary"]
+Measure = Literal["pass@1", "held-out similarity", "adversary's reward", "canary", "similarity", "answers"]
 UNITS: dict[Measure, str] = {
     "pass@1": "questions",
     "held-out similarity": "held-out images",
     "adversary's reward": "prompt seeds",
     "canary": "canary questions",
+    "similarity": "charts",  # of a stratum
+    "answers": "questions",  # about the charts of a stratum
 }
 # Largest absolute difference of a measure: shares are in [0, 1], similarities in [-1, 1], a reward may have any range.
 LARGEST: dict[Measure, float] = {
     "pass@1": 1.0,
     "canary": 1.0,
     "held-out similarity": 2.0,
+    "similarity": 2.0,
+    "answers": 1.0,
     "adversary's reward": math.inf,
 }
 # Settings that must be equal for the similarities of two runs to be comparable.
@@ -187,6 +191,11 @@ def compare_units(
 def differing_similarity(ours: Settings, theirs: Settings) -> list[str]:
     """Return the names of differing settings that make the similarities of two runs incomparable."""
     return [name for name in SAME_SIMILARITY if _setting(ours, name) != _setting(theirs, name)]
+
+
+def differing_answers(before: CheckpointTest, after: CheckpointTest) -> list[str]:
+    """Return a text for each evaluation setting that differs and makes the answers of two checkpoints incomparable."""
+    return _differences(before.how, after.how)
 
 
 def _compare_answers(

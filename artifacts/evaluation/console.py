@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from artifacts.evaluation.canary import canary_warning
 from artifacts.evaluation.comparison import Comparison, compare_held_out, compare_runs, differing_similarity
 from artifacts.evaluation.read import Evaluations
 from artifacts.evaluation.selection import Reported, reported_checkpoint
+from artifacts.evaluation.strata import (
+    StratumComparison,
+    compare_strata_of_runs,
+    compare_strata_with_start,
+)
 from artifacts.evaluation.table import EvaluationRow, GroupResult, evaluation_table
 from artifacts.text import bracketed
 from duel.statistics import detectable, sampling_deviation, units_needed
@@ -28,6 +33,7 @@ def evaluation_lines(evaluations: Evaluations, difference: float = DIFFERENCE) -
         if row.reported:
             lines += _group_lines(f"ckpt-{row.rounds_done}", [*row.by_kind, *row.by_category])
     change = next((row.questions.against_first for row in rows if row.reported and row.questions), None)
+    lines += strata_lines(compare_strata_with_start(evaluations))
     lines += ["", *_proxy_lines(rows), *warned, reported_line(reported, rows, change)]
     return [*lines, *power_lines(reported, change, difference)]
 
@@ -49,10 +55,32 @@ def comparison_lines(ours: Evaluations, theirs: Evaluations, difference: float =
         lines.append(_change_line(held_out))
     elif different:
         lines.append(f"held-out similarity is not compared, the runs differ in {', '.join(different)}")
+    lines += strata_lines(compare_strata_of_runs(ours, theirs))
     for one in reported:
         if one is not None and one.waiting:
             lines.append(f"{one.test.checkpoint_name} is preliminary, not yet evaluated: {', '.join(one.waiting)}")
     return lines if reported[0] is None else [*lines, *power_lines(reported[0], found, difference)]
+
+
+def strata_lines(found: Sequence[StratumComparison]) -> list[str]:
+    """Return a table of the strata, similarity beside answers; nothing for a data set without strata."""
+    if not found:
+        return []
+    before, after = next((one.before, one.after) for stratum in found for one in stratum.measured)
+    head = f"{before} -> {after}"
+    lines = ["", f"{'charts':<15}{'similarity: ' + head:<54}{'answers: ' + head}"]
+    for stratum in found:
+        name = stratum.label if stratum.pooled else f"  {stratum.label}"
+        cells = [_short_change(one) for one in (stratum.similarity, stratum.answers)]
+        lines.append(f"{name:<15}{cells[0]:<54}{cells[1]}".rstrip())
+    return lines
+
+
+def _short_change(found: Comparison | None) -> str:
+    if found is None:
+        return ""
+    means = f"{found.before_mean:.3f} -> {found.after_mean:.3f}"
+    return f"{means}  {bracketed(found.difference, '+')}  ({found.n})"
 
 
 def warning_lines(evaluations: Evaluations) -> list[str]:

@@ -75,7 +75,7 @@ def summarise(evaluations: Evaluations, log: TrainingLog) -> Summary:
             graded[0].overall_pass_at_1 if graded else None,
             reported.test.overall_pass_at_1 if reported is not None and is_later else None,
         ),
-        draws_asked=_draws_asked(metrics) + sum(found.draws_asked for found in proxies),
+        draws_asked=log.draws_asked + sum(found.draws_asked for found in proxies),
         draws_made=_draws_made(timings) + sum(found.draws_made for found in proxies),
         reported=f"{reported.test.checkpoint_name} ({reported.rule})" if reported is not None else None,
         changes={found.measure: found for found in (*changes, compare_checkpoints(evaluations)) if found is not None},
@@ -128,10 +128,6 @@ def _change(found: Measured) -> str:
 
 def _first_and_last(means: list[float]) -> Measured:
     return Measured(means[0] if means else None, means[-1] if len(means) > 1 else None)
-
-
-def _draws_asked(metrics: pd.DataFrame) -> int:
-    return 0 if metrics.empty else int(metrics["draws_asked"].sum())
 
 
 def _draws_made(timings: pd.DataFrame) -> int:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from artifacts.evaluation.read import Evaluations
+from artifacts.evaluation.read import Evaluations, similarity_interval
 from artifacts.evaluation.records import graded_means
+from artifacts.evaluation.strata import COMMON, HARD, similarities_by_group
 from artifacts.evaluation.table import EvaluationRow
 from artifacts.plots.drawing import Curve, Plot, draw_plot, window_intervals
 from artifacts.run import files
@@ -26,15 +27,16 @@ def write_plots(
     run: RunDirectory,
     log: TrainingLog,
     rows: Sequence[EvaluationRow],
-    pair: tuple[Evaluations, Evaluations] | None = None,
+    ours: Evaluations,
+    theirs: Evaluations | None = None,
 ) -> dict[str, Path]:
     """Write a PNG into `plots/` for each plot that has data; return the paths by plot name.
 
-    `rows` are the run's `evaluation_table`; with `pair`, the run's evaluations and another's, their pass@1 is compared.
+    `rows` is the `evaluation_table` of `ours`; with `theirs`, another run's, the pass@1 of both is compared.
     """
     theme = THEMES[run.settings.report.theme]
     written = {}
-    for plot in plots_of(run, log, rows, pair):
+    for plot in plots_of(run, log, rows, ours, theirs):
         path = run.plots / f"{plot.name}.png"
         files.write_bytes(path, draw_plot(plot, theme, run.settings.report.moving_average))
         written[plot.name] = path
@@ -45,9 +47,10 @@ def plots_of(
     run: RunDirectory,
     log: TrainingLog,
     rows: Sequence[EvaluationRow],
-    pair: tuple[Evaluations, Evaluations] | None = None,
+    ours: Evaluations,
+    theirs: Evaluations | None = None,
 ) -> Iterator[Plot]:
-    """Yield the plots that have data, in the report's order; `pair` adds one of pass@1 of both runs."""
+    """Yield the plots that have data, in the report's order; `theirs` adds one of pass@1 of both runs."""
     window = run.settings.report.moving_average
     images, prompts, questions, asked = (
         f"mean over {what}, with its 95 % interval"
@@ -61,10 +64,12 @@ def plots_of(
              "base", similarity["base"]),
         Plot("base_evaluation_similarity", "Base: similarity on held-out images", images, cosine, "base",
              _measured("base", [(row.rounds_done, row.similarity) for row in rows])),
+        _strata(ours),
         Plot("adversary_training_similarity", "Adversary: similarity in training",
              _points(similarity["adversary"], window), cosine, "adversary", similarity["adversary"]),
         Plot("adversary_training_reward", "Adversary: reward in training", _points(rewards, window), "reward",
              "adversary", rewards),
+        *_adversary_health(log, window),
         Plot("adversary_evaluation", "Adversary: evaluation on fresh prompts", prompts, "reward, similarity",
              "adversary", _fresh_prompts(rows)),
         Plot("canary", "Canary: does the base still answer?", asked, "share", "base", _canary(rows)),
@@ -72,8 +77,8 @@ def plots_of(
         *_abilities(log, window),
         _logprob_gap(log, window),
     ]  # fmt: skip
-    if pair is not None:
-        both = [curve for evaluations in pair for curve in _pass_at_1_by_base_rounds(evaluations)]
+    if theirs is not None:
+        both = [curve for evaluations in (ours, theirs) for curve in _pass_at_1_by_base_rounds(evaluations)]
         title = "Questions answered: pass@1 of two runs"
         curves = both if len(both) == 2 else []
         comparison = Plot(
@@ -86,6 +91,57 @@ def plots_of(
 def _points(curves: list[Curve], window: int) -> str:
     note = f"each point a round; line: moving average over {window}"
     return f"{note}, with its 95 % interval" if any(curve.band for curve in curves) else note
+
+
+def _strata(evaluations: Evaluations) -> Plot:
+    """Similarity of held-out charts that are hard, all sorts pooled, and common; without strata there is no curve."""
+    found = [(proxy.rounds_done, similarities_by_group(proxy)) for proxy in evaluations.proxies]
+    curves = [
+        curve
+        for name in (HARD, COMMON)
+        for curve in _measured(
+            f"{name} charts",
+            [(rounds, similarity_interval([*groups[name].values()])) for rounds, groups in found if name in groups],
+        )
+    ]
+    title = "Base: similarity on hard and on common charts"
+    note = "mean over held-out charts, with its 95 % interval"
+    return Plot("strata_similarity", title, note, "similarity (cosine)", "base", curves)
+
+
+def _adversary_health(log: TrainingLog, window: int) -> list[Plot]:
+    """Whether the adversary's prompts stay usable: they say what they want, differ, and few are invalid."""
+    points, share = _points([], window), "mean over a round's prompts"
+    regret = [
+        replace(curve, label=label)
+        for label, column in (("regret", "regret_mean"), ("plain reward, 1 - similarity", "plain_mean"))
+        for curve in _training(log, "adversary", column)
+    ]
+    invalid = [
+        replace(curve, label=label)
+        for label, column in (("drawn unlike twice", "invalid_ceiling"), ("refused", "invalid_refused"))
+        for curve in _training(log, "adversary", column)
+    ]
+    alike = [
+        replace(curve, label=label)
+        for label, column in (
+            ("two drawings of a prompt", "ceiling_mean"),
+            ("prompts of a group", "self_similarity_mean"),
+        )
+        for curve in _training(log, "adversary", column)
+    ]
+    return [
+        Plot("adversary_regret", "Adversary: regret and plain reward", points, share, "adversary", regret),
+        Plot("adversary_invalid", "Adversary: prompts that count as invalid", points, "share", "adversary", invalid),
+        Plot(
+            "adversary_likeness",
+            "Adversary: likeness of its drawings",
+            points,
+            "similarity (cosine)",
+            "adversary",
+            alike,
+        ),
+    ]
 
 
 def _abilities(log: TrainingLog, window: int) -> list[Plot]:

@@ -10,9 +10,11 @@ from artifacts.evaluation.canary import canary_warning
 from artifacts.evaluation.comparison import Comparison, compare_held_out, compare_runs, differing_similarity
 from artifacts.evaluation.read import Evaluations
 from artifacts.evaluation.selection import Reported, reported_checkpoint
+from artifacts.evaluation.strata import StratumComparison, compare_strata_of_runs, compare_strata_with_start
 from artifacts.evaluation.summary import Headline, headlines, summarise
 from artifacts.evaluation.table import EvaluationRow
-from artifacts.plots import curves
+from artifacts.evaluation.verdict import verdict
+from artifacts.plots.curves import write_plots
 from artifacts.report.gallery import Gallery, read_gallery
 from artifacts.report.prompt_groups import PromptGroup, group_prompts
 from artifacts.report.thumbnails import write_thumbnails
@@ -44,6 +46,8 @@ class Rival:
     run: RunDirectory
     headlines: list[Headline]
     comparisons: list[Comparison]  # `before` is the other run
+    strata: list[StratumComparison]  # likewise
+    verdict: list[str]  # whether the adversary helped, where one run has one and the other has none
     not_compared: list[str]  # measures that could not be compared, with the reason
 
 
@@ -60,6 +64,7 @@ class ReportContent:
     rival: Rival | None
     plots: dict[str, Path]
     evaluations: list[EvaluationRow]
+    strata: list[StratumComparison]  # the run's start and now
     warning: str | None  # the base is losing the ability to answer
     hardest: list[PromptGroup]
     gallery: Gallery
@@ -94,9 +99,10 @@ def gather(
         reported=reported_checkpoint(ours),
         change=numbers.changes.get("pass@1"),
         headlines=headlines(numbers),
-        rival=compared(ours, theirs) if theirs else None,
-        plots=curves.write_plots(run, log, rows, (ours, theirs) if theirs else None),
+        rival=compared(ours, theirs, log) if theirs else None,
+        plots=write_plots(run, log, rows, ours, theirs),
         evaluations=rows,
+        strata=compare_strata_with_start(ours),
         warning=canary_warning(ours.proxies),
         hardest=group_prompts(list(gallery.cases())),
         gallery=gallery,
@@ -108,7 +114,7 @@ def gather(
     )
 
 
-def compared(ours: Evaluations, theirs: Evaluations) -> Rival:
+def compared(ours: Evaluations, theirs: Evaluations, log: TrainingLog) -> Rival:
     """Compare two runs in every measure that both have; `not_compared` gives the reasons for the others."""
     found, missing = [], []
     try:
@@ -123,8 +129,11 @@ def compared(ours: Evaluations, theirs: Evaluations) -> Rival:
         missing.append(f"held-out similarity: the runs differ in {', '.join(different)}")
     else:
         missing.append("held-out similarity: one of the two runs has no such evaluation yet")
-    numbers = summarise(theirs, read_training_log(theirs.run))
-    return Rival(theirs.run, headlines(numbers), found, missing)
+    their_log = read_training_log(theirs.run)
+    strata = compare_strata_of_runs(ours, theirs)
+    kinds = ours.run.settings.originals, theirs.run.settings.originals
+    helped = verdict(strata, (log.draws_asked, their_log.draws_asked)) if kinds == ("adversary", "dataset") else []
+    return Rival(theirs.run, headlines(summarise(theirs, their_log)), found, strata, helped, missing)
 
 
 def setting_rows(settings: Settings) -> list[SettingRow]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from reportlab.lib.units import mm
 
+from artifacts.evaluation.comparison import Comparison
+from artifacts.evaluation.strata import StratumComparison
 from artifacts.evaluation.table import GroupResult
 from artifacts.pdf.canvas import BOLD, FAINT, draw_image, draw_text
 from artifacts.pdf.sheets import MARGIN, WIDTH, Sheets
@@ -26,6 +29,10 @@ def write_report_pdf(path: Path, content: ReportContent) -> None:
     add_head(sheets, content)
     add_curves(sheets, content)
     add_evaluations(sheets, content)
+    if content.strata:
+        sheets.title("Common and hard charts", 40 * mm)
+        sheets.paragraph(wording.STRATA)
+        add_strata(sheets, content.strata, "start", "now")
     if content.rival is not None:
         add_comparison(sheets, content, content.rival)
     add_hardest(sheets, content.hardest)
@@ -119,10 +126,28 @@ def add_groups(sheets: Sheets, name: str, groups: list[GroupResult | None]) -> N
             sheets.row(cells, widths, size=6.4)
 
 
+def add_strata(sheets: Sheets, strata: Sequence[StratumComparison], before: str, after: str) -> None:
+    """Draw a table with a row per stratum: similarity, then answers, of two evaluations."""
+    widths = [18 * mm, 14 * mm, 14 * mm, 52 * mm, 14 * mm, 14 * mm, 52 * mm]
+    head = ("charts", before, after, "similarity: difference", before, after, "answers: difference")
+    sheets.row(head, widths, bold=True, size=6.4, lines=2)
+    for stratum in strata:
+        cells = [stratum.label]
+        for found in (stratum.similarity, stratum.answers):
+            cells += ["–"] * 3 if found is None else [*_means(found), changed(found)]
+        sheets.row(cells, widths, bold=stratum.pooled, size=6.4)
+
+
+def _means(found: Comparison) -> tuple[str, str]:
+    return decimals(found.before_mean), decimals(found.after_mean)
+
+
 def add_comparison(sheets: Sheets, content: ReportContent, rival: Rival) -> None:
     """Draw the comparison with another run, then both runs' headline numbers."""
     ours, theirs = content.run.name, rival.run.name
     sheets.title(f"Comparison with {theirs}", 40 * mm)
+    for sentence in rival.verdict:
+        sheets.paragraph(sentence, faint=False)
     widths = [36 * mm, 24 * mm, 24 * mm, 58 * mm, 36 * mm]
     if rival.comparisons:
         sheets.row(("", ours, theirs, "difference", "units"), widths, bold=True, lines=3)
@@ -130,6 +155,9 @@ def add_comparison(sheets: Sheets, content: ReportContent, rival: Rival) -> None
         units = f"{found.n} {found.units}" + (f", {found.left_out} without a pair left out" if found.left_out else "")
         means = decimals(found.after_mean), decimals(found.before_mean)
         sheets.row((found.measure, *means, changed(found), units), widths, lines=2)
+    if rival.strata:
+        sheets.top -= 3 * mm
+        add_strata(sheets, rival.strata, theirs, ours)
     for reason in rival.not_compared:
         sheets.paragraph(f"Not compared: {reason}")
     sheets.top -= 3 * mm

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from artifacts.evaluation.comparison import Comparison
+from artifacts.evaluation.strata import HARD
 from artifacts.report.content import ReportContent
 from artifacts.text import decimals
 from duel.statistics import Interval
+
+STRATA = (
+    "Further held-out charts: common ones, as the training images are, and ones with hard content that training images "
+    "rarely or never show; “hard” is all of these together. The first evaluation and the last, paired by chart and by "
+    "question."
+)
 
 
 def measured(found: Interval | None) -> str:
@@ -48,6 +55,8 @@ def result_lines(content: ReportContent) -> list[tuple[str, str]]:
         lines.append((label, changed(content.change)))
     if content.rival is not None:
         lines += [(f"difference from {found.before}", changed(found)) for found in _of_questions(content)]
+        hard = [one.similarity for one in content.rival.strata if one.name == HARD and one.similarity is not None]
+        lines += [(f"similarity on hard charts, difference from {one.before}", changed(one)) for one in hard]
     return lines
 
 

@@ -105,6 +105,11 @@ class TrainingLog:
     metrics: pd.DataFrame  # from `read_metrics`
     timings: pd.DataFrame  # from `read_timings`
 
+    @property
+    def draws_asked(self) -> int:
+        """How many images the training rounds asked for, drawn or found in the store; evaluations are not counted."""
+        return 0 if self.metrics.empty else int(self.metrics["draws_asked"].sum())
+
 
 def read_training_log(run: RunDirectory) -> TrainingLog:
     """Read metrics.jsonl and timings.jsonl. Raises RunError when one is damaged."""

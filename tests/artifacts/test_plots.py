@@ -51,8 +51,8 @@ def two_runs(state: Path, rounds: int, every: int) -> tuple[RunDirectory, RunDir
 def shown(run: RunDirectory, other: RunDirectory | None = None) -> tuple[Any, ...]:
     """Return the arguments of `write_plots` for a run, optionally compared with another."""
     ours = read_evaluations(run)
-    pair = (ours, read_evaluations(other)) if other is not None else None
-    return run, read_training_log(run), evaluation_table(ours), pair
+    theirs = read_evaluations(other) if other is not None else None
+    return run, read_training_log(run), evaluation_table(ours), ours, theirs
 
 
 def test_all_plots_are_written(tmp_path: Path) -> None:

@@ -24,11 +24,13 @@ def shown(prefect_server, tmp_path_factory):
     def show():
         progress = prefect_ui.show_progress(run, 15, 30, None)
         prefect_ui.show_progress(run, 30, 30, progress)
-        log, rows = read_training_log(run), evaluation_table(read_evaluations(run))
+        log, evaluations = read_training_log(run), read_evaluations(run)
+        rows = evaluation_table(evaluations)
         prefect_ui.show_rounds(run, log)
         prefect_ui.show_images(run)
-        prefect_ui.show_plots(run, log, rows)
+        prefect_ui.show_plots(evaluations, log, rows)
         prefect_ui.show_evaluations(run, rows)
+        prefect_ui.show_strata(evaluations)
         prefect_ui.show_spend(run, Spend(drawn=9, refused=1, images=10, dollars=0.03))
 
     show()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from artifacts.evaluation.read import read_proxies, read_tests
 from artifacts.evaluation.write import checkpoint_test, write_proxy
 from artifacts.evaluation.write import write_test as write_checkpoint_test
 from artifacts.pdf.round import write_round_pdf
@@ -23,7 +24,13 @@ from artifacts.run.metrics import round_metrics
 from artifacts.run.records import write_record
 from artifacts.run.round_record import RecordedGroup, RecordedRound, record_attempt
 from artifacts.run.rounds import write_round
-from duel.evaluations import AdversaryEvaluation, BaseEvaluation, CanaryResult, ProxyEvaluation
+from duel.evaluations import (
+    AdversaryEvaluation,
+    BaseEvaluation,
+    CanaryResult,
+    ProxyEvaluation,
+    StratumEvaluation,
+)
 from duel.settings import Settings
 from duel.settings.profile import read_settings
 from duel.state import StateDirectory
@@ -263,6 +270,27 @@ def fake_base_evaluation(
 def fake_adversary_evaluation(rewards: Sequence[float], draws_asked: int = 0) -> AdversaryEvaluation:
     texts = ["a chart"] * len(rewards)
     return AdversaryEvaluation(texts, texts, [1 - reward for reward in rewards], list(rewards), draws_asked, 0)
+
+
+def add_strata(run: RunDirectory, hard: float) -> None:
+    """Give every evaluation of a fake run strata of two charts and two questions each.
+
+    Similarity: 0.9 and 0.7 on common charts, `hard` and `hard` + 0.1 on the two hard strata, 0.2 less at the start.
+    """
+    for proxy in read_proxies(run):
+        assert proxy.base is not None
+        less = 0.0 if proxy.rounds_done else 0.2
+        values = {"common": [0.9, 0.7], "kind": [hard - less, hard + 0.1 - less], "title": [hard - less] * 2}
+        strata = [StratumEvaluation(name, ["000.png", "001.png"], [*found]) for name, found in values.items()]
+        write_proxy(run, dataclasses.replace(proxy, base=dataclasses.replace(proxy.base, strata=strata)))
+    for test in read_tests(run):
+        right = {"common": 1.0, "kind": hard if test.rounds_done else 0.0, "title": 0.5}
+        results = [
+            dataclasses.replace(test.per_chart_results[0], figure_id=f"{name}-{n}", stratum=name, pass_at_1=share)
+            for name, share in right.items()
+            for n in range(2)
+        ]
+        write_checkpoint_test(run, dataclasses.replace(test, strata_results=results))
 
 
 def write_test(run: RunDirectory, done: int, rounds: int, adversary: bool = True, questions: int = 25) -> None:
