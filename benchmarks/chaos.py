@@ -2,10 +2,12 @@
 
 All runs share one Prefect server; each has its own state directory and its own fake Replicate, which counts what it
 served. A child process is forked from a preloaded one, installs a kill, and calls the train flow. Weights, optimizer
-states, metrics.jsonl and evaluations must be equal, and no draw may be paid for twice.
+states, metrics.jsonl and evaluations must be equal, no draw may be paid for twice, and the ledger must agree with the
+service. Some runs are tuned whole instead of with LoRA; for some the service fails one request in five or so.
 
     python -m benchmarks.chaos                 all scenarios
-    python -m benchmarks.chaos --only 8        8 of them, evenly spread over the list, as in the tests
+    python -m benchmarks.chaos --containing "full tuning"
+    python -m benchmarks.chaos --only 7        7 of them, evenly spread over the list, as in the tests
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import json
 import multiprocessing
 import os
 import platform
-import random
 import signal
 import subprocess
 import sys
@@ -31,42 +32,33 @@ from typing import Any
 
 import httpx
 
-from benchmarks.kills import AFTER_SECONDS, IMPORT, PLACES, Kill, die, highest_n, install
+from benchmarks.kills import AFTER_SECONDS, IMPORT, Kill, Scenario, die, install, scenarios, spread
 from benchmarks.prefect_site import PrefectServer
+from cache.ledger import SpendLedger
 from duel.offline.dataset import write_dataset
 from duel.offline.generator import ChartGenerator
 from duel.settings import Settings
 from duel.settings.profile import read_settings
+from duel.testing.__main__ import transient_faults
+from duel.testing.faults import Faults
 from duel.testing.replicate import ReplicateServer
 
 ROUNDS = 12
+FAULTS = {name: rate for name, rate in transient_faults(0.05).items() if name != "refused"}  # a result, not a fault
 
 
-def scenarios() -> list[list[Kill]]:
-    """Return the sequence of kills of each run, one per process; more than 40 runs."""
-    rng = random.Random(20261125)
-    single = [[Kill(place, rng.randint(1, highest_n(place)))] for place in PLACES]
-    clocks = [[Kill(AFTER_SECONDS, round(rng.uniform(1.0, 9.0), 2))] for _ in range(5)]
-    early = [[Kill(IMPORT, seconds)] for seconds in (0.3, 1.5)]
-    several = [
-        [Kill(place, rng.randint(1, min(3, highest_n(place)))) for place in rng.sample(sorted(PLACES), 3)]
-        for _ in range(6)
-    ]
-    return [*single, *clocks, *early, *several]
-
-
-def settings_of(data: Path) -> Settings:
+def settings_of(data: Path, tuning: str) -> Settings:
     """Return the settings of the runs: short, with checkpoints inside a player's accumulation window."""
     return read_settings(
         {
             "rounds": ROUNDS,
             "images_per_round": 1,
             "data": {"source": "offline", "path": str(data), "train_images": 4, "test_images": 2},
-            "models": {"rows_per_forward": 2},
+            "models": {"rows_per_forward": 2, "tuning": tuning},
             "sampling": {"group_size": 3, "max_new_tokens": 24},
             "base": {"grpo": {"accumulation": 2}, "optimizer": {"learning_rate": 1e-3}},
             "adversary": {"grpo": {"accumulation": 2}, "optimizer": {"learning_rate": 1e-3}},
-            "generator": {"service": "replicate", "requests_per_minute": 6000},
+            "generator": {"service": "replicate", "requests_per_minute": 6000, "attempts": 50},
             "evaluation": {"every": 3, "proxy_completions": 1, "adversary_prompts": 2},
         }
     )
@@ -87,13 +79,14 @@ def play(settings: Settings, state: Path, kill: Kill | None, replicate: dict[str
     train(settings, "run", state)
 
 
-def run_through_kills(folder: Path, data: Path, kills: Sequence[Kill]) -> dict[str, Any]:
+def run_through_kills(folder: Path, data: Path, scenario: Scenario) -> dict[str, Any]:
     """Run one training through its kills to the end; return a fingerprint of its results and the request counts."""
     folder.mkdir()
     context = multiprocessing.get_context("forkserver")
-    settings = settings_of(data)
-    with ReplicateServer(ChartGenerator()) as replicate:
-        left = [*kills, None]
+    settings = settings_of(data, scenario.tuning)
+    faults = Faults(FAULTS if scenario.faults else {}, seed=len(str(scenario)))
+    with ReplicateServer(ChartGenerator(), faults=faults, retry_after=0.05, hang_seconds=0.5) as replicate:
+        left: list[Kill | None] = [*scenario.kills, None]
         killed_each = []
         while left:
             kill = left.pop(0)
@@ -112,7 +105,15 @@ def run_through_kills(folder: Path, data: Path, kills: Sequence[Kill]) -> dict[s
             if code == 0 and kill is not None:  # the resumed part was too short to reach the kill
                 left = []
         counts = replicate.counts()
-    return {"kills": sum(killed_each), "counts": counts, "found": fingerprint(folder / "state")}
+    with SpendLedger(folder / "state" / "spend.sqlite") as ledger:
+        spend = ledger.spend("run")
+    return {
+        "kills": sum(killed_each),
+        "counts": counts,
+        "found": fingerprint(folder / "state"),
+        "faults": sum(faults.counts.values()),
+        "recorded": (spend.images, spend.images + spend.uncertain),
+    }
 
 
 def killed_while_importing(seconds: float, state: Path, data: Path, replicate: dict[str, str]) -> int:
@@ -168,8 +169,12 @@ def differences(uninterrupted: dict[str, Any], interrupted: dict[str, Any]) -> l
         for name in sorted(uninterrupted["found"].keys() | interrupted["found"].keys())
         if uninterrupted["found"].get(name) != interrupted["found"].get(name)
     ]
-    if interrupted["counts"]["created"] != uninterrupted["counts"]["created"]:
-        wrong.append(f"{interrupted['counts']['created']} images paid for, {uninterrupted['counts']['created']} needed")
+    billed, needed = interrupted["counts"]["images_billed"], uninterrupted["counts"]["images_billed"]
+    if billed != needed:
+        wrong.append(f"{billed} images paid for, {needed} needed")
+    least, most = interrupted["recorded"]
+    if not least <= billed <= most:
+        wrong.append(f"{billed} images paid for, the ledger says {least} to {most}")
     return wrong
 
 
@@ -183,11 +188,14 @@ def main() -> int:
     """Run the scenarios, `--at-once` in parallel, and print each one's outcome; exit code 1 if any differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=int, help="this many scenarios, spread over the list")
+    parser.add_argument("--containing", help="scenarios with this text, e.g. 'full tuning' or 'service faults'")
     parser.add_argument("--at-once", type=int, default=2)
     options = parser.parse_args()
     chosen = scenarios()
     if options.only:
-        chosen = chosen[:: max(1, len(chosen) // options.only)][: options.only]
+        chosen = spread(chosen, options.only)
+    if options.containing:
+        chosen = [scenario for scenario in chosen if options.containing in str(scenario)]
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores; {len(chosen)} runs of {ROUNDS} rounds", flush=True)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
@@ -196,35 +204,35 @@ def main() -> int:
     return min(wrong, 1)
 
 
-def run_scenarios(folder: Path, chosen: Sequence[Sequence[Kill]], at_once: int) -> int:
-    """Run the uninterrupted run and all scenarios, print one line each, and return the number of failures."""
+def run_scenarios(folder: Path, chosen: Sequence[Scenario], at_once: int) -> int:
+    """Run the uninterrupted runs and all scenarios, print one line each, and return the number of failures."""
     write_dataset(folder / "data", 0)
     wrong = 0
-    with PrefectServer(folder) as server:
+    with PrefectServer(folder) as server, ThreadPoolExecutor(at_once) as pool:
         os.environ |= server.variables | {"PREFECT_LOGGING_LEVEL": "WARNING", "OMP_NUM_THREADS": "1"}
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(
             ["flows.train", "duel.policies.load", "duel.embedder", "duel.generators.replicate.generator"]
         )
-        uninterrupted = run_through_kills(folder / "whole", folder / "data", [])
-        created, compared = uninterrupted["counts"]["created"], len(uninterrupted["found"])
-        print(f"never killed: {created} images, {compared} results to compare", flush=True)
-        with ThreadPoolExecutor(at_once) as pool:
-            played = [
-                pool.submit(run_through_kills, folder / str(i), folder / "data", kills)
-                for i, kills in enumerate(chosen)
-            ]
-            for kills, future in zip(chosen, played, strict=True):
-                try:
-                    interrupted = future.result()
-                    faults = differences(uninterrupted, interrupted)
-                    killed = interrupted["kills"]
-                except RuntimeError:
-                    faults, killed = [traceback.format_exc(limit=0)], 0
-                if not killed:
+        runs = [*(Scenario((), tuning) for tuning in dict.fromkeys(one.tuning for one in chosen)), *chosen]
+        played = {
+            one: pool.submit(run_through_kills, folder / str(number), folder / "data", one)
+            for number, one in enumerate(runs)
+        }
+        for one in runs:
+            try:
+                found = played[one].result()
+                uninterrupted = played[Scenario((), one.tuning)].result()
+                faults = differences(uninterrupted, found)
+                if not found["kills"] and one.kills:
                     faults.append("was never killed")
-                wrong += bool(faults)
-                print(f"{'; '.join(map(str, kills))}: {faults or 'equal'}", flush=True)
+                happened = f" ({found['faults']} faults)" if one.faults else ""
+                if not one.kills:
+                    happened = f" ({found['counts']['created']} images, {len(found['found'])} results)"
+            except RuntimeError:
+                faults, happened = [traceback.format_exc(limit=0)], ""
+            wrong += bool(faults)
+            print(f"{one if one.kills else f'never killed, {one.tuning}'}{happened}: {faults or 'equal'}", flush=True)
         left = count_non_terminal_flow_runs(server.url)
         print(f"flow runs left in no terminal state: {left}")
     return wrong + bool(left)

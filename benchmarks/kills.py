@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import random
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ PLACES: dict[str, tuple[str, str, str]] = {
     "round written, no metrics": ("artifacts.run.jsonl", "append_row", "before"),
     "session begun": ("tasks.sessions", "begin_session", "after"),
 }
+PURCHASES = ("before draw", "after redraw", "image drawn, not stored", "image stored", "prediction about to be created",
+             "prediction created", "result half written")  # fmt: skip
+UPDATES = ("after learn", "checkpoint about to be renamed", "checkpoint renamed", "old training state removed",
+           "one player saved", "half of the gradient", "step taken")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,45 @@ def highest_n(place: str) -> int:
     if "publish_run" in place or "session" in place:
         return 1
     return {"checkpoint": 4, "evaluate_players": 4, "save_checkpoint": 4, "removed": 2}.get(place.split()[-1], 8)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One run: where its processes are killed, one after the other, and what is different about it."""
+
+    kills: tuple[Kill, ...]
+    tuning: str = "lora"  # of both players, or full
+    faults: bool = False  # whether the service fails some requests at random
+
+    def __str__(self) -> str:
+        besides = [f"{self.tuning} tuning"] if self.tuning != "lora" else []
+        return "; ".join([*map(str, self.kills), *besides, *(["service faults"] if self.faults else [])])
+
+
+def scenarios() -> list[Scenario]:
+    """Return all runs, more than 60: LoRA without faults, with faults, and full tuning with and without."""
+    rng = random.Random(20261125)
+    single = [[Kill(place, rng.randint(1, highest_n(place)))] for place in PLACES]
+    clocks = [[Kill(AFTER_SECONDS, round(rng.uniform(1.0, 9.0), 2))] for _ in range(5)]
+    early = [[Kill(IMPORT, seconds)] for seconds in (0.3, 1.5)]
+    several = [
+        [Kill(place, rng.randint(1, min(3, highest_n(place)))) for place in rng.sample(sorted(PLACES), 3)]
+        for _ in range(6)
+    ]
+    plain = [Scenario(tuple(kills)) for kills in [*single, *clocks, *early, *several]]
+    paid = [[Kill(place, rng.randint(1, highest_n(place)))] for place in PURCHASES]
+    faulty = [Scenario(tuple(kills), faults=True) for kills in [*paid, *several[:2]]]
+    saved = [[Kill(place, rng.randint(1, highest_n(place)))] for place in UPDATES]
+    full = [
+        Scenario(tuple(kills), "full", faults=bool(number % 2)) for number, kills in enumerate([*saved, several[2]])
+    ]
+    return [*plain, *faulty, *full]
+
+
+def spread(chosen: Sequence[Scenario], count: int) -> list[Scenario]:
+    """Return `count` scenarios, evenly spread over the list, the first and the last among them."""
+    steps = max(1, count - 1)
+    return [chosen[number * (len(chosen) - 1) // steps] for number in range(min(count, len(chosen)))]
 
 
 def install(kill: Kill) -> None:
