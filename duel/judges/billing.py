@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from openai.types import CompletionUsage
-
 from duel.services.prices import TokenPrices
+
+MOST_TOKENS = 10_000_000  # of one request; a larger count is not believed
 
 
 class Account(Protocol):
@@ -34,13 +34,19 @@ class Billing:
         """Reserve what a request costs at most: a token for each byte of the prompt, and `tokens` of output."""
         return self.account.reserve(key, self.prices.cost(len(prompt.encode("utf-8", "replace")), tokens))
 
-    def settle(self, number: int, usage: CompletionUsage | None, status: str) -> None:
+    def settle(self, number: int, usage: object, status: str) -> None:
         """Record the cost by the service's count of tokens; nothing, where its `status` was an error.
 
-        Without a response, or with one that holds no count, it cannot be told.
+        Without a response, or with one that holds no count that can be true, it cannot be told.
         """
-        counts = (0, 0) if usage is None else (usage.prompt_tokens or 0, usage.completion_tokens or 0)
-        cost: float | None = self.prices.cost(*counts)
-        if min(counts) < 0 or (usage is None and status in ("none", "HTTP 200")):
-            cost = None
-        self.account.answered(number, cost)
+        counts = token_counts(usage)
+        if counts is None and usage is None and status not in ("none", "HTTP 200"):
+            counts = 0, 0
+        self.account.answered(number, None if counts is None else self.prices.cost(*counts))
+
+
+def token_counts(usage: object) -> tuple[int, int] | None:
+    """Return the (prompt, completion) tokens of a response's `usage`, None where one is no number that can be true."""
+    counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+    whole = [count for count in counts if type(count) is int and 0 <= count <= MOST_TOKENS]
+    return (whole[0], whole[1]) if len(whole) == 2 else None

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import httpx2  # the client library's HTTP library
 import openai
-from openai.types.chat import ChatCompletion
 
 from duel.errors import DuelError, JudgeError, SettingsError, UserError
 from duel.judges.billing import Billing
@@ -258,9 +257,12 @@ def check_ready(api_key: str | None = None) -> None:
         )
 
 
-def text_of(reply: ChatCompletion) -> tuple[str, bool]:
-    """Return the first choice's text, and whether it was cut off at the token limit; ("", False) without a choice."""
-    if not isinstance(reply, ChatCompletion) or not reply.choices:
-        return "", False
-    choice = reply.choices[0]
-    return choice.message.content or "", choice.finish_reason == "length"
+def text_of(reply: object) -> tuple[str, bool]:
+    """Return the first choice's text, and whether it was cut off at the token limit; ("", False) without a choice.
+
+    The client library does not check what a server answers: any field may be of any type.
+    """
+    choices: object = getattr(reply, "choices", None)
+    choice: object = choices[0] if isinstance(choices, list) and choices else None
+    text: object = getattr(getattr(choice, "message", None), "content", None)
+    return text if isinstance(text, str) else "", getattr(choice, "finish_reason", None) == "length"

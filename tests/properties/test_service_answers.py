@@ -10,13 +10,17 @@ from email.utils import format_datetime
 import httpx
 from hypothesis import example, given
 from hypothesis import strategies as st
+from openai._models import construct_type  # as the client library builds its answers
+from openai.types.chat import ChatCompletion
 
 from duel.generators.replicate.clock import ServiceClock
 from duel.generators.replicate.listing import read_entries
 from duel.generators.replicate.prediction import ID, MOST_IMAGES, billed, parse_json, parse_prediction
 from duel.generators.replicate.refusals import is_about_prompt, is_refusal
 from duel.generators.replicate.transport import LONGEST_WAIT, http_failure, retry_after
+from duel.judges.billing import MOST_TOKENS, token_counts
 from duel.judges.grading import read_verdict
+from duel.judges.openai_judge import text_of
 from duel.services.addresses import is_loopback, normal_address
 from duel.services.responses import OversizedError, bounded
 from tests.support.strategies import json_values, numbers, scalars, texts
@@ -127,6 +131,32 @@ def test_a_verdict_is_a_grade_of_0_or_1_or_none(text: str) -> None:
         [grade] = grades
         assert grade.score in (0.0, 1.0)
         assert isinstance(grade.extracted, str)
+
+
+choices = st.fixed_dictionaries(
+    {},
+    optional={
+        "finish_reason": st.just("length") | scalars,
+        "message": json_values() | st.fixed_dictionaries({"content": json_values()}),
+    },
+)
+replies = st.fixed_dictionaries(
+    {}, optional={"choices": st.lists(choices | scalars, max_size=2) | json_values(), "usage": json_values()}
+)
+
+
+@given(replies | json_values())
+@example({"choices": [None]})
+@example({"choices": "abc", "usage": "abc"})
+@example({"choices": [{"message": {"content": ["a"]}}], "usage": {"prompt_tokens": float("nan")}})
+@example({"choices": {"a": 1}, "usage": {"prompt_tokens": 10**400, "completion_tokens": 1}})
+def test_a_judges_reply_is_a_text_and_counts_of_tokens_that_can_be_true(body: object) -> None:
+    reply = construct_type(type_=ChatCompletion, value=body)
+    text, cut = text_of(reply)
+    assert isinstance(text, str)
+    assert cut in (True, False)
+    counts = token_counts(getattr(reply, "usage", None))
+    assert counts is None or all(0 <= count <= MOST_TOKENS for count in counts)
 
 
 @given(texts | URLS)

@@ -5,16 +5,19 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from openai._models import construct_type  # as the client library builds its answers
+from openai.types.chat import ChatCompletion
 
 import duel.testing
 from cache.answer_store import AnswerStore
 from cache.ledger import SpendLedger, Terms
 from duel.errors import JudgeError, LimitError, SettingsError, UserError
-from duel.judges.billing import Billing
+from duel.judges.billing import Billing, token_counts
 from duel.judges.grading import REASONING_KEYS, by_completion, read_verdict, replace_surrogates
-from duel.judges.openai_judge import OpenAIJudge, check_ready
+from duel.judges.openai_judge import OpenAIJudge, check_ready, text_of
 from duel.rubrics import read_rubrics
 from duel.services.prices import TokenPrices
 from duel.settings import BudgetSettings
@@ -371,3 +374,20 @@ def test_a_stop_request_does_not_wait_for_a_judge_that_hangs(service, faults, mo
     for thread in threading.enumerate():
         if thread.name.startswith("request-"):
             thread.join()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"choices": [None]}, {"choices": "abc"}, {"choices": {"a": 1}}, {"choices": [{"message": {"content": ["a"]}}]}, 7],
+)
+def test_a_reply_of_another_shape_holds_no_text(body):
+    assert text_of(construct_type(type_=ChatCompletion, value=body)) == ("", False)
+
+
+@pytest.mark.parametrize("count", [float("nan"), -1, "12", True, None, 10**30])
+def test_a_count_of_tokens_that_cannot_be_true_is_none(count):
+    reply = construct_type(
+        type_=ChatCompletion, value={"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": count}}
+    )
+    assert token_counts(reply.usage) is None
+    assert token_counts(SimpleNamespace(prompt_tokens=3, completion_tokens=4)) == (3, 4)
