@@ -13,6 +13,7 @@ from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_training_log
 from duel.errors import SettingsError
 from duel.plugins import check_plugins
+from duel.services.addresses import service_address
 from duel.settings import Settings
 from duel.settings.profile import read_profile, read_settings
 from duel.state import StateDirectory
@@ -55,6 +56,7 @@ def check_models(settings: Settings) -> None:
     from duel.embedder import check_embedder  # eight seconds of import that no other command needs
     from duel.policies.models import check_model
 
+    service_address("HF_ENDPOINT", "")
     hub_token = opened(find_hub_token(model_names(settings)))
     if settings.models.policy == "local":  # another policy knows what its models are called
         models = settings.models

@@ -20,6 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
 from duel.errors import SettingsError
+from duel.services.network import check_key
 from duel.settings import OFFLINE, Settings
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -44,7 +45,7 @@ def find_key(place: KeyPlace, needed_by: str) -> SecretStr:
 
     The Secret block is read only when the environment has no key, because that may start a Prefect server.
     """
-    key = os.environ.get(place.variable, "").strip()
+    key = check_key(os.environ.get(place.variable, ""), place.variable)
     if key:
         return SecretStr(key)
     saved = read_block(place.block, f"{place.variable} is not set")

@@ -115,7 +115,8 @@ def check_judge(settings: JudgeSettings) -> None:
 
 
 def judge_key() -> SecretStr:
-    """Return the API key of the paid judge. Raises SettingsError when there is none."""
+    """Return the API key of the paid judge. Raises SettingsError when there is none, or OPENAI_BASE_URL is no URL."""
+    judge_address()
     return find_key(OPENAI, "judge.service = 'openai'")
 
 

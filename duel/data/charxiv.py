@@ -27,6 +27,7 @@ from duel.data.download import Pin, check, fetch, hub_headers, measure, resolve_
 from duel.data.provenance import RECORD, check_or_record, locked, read_origins, record, write_json
 from duel.errors import DataError, SettingsError
 from duel.rubrics import Rubrics, read_rubrics
+from duel.services.addresses import service_address
 from duel.types import Question
 
 log = logging.getLogger(__name__)
@@ -68,9 +69,8 @@ def source_from_environment() -> Source:
         if set(pins) != set(PINS):
             raise SettingsError(f"DUEL_ANNOTATIONS_PINS names {sorted(pins)}, expected {sorted(PINS)}")
         log.warning("the annotations are checked against DUEL_ANNOTATIONS_PINS: these are not CharXiv's own")
-    annotations = os.environ.get("DUEL_ANNOTATIONS_URL") or ANNOTATIONS_URL
-    hub = os.environ.get("HF_ENDPOINT") or None
-    return Source(annotations.rstrip("/"), hub and hub.rstrip("/"), pins)
+    annotations = service_address("DUEL_ANNOTATIONS_URL", ANNOTATIONS_URL)
+    return Source(annotations.rstrip("/"), service_address("HF_ENDPOINT", "") or None, pins)
 
 
 def prepare_charxiv(

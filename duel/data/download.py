@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -16,6 +17,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public by its documentation
 
 from duel.errors import DataError, ServiceError
+from duel.services.network import is_untrusted, untrusted
 from duel.services.responses import OversizedError
 from duel.services.responses import size as in_words
 
@@ -143,5 +145,7 @@ def explain(url: str, error: Exception) -> Exception:
         return DataError(f"{url}: HTTP {error.response.status_code}; expected a public file there, check the revision")
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         return DataError(f"cannot write the download of {url}: {error.strerror}; free some space or name another place")
+    if is_untrusted(error):
+        return DataError(untrusted(urlsplit(url).hostname or url, error))
     reason = str(error).partition("\n")[0] or type(error).__name__
     return ServiceError(f"the download of {url} broke off: {reason}; run it again, it resumes where it stopped")

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, wait
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,10 +18,12 @@ import openai
 
 from duel.errors import DuelError, JudgeError, SettingsError, UserError
 from duel.judges.billing import Billing
+from duel.judges.client import BoundedBody, TrustingClient
 from duel.judges.grading import GradingRequest, by_completion, grading_requests, read_verdict, replace_surrogates
 from duel.rubrics import Rubrics
-from duel.services.addresses import normal_address
-from duel.services.responses import MIB, OversizedError, bounded
+from duel.services.addresses import OPENAI, normal_address, service_address
+from duel.services.network import check_key, html_page
+from duel.services.responses import OversizedError
 from duel.services.stopping import abandon, request_pool
 from duel.types import Grade, Question
 
@@ -31,7 +33,6 @@ SAMPLING: dict[str, Any] = {"temperature": 0, "top_p": 1, "seed": 42, "n": 1}  #
 FIRST_TOKENS, MOST_TOKENS = 256, 1024  # max_tokens of the first attempt; doubled when the verdict was cut off
 TRIES = 10  # attempts to get parseable JSON
 RETRIES = 1000  # of the client library: effectively unlimited, `deadline_seconds` ends them
-MAX_REPLY = 4 * MIB  # bytes of a response
 UNGRADABLE = {"content_filter", "invalid_prompt", "context_length_exceeded", "string_above_max_length"}
 
 AnswerOnce = Callable[[str, Callable[[], str]], str]
@@ -75,7 +76,6 @@ class OpenAIJudge:
         timeout_seconds: float = 60.0,
         deadline_seconds: float = 600.0,
     ) -> None:
-        check_ready(api_key)
         self.model = model
         self.rubrics = rubrics
         self.answer_once = answer_once
@@ -83,8 +83,14 @@ class OpenAIJudge:
         self.concurrency = concurrency
         self.deadline_seconds = deadline_seconds
         self._now = threading.local()  # .deadline, .status and .usage of the request in progress in this thread
-        http = openai.DefaultHttpxClient(event_hooks={"request": [self._check_deadline], "response": [self._note]})
-        self._client = openai.OpenAI(api_key=api_key, http_client=http, timeout=timeout_seconds, max_retries=RETRIES)
+        http = TrustingClient(event_hooks={"request": [self._check_deadline], "response": [self._note]})
+        self._client = openai.OpenAI(
+            api_key=check_ready(api_key),
+            base_url=service_address("OPENAI_BASE_URL", OPENAI),
+            http_client=http,
+            timeout=timeout_seconds,
+            max_retries=RETRIES,
+        )
         self.service = normal_address(str(self._client.base_url))
         self.host = urlsplit(str(self._client.base_url)).hostname or ""
 
@@ -203,7 +209,10 @@ class OpenAIJudge:
             return "", False  # the body is not JSON
         else:
             self._now.usage = getattr(reply, "usage", None)
-            return text_of(reply)
+            page = html_page(reply) if isinstance(reply, str) else None
+            if page is None:
+                return text_of(reply)
+            failure = JudgeError(f"{self.host} answers with {page}")
         raise failure
 
     def _explain(self, error: openai.APIStatusError) -> DuelError | Ungradable:
@@ -231,30 +240,14 @@ class OpenAIJudge:
             raise NoCreditError
 
 
-class BoundedBody(httpx2.SyncByteStream):
-    """A response's body, decompressed, of at most MAX_REPLY bytes; `check` is called for each piece and may raise."""
-
-    def __init__(self, body: httpx2.SyncByteStream, encoding: str, check: Callable[[], None]) -> None:
-        self._body = body
-        self._encoding = encoding
-        self._check = check
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in bounded(self._body, MAX_REPLY, self._encoding):
-            self._check()
-            yield piece
-
-    def close(self) -> None:
-        """Close the connection, or give it back to the pool."""
-        self._body.close()
-
-
-def check_ready(api_key: str | None = None) -> None:
-    """Raise SettingsError when no API key is set; sends no request."""
-    if not (api_key or os.environ.get("OPENAI_API_KEY", "")).strip():
+def check_ready(api_key: str | None = None) -> str:
+    """Return the API key, without any request. Raises SettingsError when there is none or it cannot be one."""
+    key = check_key(api_key or os.environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY")
+    if not key:
         raise SettingsError(
             "judge.service = 'openai' needs OPENAI_API_KEY, which is not set; export it, or use 'exact'"
         )
+    return key
 
 
 def text_of(reply: object) -> tuple[str, bool]:

@@ -6,6 +6,8 @@ import ipaddress
 import os
 from urllib.parse import urlsplit
 
+from duel.errors import SettingsError
+
 OPENAI = "https://api.openai.com/v1"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -25,9 +27,28 @@ def normal_address(url: str) -> str:
     return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
 
 
+def service_address(variable: str, default: str) -> str:
+    """Return the address that an environment variable names, as given, or the default where it is unset or empty.
+
+    Raises SettingsError unless it is one of http or https.
+    """
+    given = os.environ.get(variable, "").strip()
+    if not given:
+        return default
+    if "://" not in given:
+        raise SettingsError(f"{variable} is {given!r}, which has no scheme; expected https://{given}")
+    try:
+        normal_address(given)
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error}") from None
+    if urlsplit(given).scheme.lower() not in DEFAULT_PORTS:
+        raise SettingsError(f"{variable} is {given!r}, expected an address with https://")
+    return given.rstrip("/")
+
+
 def judge_address() -> str:
-    """Return the address of OpenAI, or of the server named in OPENAI_BASE_URL. Raises ValueError if it is not a URL."""
-    return normal_address(os.environ.get("OPENAI_BASE_URL") or OPENAI)
+    """Return the address of OpenAI, or of the server named in OPENAI_BASE_URL. Raises SettingsError if it is no URL."""
+    return normal_address(service_address("OPENAI_BASE_URL", OPENAI))
 
 
 def is_loopback(address: str) -> bool:

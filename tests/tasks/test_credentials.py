@@ -111,7 +111,7 @@ def test_a_token_of_digits_is_text(save_block):
 
 def test_a_malformed_token_is_refused_before_any_request(save_block):
     save_block(REPLICATE.block, "r8_two words")
-    with pytest.raises(UserError, match="characters outside printable ASCII"):
+    with pytest.raises(UserError, match="character 7 of 12 is SPACE"):
         check_generator(settings().generator)
 
 

@@ -27,7 +27,8 @@ from duel.generators.replicate.journal import Journal
 from duel.generators.replicate.retries import Deadline, RateLimit, RetrySettings
 from duel.generators.replicate.transport import SingleTryTransport
 from duel.randomness import stream
-from duel.services.addresses import normal_address
+from duel.services.addresses import normal_address, service_address
+from duel.services.network import Connections, check_key
 from duel.types import DrawnImage, Refusal, Scalar
 
 FLUX_SCHNELL = "black-forest-labs/flux-schnell"
@@ -77,7 +78,7 @@ class ReplicateGenerator(Closing):
         self.limit = RateLimit(rate, burst=max(1, round(rate / 60)))
         self._clock = ServiceClock()
         self._interrupted = threading.Event()  # of the draws that have begun
-        self._connections = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=32))
+        self._connections = Connections(keepalive=32)
 
     def draw(self, text: str, seed: int) -> DrawnImage | Refusal:
         """Return the image of `text` under `seed`, or the service's Refusal.
@@ -129,9 +130,8 @@ def check_ready(token: str | None = None) -> tuple[str, str]:
             "REPLICATE_API_TOKEN is not set; make a token at https://replicate.com/account/api-tokens and export it, "
             "or try without paying: docs/replicate.md"
         )
-    if not (token.isascii() and token.isprintable() and " " not in token):
-        raise UserError("the API token contains spaces or characters outside printable ASCII; copy it again")
-    address = os.environ.get("REPLICATE_BASE_URL", "").rstrip("/") or "https://api.replicate.com"
+    check_key(token, "REPLICATE_API_TOKEN")
+    address = service_address("REPLICATE_BASE_URL", "https://api.replicate.com")
     url = httpx.URL(address)
     if url.scheme != "https" and not (url.scheme == "http" and url.host in ("127.0.0.1", "::1", "localhost")):
         raise UserError(

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import httpx
 
 from duel.generators.replicate.journal import Outcome
+from duel.services.network import html_page
 
 State = Literal["running", "succeeded", "failed", "stopped"]
 
@@ -94,9 +95,12 @@ def billed(prediction: Prediction, outcome: Outcome) -> tuple[int, int]:
 
 
 def parse_json(text: bytes | str) -> Any:
-    """Return parsed JSON. Raises ValueError for text that is none, also where it is nested too deeply."""
+    """Return parsed JSON. Raises ValueError for text that is none, also where it is nested too deeply or is HTML."""
     try:
         return json.loads(text, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        page = html_page(text if isinstance(text, str) else text.decode("utf-8", "replace"))
+        raise ValueError(f"got {page}" if page else str(error)) from None
     except RecursionError:
         raise ValueError("the service answers JSON that is nested too deeply") from None
 

@@ -12,6 +12,7 @@ import httpx
 from duel.generators.replicate.clock import ServiceClock
 from duel.generators.replicate.prediction import parse_json, shortened
 from duel.images import MAX_BYTES
+from duel.services.network import MOST_REDIRECTS, html_page, redirected
 from duel.services.responses import ENCODINGS, OversizedError, bounded
 
 LONGEST_WAIT = 1e9  # seconds; bounds what a service may ask for, so that it can be added and compared
@@ -47,6 +48,7 @@ class SingleTryTransport(httpx.BaseTransport):
     - A body has at most MAX_BYTES bytes, sent and decompressed, else httpx.ReadError is raised.
     - A status of 400 or above raises HTTPFailure, before the client's own retries can sleep past a deadline.
     - `Authorization` goes to `origin` only. (The vendor's client also sends it to the host that delivers files.)
+    - A GET follows MOST_REDIRECTS redirects, without `Authorization`. (The vendor's client follows none to a file.)
     - `clock` learns the time of `origin` from its responses.
     """
 
@@ -66,12 +68,27 @@ class SingleTryTransport(httpx.BaseTransport):
         """Return a response below 400 with its whole body. Raises HTTPFailure or httpx.TransportError."""
         seconds = self._seconds()
         sent = time.monotonic()
-        end = sent + seconds
         request.extensions = {**request.extensions, "timeout": httpx.Timeout(seconds).as_dict()}
         request.headers["Accept-Encoding"] = ENCODINGS
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if origin_of(request.url) != self._origin:
             request.headers.pop("Authorization", None)
+        for _ in range(MOST_REDIRECTS + 1):
+            response, followed = self._exchange(request, sent, seconds)
+            if followed is None:
+                break
+            request = followed
+        else:
+            raise httpx.ReadError(f"more than {MOST_REDIRECTS} redirects", request=request)
+        if response.status_code >= 400:
+            raise http_failure(response, token, self._clock.now())
+        return response
+
+    def _exchange(
+        self, request: httpx.Request, sent: float, seconds: float
+    ) -> tuple[httpx.Response, httpx.Request | None]:
+        """Return a response with its whole body, and the request that it redirects to, if any."""
+        end = sent + seconds
         with closing(self._connections.handle_request(request)) as response:
             if origin_of(request.url) == self._origin:
                 self._clock.observe(response.headers.get("Date"), sent, time.monotonic())
@@ -83,10 +100,8 @@ class SingleTryTransport(httpx.BaseTransport):
                         raise httpx.ReadTimeout(f"no complete response within {seconds:g} s", request=request)
             except OversizedError as error:
                 raise httpx.ReadError(str(error), request=request) from None
-        response = httpx.Response(response.status_code, headers=response.headers, stream=httpx.ByteStream(bytes(body)))
-        if response.status_code >= 400:
-            raise http_failure(response, token, self._clock.now())
-        return response
+        whole = httpx.Response(response.status_code, headers=response.headers, stream=httpx.ByteStream(bytes(body)))
+        return whole, redirected(request, whole)
 
 
 def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
@@ -101,6 +116,7 @@ def http_failure(response: httpx.Response, token: str, now: float | None = None)
         body = parse_json(text)
     except ValueError:
         body = None
+    text = html_page(text) or text
     if isinstance(body, dict):
         text = ": ".join(shortened(body[name], 4000) for name in ("title", "detail") if body.get(name))
     if token:

@@ -59,7 +59,7 @@ def test_a_token_argument_overrides_the_environment(server, ledger, monkeypatch)
 def test_a_token_is_sent_over_http_to_localhost_only(ledger, monkeypatch, address):
     monkeypatch.setenv("REPLICATE_API_TOKEN", TOKEN)
     monkeypatch.setenv("REPLICATE_BASE_URL", address)
-    with pytest.raises(UserError, match="expected https"):
+    with pytest.raises(UserError, match="expected (an address with )?https"):
         ReplicateGenerator(ledger)
 
 
