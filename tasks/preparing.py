@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from duel.data.charxiv import DATASET, open_charxiv, prepare_charxiv
+from duel.data.charxiv import DATASET, check_provenance, open_charxiv, prepare_charxiv, source_from_environment
 from duel.data.dataset import Dataset, open_folder, open_layout
 from duel.errors import DataError
 from duel.offline.dataset import write_dataset
@@ -44,7 +44,9 @@ def open_dataset(settings: DataSettings, state: StateDirectory) -> Dataset:
     if settings.source == "folder":
         return open_folder(root, settings.train_images, settings.test_images)
     if settings.source == "charxiv":
-        return open_charxiv(root, settings.train_images, settings.test_images)
+        dataset = open_charxiv(root, settings.train_images, settings.test_images)
+        check_provenance(root, source_from_environment())
+        return dataset
     return open_layout(root, settings.train_images, settings.test_images)
 
 

@@ -27,13 +27,14 @@ from duel.data.download import Pin, check, fetch, hub_headers, measure, resolve_
 from duel.data.provenance import RECORD, check_or_record, locked, read_origins, record, write_json
 from duel.errors import DataError, SettingsError
 from duel.rubrics import Rubrics, read_rubrics
-from duel.services.addresses import service_address
+from duel.services.addresses import is_loopback, normal_address, service_address
 from duel.types import Question
 
 log = logging.getLogger(__name__)
 
 DATASET = "princeton-nlp/CharXiv"  # on the Hugging Face Hub
 ARCHIVE = "images.zip"
+HUB = "https://huggingface.co"
 COMMIT = "7ebe88f78dee387691551f071abcb2b9e1a8025b"  # of the benchmark's repository
 ANNOTATIONS_URL = "https://raw.githubusercontent.com/princeton-nlp/CharXiv"
 PINS = {
@@ -84,6 +85,7 @@ def prepare_charxiv(
     checksum or `root` holds something else.
     """
     if is_prepared(root):
+        check_provenance(root, source or source_from_environment())
         return
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DataError(f"{root} exists and is not a CharXiv data set; name another place or move it away")
@@ -96,6 +98,29 @@ def prepare_charxiv(
         if not is_prepared(root):  # another process may have finished meanwhile
             download(downloads, revision, source or source_from_environment(), hub_token)
             lay_out(root, downloads)
+
+
+def check_provenance(root: Path, source: Source) -> None:
+    """Raise DataError unless the prepared data set is of `source`: a trial's data must not pass for CharXiv's.
+
+    The annotations must have the source's checksums, and either both or neither come from servers of this machine.
+    """
+    again = f"move {root} away and run `duel prepare` again"
+    origins = read_origins(root / "annotations")
+    now = dict.fromkeys((*source.pins, CONSTANTS), source.annotations_url) | {ARCHIVE: source.hub or HUB}
+    for name, address in now.items():
+        origin = origins.get(name)
+        if origin is None:
+            raise DataError(f"{root / 'annotations' / RECORD} does not say where {name} is from; {again}")
+        if is_loopback(origin.url) != is_loopback(address):
+            raise DataError(
+                f"{root} was prepared from {normal_address(origin.url)}, and {name} is now to come from {address}; "
+                f"{again}"
+            )
+    for name, pin in source.pins.items():
+        path = root / "annotations" / name
+        if not path.is_file() or measure(path) != pin:
+            raise DataError(f"{path} does not match the checksum of CharXiv's own; {again}")
 
 
 def open_charxiv(root: Path, train_images: int, test_images: int) -> Dataset:

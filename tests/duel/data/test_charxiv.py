@@ -153,6 +153,24 @@ def test_a_second_prepare_makes_no_request_and_changes_nothing(hub, tmp_path):
     assert (files_below(tmp_path), hub.counts()) == (before, asked)
 
 
+def test_a_data_set_of_a_trial_hub_does_not_pass_for_charxivs_own(hub, tmp_path, monkeypatch):
+    prepare_charxiv(tmp_path / "charxiv")
+    for name in hub.environment:
+        monkeypatch.delenv(name)
+    with pytest.raises(
+        DataError, match=r"was prepared from http://127.0.0.1:\d+/.*now to come from https://raw.github"
+    ):
+        prepare_charxiv(tmp_path / "charxiv")
+
+
+def test_the_annotations_of_a_prepared_data_set_are_checked_against_the_pins(hub, tmp_path):
+    prepare_charxiv(tmp_path / "charxiv")
+    path = tmp_path / "charxiv" / "annotations" / "reasoning_val.json"
+    path.write_bytes(path.read_bytes().replace(b" ", b"  ", 1))
+    with pytest.raises(DataError, match="reasoning_val.json does not match the checksum"):
+        prepare_charxiv(tmp_path / "charxiv")
+
+
 def test_downloaded_files_are_not_requested_again(hub, faults, tmp_path):
     faults.script(ARCHIVE, "error")
     with pytest.raises(ServiceError, match="images.zip broke off"):
