@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -10,6 +11,9 @@ pytest_plugins = ["tests.support.replicate_fixtures"]
 # The same examples in every run, so that a failure is the change's; a loaded machine is no failure.
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("repeatable")
+
+# Tests stop themselves as Ctrl-C does; what a shell starts in the background would ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

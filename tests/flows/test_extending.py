@@ -60,7 +60,7 @@ class Page:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
             patch.setattr(sys, "path", [*sys.path])
-            code = main([*command, "--profile", "offline", "--state", str(self.folder), *options])
+            code = main([*command, "--profile", "offline-reference", "--state", str(self.folder), *options])
         for name in self.modules:
             sys.modules.pop(name, None)
         return code
