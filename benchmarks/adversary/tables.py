@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from statistics import fmean
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ def lines_of(arms: Mapping[str, Seeds]) -> Iterator[str]:
     draws = fewest_draws(arms)
     yield from ("", f"After {draws} draws, the most that every run has paid; mean over seeds and charts:", "")
     columns = [f"{measure}, {group}" for measure in MEASURES for group in ("hard", "common")]
-    yield from header("arm", "seeds", "rounds", "draws", *columns, "canary, lowest")
+    yield from header("arm", "seeds", "rounds", "draws", *columns, "canary, lowest change")
     for name, seeds in arms.items():
         values = [mean(seeds, draws, measure, GROUPS[group]) for measure in MEASURES for group in ("hard", "common")]
         yield row(
@@ -78,12 +79,12 @@ def span(values: list[int]) -> str:
 
 
 def canary(seeds: Seeds) -> str:
-    """Return the canary's mean over seeds at the start, and the lowest one of any later evaluation."""
+    """Return the canary's mean over seeds at the start, and the lowest change from it of any evaluation of any seed."""
     courses = [[row["canary"] for row in found.evaluations] for found in seeds.values()]
     if any(value is None for course in courses for value in course):
         return ""
-    means = pd.DataFrame(courses).mean()  # over seeds, where a seed has so many evaluations
-    return f"{means[0]:.3f} → {means[1:].min():.3f}" if len(means) > 1 else f"{means[0]:.3f}"
+    start = fmean(course[0] for course in courses)
+    return f"{start:.3f}, {min(value - course[0] for course in courses for value in course):+.3f}"
 
 
 def course(seeds: Seeds, column: str) -> str:

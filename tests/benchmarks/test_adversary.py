@@ -30,7 +30,7 @@ def results(draws: int, *values: float) -> Results:
     rows = [
         {
             "draws": asked,
-            "canary": 0.5,
+            "canary": 0.4 if asked else 0.5,
             **{measure: {stratum: list(found) for stratum in STRATA} for measure in ("similarity", "answers")},
         }
         for asked, found in ((0, [0.0] * len(values)), (draws, values))
@@ -56,7 +56,7 @@ def test_the_tables_show_arms_differences_and_the_course_of_adversaries() -> Non
     arms = {"none": {0: results(100, 0.2, 0.4)}, "duel": {0: results(200, 0.8, 0.6)}}
     text = "\n".join(lines_of(arms))
     assert "After 100 draws" in text
-    assert "| duel | 1 | 3 | 200 | 0.350 | 0.350 | 0.350 | 0.350 | 0.500 → 0.500 |" in text
+    assert "| duel | 1 | 3 | 200 | 0.350 | 0.350 | 0.350 | 0.350 | 0.500, -0.100 |" in text
     assert "| similarity, hard | +0.050 [" in text
     assert "| duel | 0.62 → 0.62 | 0.38 → 0.38 | 0.19 → 0.19 | 0.38 → 0.38 |" in text
 
