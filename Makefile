@@ -14,7 +14,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: help demo rehearsal test test-newest test-slow chaos soak fuzz check docs wheel clean
 
 help:
-	@echo "make demo    the whole loop, offline, on this machine: about seven minutes with installing"
+	@echo "make demo    the whole loop, offline, on this machine: about nine minutes with installing"
 	@echo "make test    the tests"
 	@echo "make test-newest  the tests with the newest releases of what Duel needs"
 	@echo "make rehearsal  the paid path against servers on this machine, without paying"
