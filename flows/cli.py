@@ -85,7 +85,10 @@ def run_command(options: argparse.Namespace) -> None:
     elif options.command == "prepare":
         commands.prepare(settings, state)
     elif options.command == "train":
-        commands.train(settings, options.run, state)
+        if options.estimate:
+            print(*commands.estimate(settings, options.run, state), sep="\n")
+        else:
+            commands.train(settings, options.run, state)
     elif options.command == "evaluate":
         commands.evaluate(settings, options.run, state, options.compare, options.power)
     else:
@@ -163,9 +166,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"duel {duel.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = add_command(commands, "demo", "run everything offline: prepare, train, evaluate, report", settings=False)
-    demo.add_argument("--rounds", metavar="N", help="training rounds (default: 60); 2 are enough to test the set-up")
+    demo.add_argument("--rounds", metavar="N", help="training rounds (default: 48); 2 are enough to test the set-up")
     add_command(commands, "prepare", "write or download the data set")
     train = add_command(commands, "train", "train both players; a run that exists is resumed")
+    train.add_argument(
+        "--estimate",
+        action="store_true",
+        help="print how many images the run will ask for, what they cost and how long it takes; starts nothing",
+    )
     evaluate = add_command(commands, "evaluate", "measure pass@1 of the untrained base and of every checkpoint")
     report = add_command(commands, "report", "write plots and a report (HTML and PDF) of a run")
     status = add_command(
@@ -212,7 +220,14 @@ def add_command(
 
 def explain_unknown(option: str) -> str:
     """Return the error message for an unknown option, with the most similar existing one."""
-    names = [f"--{name}" for name, _ in fields_of()] + ["--profile", "--run", "--state", "--compare", "--power"]
+    names = [f"--{name}" for name, _ in fields_of()] + [
+        "--profile",
+        "--run",
+        "--state",
+        "--compare",
+        "--power",
+        "--estimate",
+    ]
     near = difflib.get_close_matches(option.split("=")[0], names, n=1, cutoff=0.5)
     return f"{option} is not an option" + (f"; did you mean {near[0]}?" if near else "; see duel COMMAND --help")
 

@@ -23,6 +23,7 @@ from flows import report as report_flow
 from flows import train as train_flow
 from flows.profiles import profile_path
 from tasks.credentials import find_hub_token, model_names, opened
+from tasks.estimating import estimate_lines
 from tasks.evaluating import evaluation_questions
 from tasks.preparing import open_dataset
 from tasks.recording import checkpoints_to_evaluate
@@ -49,6 +50,12 @@ def train(settings: Settings, run: str, state: StateDirectory) -> None:
     for warning in warning_lines(read_evaluations(directory)):
         print(f"duel: {warning}", file=sys.stderr)
     print(f"run: {state.run(run)}; next: duel evaluate --run {run}, duel report --run {run}")
+
+
+def estimate(settings: Settings, run: str, state: StateDirectory) -> list[str]:
+    """Return the expected images, dollars and hours of a run as lines. Asks no service and writes nothing."""
+    check_plugins(settings)
+    return estimate_lines(settings, run, state)
 
 
 def check_models(settings: Settings) -> None:
