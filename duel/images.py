@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from duel.errors import DataError
@@ -24,6 +25,16 @@ MAX_PIXELS = 50_000_000  # 150 MB in RGB
 MAX_SIDE = 8192  # padded to a square: 200 MB in RGB
 MAX_ASPECT = 100  # long side : short side; Qwen2.5-VL's preprocessing takes at most 200
 
+ORIENTATION = 0x0112  # the EXIF tag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # Pillow's decoders raise these for damaged files, depending on the format and the damage.
 DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError,
@@ -32,20 +43,53 @@ DECODER_ERRORS = (
 )  # fmt: skip
 # Pillow warns at 89 million pixels and goes on; an exception has one way to be reported.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("error", message="Corrupt EXIF data", category=UserWarning)
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """Return the image in RGB, transparency blended onto white; of an animation, its first frame.
+    """Return the image as `to_rgb` does; of an animation, its first frame.
 
     Raises DataError when the bytes are not a complete PNG, JPEG, WebP or GIF image within the bounds above.
     """
     with open_image(data) as image:
         image.load()
-        if not image.has_transparency_data:
-            return image.convert("RGB")
-        page = Image.new("RGBA", image.size, "white")
-        page.alpha_composite(image.convert("RGBA"))
-        return page.convert("RGB")
+        return to_rgb(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return an image in RGB as a viewer shows it.
+
+    It is turned as its EXIF orientation says, 16 bits of grey are scaled to 8, and transparency is blended onto white.
+    """
+    turned = upright(eight_bits(image))
+    if not turned.has_transparency_data:
+        return turned.convert("RGB")
+    page = Image.new("RGBA", turned.size, "white")
+    page.alpha_composite(turned.convert("RGBA"))
+    return page.convert("RGB")
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Return 16 bits of grey scaled to 8, and any other image as it is. Pillow would clip them, to white mostly."""
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    grey = np.asarray(image).astype(np.float64) / 257  # 65535 is 255
+    scaled = Image.fromarray(np.uint8(np.clip(grey.round(), 0, 255)))
+    scaled.info["exif"] = image.info.get("exif", b"")
+    return scaled
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return the image turned as its EXIF orientation says; damaged EXIF data says nothing."""
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except (*DECODER_ERRORS, UserWarning):
+        return image
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.info |= {name: value for name, value in image.info.items() if name == "transparency"}
+    return turned
 
 
 def media_type(data: bytes) -> str:

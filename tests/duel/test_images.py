@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from artifacts.pictures import shrink
 from duel.errors import DataError
 from duel.images import MAX_BYTES, decode_image, media_type, read_image_file
 from duel.testing.oversized import blank_png
@@ -98,3 +100,82 @@ def test_a_file_larger_than_the_limit_is_not_read(tmp_path):
         read_image_file(tmp_path / "large.png")
     with pytest.raises(DataError, match="cannot read the image"):
         read_image_file(tmp_path / "none.png")
+
+
+def saved(image, kind="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def corner_colours(image):
+    right, bottom = image.width - 1, image.height - 1
+    return [image.getpixel(place) for place in ((0, 0), (right, 0), (0, bottom), (right, bottom))]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize(
+    ("orientation", "corners"),
+    [
+        (1, "abcd"),
+        (2, "badc"),
+        (3, "dcba"),
+        (4, "cdab"),
+        (5, "acbd"),
+        (6, "cadb"),
+        (7, "dbca"),
+        (8, "bdac"),
+        (99, "abcd"),
+    ],
+)
+def test_an_image_is_turned_as_its_exif_orientation_says(kind, orientation, corners):
+    """The corners are top left, top right, bottom left, bottom right."""
+    colours = dict(zip("abcd", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)], strict=True))
+    image = Image.new("RGB", (3, 2), "white")
+    for name, place in zip("abcd", ((0, 0), (2, 0), (0, 1), (2, 1)), strict=True):
+        image.putpixel(place, colours[name])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    found = decode_image(saved(image, kind, exif=exif.tobytes(), **lossless))
+    assert found.size == ((2, 3) if orientation in (5, 6, 7, 8) else (3, 2))
+    assert corner_colours(found) == [colours[name] for name in corners]
+
+
+def test_damaged_exif_data_leaves_an_image_as_it_is():
+    image = Image.new("RGB", (3, 2), "red")
+    assert decode_image(saved(image, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")).size == (3, 2)
+
+
+def test_sixteen_bits_of_grey_are_scaled():
+    image = Image.fromarray(np.array([[0, 257, 32896, 65535]], dtype=np.uint16))
+    found = decode_image(saved(image))
+    assert [found.getpixel((x, 0)) for x in range(4)] == [(0,) * 3, (1,) * 3, (128,) * 3, (255,) * 3]
+
+
+def test_cmyk_and_palettes_with_transparency_are_read_as_a_viewer_shows_them():
+    red = decode_image(saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=95)).getpixel((4, 4))
+    assert red[0] > 245
+    assert max(red[1:]) < 10
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.putpixel((1, 0), 1)
+    found = decode_image(saved(palette, transparency=1))
+    assert [found.getpixel((0, 0)), found.getpixel((1, 0))] == [(255, 0, 0), (255, 255, 255)]
+
+
+def test_of_several_frames_the_first_is_read():
+    frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
+    found = decode_image(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert found.getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_pictures_of_reports_are_those_that_models_see(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.new("RGB", (40, 20), "white")
+    image.paste("red", (0, 0, 20, 20))
+    (tmp_path / "turned.png").write_bytes(saved(image, exif=exif.tobytes()))
+    shown, seen = shrink(tmp_path / "turned.png", 40), decode_image((tmp_path / "turned.png").read_bytes())
+    assert (shown.size, shown.tobytes()) == (seen.size, seen.tobytes())
+    assert seen.getpixel((10, 5)) == (255, 0, 0)
