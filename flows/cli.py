@@ -10,6 +10,7 @@ import argparse
 import difflib
 import os
 import sys
+import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +78,7 @@ def run_command(options: argparse.Namespace) -> None:
         print(settings_page(), end="")
         return
     settings = demo_settings(options) if options.command == "demo" else settings_of(options)
+    check_prefect_home()
     from flows import commands  # torch and Prefect take seconds to import: only once the settings are valid
 
     state = StateDirectory(options.state)
@@ -93,6 +95,22 @@ def run_command(options: argparse.Namespace) -> None:
         commands.evaluate(settings, options.run, state, options.compare, options.power)
     else:
         commands.report(settings, options.run, options.compare, state)
+
+
+def check_prefect_home() -> None:
+    """Create the folder of Prefect's database. Raises SettingsError where that cannot be written.
+
+    Prefect's server would fail in its own process, and its client wait two minutes for it.
+    """
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"Prefect's folder {home} cannot be written: {error.strerror}; set PREFECT_HOME to a folder that can"
+        ) from None
 
 
 def print_status(state: StateDirectory, run: str) -> None:

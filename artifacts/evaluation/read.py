@@ -10,6 +10,7 @@ from typing import TypeVar
 from artifacts.evaluation.records import CheckpointTest, ProxyRecord
 from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.directory import RunDirectory
+from artifacts.run.files import numbered
 from artifacts.run.records import Record, read_record
 from duel.errors import RunError
 from duel.statistics import Interval, mean_interval
@@ -35,13 +36,13 @@ def read_evaluations(run: RunDirectory) -> Evaluations:
 
 def read_proxies(run: RunDirectory) -> list[ProxyRecord]:
     """Read the proxy evaluations, sorted by rounds done. Raises RunError when one is damaged."""
-    found = [_read(path, ProxyRecord) for path in run.eval_logs.glob("eval-*.json")]
+    found = [_read(path, ProxyRecord) for path in numbered(run.eval_logs, "eval-", ".json").values()]
     return sorted(found, key=lambda record: record.rounds_done)
 
 
 def read_tests(run: RunDirectory) -> list[CheckpointTest]:
     """Read the tests of all checkpoints, sorted by rounds done. Raises RunError when one is damaged."""
-    found = [_read(path, CheckpointTest) for path in run.checkpoint_tests.glob("ckpt-*.json")]
+    found = [_read(path, CheckpointTest) for path in numbered(run.checkpoint_tests, "ckpt-", ".json").values()]
     return sorted(found, key=lambda test: test.rounds_done)
 
 

@@ -143,11 +143,8 @@ def load_checkpoint(checkpoint: Checkpoint, players: Mapping[Player, Saves]) -> 
 
 def list_checkpoints(run: RunDirectory) -> list[Checkpoint]:
     """Return all complete checkpoints, sorted by rounds done."""
-    found = [path.parent for path in run.checkpoints.glob("ckpt-[0-9]*/checkpoint.json")]
-    return sorted(
-        (Checkpoint(path, int(path.name.removeprefix("ckpt-"))) for path in found),
-        key=lambda checkpoint: checkpoint.rounds_done,
-    )
+    found = files.numbered(run.checkpoints, "ckpt-")
+    return [Checkpoint(path, done) for done, path in found.items() if (path / "checkpoint.json").is_file()]
 
 
 def load_latest(run: RunDirectory, players: Mapping[Player, Saves]) -> Checkpoint | None:

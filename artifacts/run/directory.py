@@ -105,8 +105,7 @@ class RunDirectory:
 
     def rounds_recorded(self) -> list[int]:
         """Return the numbers of the rounds that have a directory, in ascending order."""
-        found = self.training_logs.glob("round-[0-9]*")
-        return sorted(int(path.name.removeprefix("round-")) for path in found)
+        return list(files.numbered(self.training_logs, "round-"))
 
     def mend(self) -> None:
         """Remove what a kill left: temporary files and incomplete last lines."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -143,3 +144,13 @@ def _put_in_place(temporary: Path, path: Path) -> None:
     sync(path.parent)
     if exists:
         shutil.rmtree(replaced)
+
+
+def numbered(directory: Path, prefix: str, suffix: str = "") -> dict[int, Path]:
+    """Return the paths named PREFIX, digits, SUFFIX by their number, in ascending order.
+
+    Whatever else lies there is not Duel's, such as a copy called `ckpt-4.bak` or `eval-0025 (1).json`.
+    """
+    name = re.compile(re.escape(prefix) + r"([0-9]+)" + re.escape(suffix))
+    found = [(int(match[1]), path) for path in directory.glob(f"{prefix}*") if (match := name.fullmatch(path.name))]
+    return dict(sorted(found))

@@ -22,8 +22,7 @@ def write_snapshot(run: RunDirectory, learned: int, adversary: Saves) -> None:
 
 def list_snapshots(run: RunDirectory) -> list[int]:
     """Return after how many rounds of the adversary there are snapshots, in ascending order."""
-    found = run.past_adversaries.glob("adversary-[0-9]*")
-    return sorted(int(path.name.removeprefix("adversary-")) for path in found)
+    return list(files.numbered(run.past_adversaries, "adversary-"))
 
 
 def prune_snapshots(run: RunDirectory, first: int) -> None:

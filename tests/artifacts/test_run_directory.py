@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,8 +17,10 @@ from pathlib import Path
 import pytest
 
 import duel
+from artifacts.evaluation.read import read_evaluations
 from artifacts.pdf.round import write_round_pdf
 from artifacts.run import files
+from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.directory import RunDirectory
 from artifacts.run.lock import owner_of
 from artifacts.run.metrics import append_metrics, append_timings, has_metrics
@@ -28,7 +31,7 @@ from duel.errors import RunError
 from duel.settings import Settings
 from duel.settings.profile import read_settings
 from duel.state import StateDirectory
-from tests.support.fake_run import Images, fake_record
+from tests.support.fake_run import Images, fake_record, fake_run
 
 
 def open_run(state: Path, **settings: object) -> RunDirectory:
@@ -177,6 +180,7 @@ from pathlib import Path
 from artifacts.run.directory import RunDirectory
 from duel.settings import Settings
 from duel.state import StateDirectory
+from tests.support.fake_run import fake_run
 
 run = RunDirectory.open(StateDirectory(Path(sys.argv[1])), "run_1", Settings())
 print("open", flush=True)
@@ -241,3 +245,16 @@ def test_recording_a_round_twice_leaves_one_row(tmp_path: Path) -> None:
         once = run.metrics.read_bytes()
         record_round(run, 1)
         assert run.metrics.read_bytes() == once
+
+
+def test_copies_beside_a_runs_own_folders_and_files_are_left_alone(tmp_path):
+    run = fake_run(tmp_path, rounds=4, every=2, recorded=4)
+    before = read_evaluations(run)
+    shutil.copytree(run.round_directory(2), run.training_logs / "round-2.bak")
+    (run.checkpoints / "ckpt-4.bak").mkdir(parents=True)
+    (run.checkpoints / "ckpt-4.bak" / "checkpoint.json").write_text("{}")
+    for folder, name in ((run.eval_logs, "eval-0002.json"), (run.checkpoint_tests, "ckpt-2.json")):
+        shutil.copyfile(folder / name, folder / name.replace(".json", " (1).json"))
+    assert run.rounds_recorded() == [0, 1, 2, 3]
+    assert list_checkpoints(run) == []
+    assert read_evaluations(run) == before

@@ -8,7 +8,7 @@ from PIL import Image
 
 import duel
 from duel.settings.profile import fields_of
-from flows.cli import build_parser, main, parse_value
+from flows.cli import build_parser, check_prefect_home, main, parse_value
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,7 +83,12 @@ def test_a_missing_plugin_class_is_named_and_nothing_is_written(capsys, tmp_path
 def test_a_plugin_class_may_be_in_the_current_directory(tmp_path, pictures):
     (tmp_path / "my_rewards.py").write_text("class Mine:\n    pass\n")
     # -P: as for the installed command, the working directory is not on the path.
-    command = [sys.executable, "-P", "-c", "import sys; from flows.cli import main; sys.exit(main())"]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        "import sys; from flows.cli import check_prefect_home, main; sys.exit(main())",
+    ]
     command += [*folder_options(tmp_path, pictures), "--rewards.base", "my_rewards:Mein"]
     variables = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
@@ -149,3 +154,18 @@ def test_the_version_is_the_packages(capsys):
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"duel {duel.__version__}\n"
+
+
+@pytest.mark.parametrize("home", ["file/prefect", "file"])
+def test_a_prefect_home_that_cannot_be_written_is_named_at_once(capsys, tmp_path, monkeypatch, home):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / home))
+    line = complaint(capsys, "prepare", "--state", str(tmp_path / "state"))
+    assert f"Prefect's folder {tmp_path / home} cannot be written" in line
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_missing_prefect_home_is_created(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "a" / "b"))
+    check_prefect_home()
+    assert (tmp_path / "a" / "b").is_dir()
