@@ -21,9 +21,9 @@ from flows import evaluate as evaluate_flow
 from flows import prepare as prepare_flow
 from flows import report as report_flow
 from flows import train as train_flow
+from flows.estimating import estimate_lines
 from flows.profiles import profile_path
 from tasks.credentials import find_hub_token, model_names, opened
-from tasks.estimating import estimate_lines
 from tasks.evaluating import evaluation_questions
 from tasks.preparing import open_dataset
 from tasks.recording import checkpoints_to_evaluate

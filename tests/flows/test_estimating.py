@@ -5,8 +5,8 @@ from cache.ledger import SpendLedger
 from duel.settings.profile import override, read_profile, read_settings
 from duel.state import StateDirectory
 from flows.cli import main
+from flows.estimating import estimate_lines
 from flows.profiles import profile_path
-from tasks.estimating import estimate_lines
 from tests.support.fake_run import fake_run
 
 
