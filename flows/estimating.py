@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from artifacts.run.directory import RunDirectory
 from artifacts.run.metrics import read_training_log
-from cache.ledger import SpendLedger
 from duel.errors import DuelError
 from duel.estimate import most_draws
 from duel.rewards import load_rewards
@@ -40,7 +39,7 @@ def estimate_lines(settings: Settings, run: str, state: StateDirectory) -> list[
     if past is not None:
         asked = f"{past.rounds} rounds of {past.run} asked for {past.share:.0%} of the most they could"
         lines.append(f"        about {expected:,} in these rounds: {asked}")
-    lines.append(f"cost:   {_cost(settings, state, expected + most.in_evaluations)}")
+    lines.append(f"cost:   {_cost(settings, expected + most.in_evaluations)}")
     if past is None:
         return [*lines, "time:   not known: no run of this state directory has such rounds; play a few and ask again"]
     hours = (settings.rounds - done) * past.seconds / 3600
@@ -76,18 +75,14 @@ def _names(state: StateDirectory) -> Iterator[str]:
     return (path.name for path in sorted(state.runs.glob("*/")) if (path / "settings.json").is_file())
 
 
-def _cost(settings: Settings, state: StateDirectory, images: int) -> str:
+def _cost(settings: Settings, images: int) -> str:
     if settings.generator.service != "replicate":
         return "none for images, which are drawn on this machine" + _judged(settings)
-    price, source = settings.generator.price, "by generator.dollars_per_image"
-    if state.spend.exists():
-        with SpendLedger(state.spend) as ledger:
-            spend = ledger.spend()
-        if spend.images and spend.dollars > spend.rehearsed_dollars:
-            price, source = spend.dollars / spend.images, f"as {spend.images:,} images of the spend ledger cost"
+    price = settings.generator.price  # the ledger counts by it, too
     if price is None:
         return "not known: set generator.dollars_per_image" + _judged(settings)
-    return f"about {images * price:,.2f} dollars for images ({price:g} each, {source})" + _judged(settings)
+    dollars = f"about {images * price:,.2f} dollars for images ({price:g} each, by generator.dollars_per_image)"
+    return dollars + _judged(settings)
 
 
 def _judged(settings: Settings) -> str:
