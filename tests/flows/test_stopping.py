@@ -43,8 +43,24 @@ def test_sigterm_ends_a_training_whose_draw_hangs_within_ten_seconds(tmp_path: P
     options = [f"--{name}={value}" for name, value in SMALL.items()]
     environment = os.environ | {"PYTHONPATH": str(root), "PREFECT_HOME": str(tmp_path / "prefect")}
     command = [sys.executable, "-m", "flows.cli"]
-    subprocess.run([*command, "prepare", *options], cwd=tmp_path, env=environment, check=True, capture_output=True)
-    arguments = [*command, "train", "--run", "run_1", "--generator.service", "hanging:Hanging", *options]
+    subprocess.run(
+        [*command, "prepare", "--profile", "offline-reference", *options],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    arguments = [
+        *command,
+        "train",
+        "--profile",
+        "offline-reference",
+        "--run",
+        "run_1",
+        "--generator.service",
+        "hanging:Hanging",
+        *options,
+    ]
     with subprocess.Popen(
         arguments, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
