@@ -54,9 +54,14 @@ class PrefectServer:
         raise RuntimeError(f"no Prefect server at {self.url}: {self.log.read_text()[-2000:]}")
 
     def stop(self) -> None:
-        """Stop the server with SIGTERM."""
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
+        """Stop the server with SIGTERM; with SIGKILL where it still waits for open connections after 30 s."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def __enter__(self) -> Self:

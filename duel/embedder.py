@@ -21,6 +21,7 @@ from duel.devices import choose_device, isolated_random_state
 from duel.errors import SettingsError
 from duel.images import decode_image
 from duel.offline.embedded import resolve
+from duel.services.hub import NO_CODE, SAFE_WEIGHTS, reason_of
 from duel.settings import ModelSettings
 
 CHUNK = 8  # images per forward pass, padded: with a fixed shape, an embedding does not depend on the batch
@@ -87,6 +88,7 @@ def load_embedder(settings: ModelSettings, hub_token: str | None = None) -> Embe
                 attn_implementation="sdpa",
                 token=hub_token,
                 revision=settings.embedder_revision or "main",
+                **SAFE_WEIGHTS,
             )
     except (OSError, ValueError) as error:
         raise _unusable(settings, error) from error
@@ -101,8 +103,10 @@ def check_embedder(settings: ModelSettings, hub_token: str | None = None) -> tup
     folder = resolve(settings.embedder, "embedder")
     try:
         revision = settings.embedder_revision or "main"
-        config = AutoConfig.from_pretrained(folder, token=hub_token, revision=revision)
-        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", token=hub_token, revision=revision)
+        config = AutoConfig.from_pretrained(folder, token=hub_token, revision=revision, **NO_CODE)
+        processor = AutoImageProcessor.from_pretrained(
+            folder, backend="pil", token=hub_token, revision=revision, **NO_CODE
+        )
     except (OSError, ValueError) as error:
         raise _unusable(settings, error) from error
     patch = getattr(config, "patch_size", None)
@@ -115,9 +119,9 @@ def check_embedder(settings: ModelSettings, hub_token: str | None = None) -> tup
 
 
 def _unusable(settings: ModelSettings, reason: Exception | str) -> SettingsError:
-    first_line = str(reason).splitlines()[0]
+    why = reason if isinstance(reason, str) else reason_of(reason)
     return SettingsError(
-        f"cannot load the embedder {settings.embedder!r}: {first_line}; expected a hub name or a DINOv2 folder"
+        f"cannot load the embedder {settings.embedder!r}: {why}; expected a hub name or a DINOv2 folder"
     )
 
 

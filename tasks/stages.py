@@ -65,6 +65,7 @@ def stage(
             cache_policy=CachePolicy.from_cache_key_fn(stage_key) if cached else NO_CACHE,
             persist_result=cached,
             result_serializer="json",
+            cache_result_in_memory=False,  # Prefect would keep the last 1000 results
             retries=retries,
             retry_delay_seconds=[2.0**attempt for attempt in range(retries)],
             retry_condition_fn=is_service_failure,

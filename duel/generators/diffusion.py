@@ -23,6 +23,7 @@ from PIL import Image
 from duel.closing import Closing
 from duel.devices import choose_device
 from duel.errors import GeneratorError, SettingsError, UserError
+from duel.services.hub import SAFE_WEIGHTS
 from duel.types import DrawnImage, Refusal, Scalar
 
 KNOWN_PARAMETERS: dict[str, dict[str, Scalar]] = {
@@ -179,7 +180,7 @@ def load_diffusion(
     kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     try:
         pipeline: Any = diffusers.DiffusionPipeline
-        pipeline = pipeline.from_pretrained(model, revision=revision, dtype=kind, token=hub_token)
+        pipeline = pipeline.from_pretrained(model, revision=revision, dtype=kind, token=hub_token, **SAFE_WEIGHTS)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load the diffusion model {model}: {error}; set generator.model") from None
     pipeline.to(place)

@@ -27,6 +27,7 @@ from duel.errors import SettingsError
 from duel.offline.embedded import resolve
 from duel.policies.attention import GROUPED_SDPA
 from duel.policies.tokens import end_tokens, forbidden_tokens
+from duel.services.hub import NO_CODE, SAFE_WEIGHTS, reason_of
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,12 @@ def load_model(
     """
     folder = resolve(name, "vlm")
     try:
-        config = AutoConfig.from_pretrained(folder, token=hub_token, revision=revision or "main")
+        config = AutoConfig.from_pretrained(folder, token=hub_token, revision=revision or "main", **NO_CODE)
         sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         network_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
         processor = load_processor(folder, type(config), hub_token, revision) if sees else None
         tokenizer = (
-            AutoTokenizer.from_pretrained(folder, token=hub_token, revision=revision or "main")
+            AutoTokenizer.from_pretrained(folder, token=hub_token, revision=revision or "main", **NO_CODE)
             if processor is None
             else processor.tokenizer
         )
@@ -96,11 +97,11 @@ def load_model(
                 attn_implementation=GROUPED_SDPA,
                 token=hub_token,
                 revision=revision or "main",
+                **SAFE_WEIGHTS,
             )
     except (OSError, ValueError) as error:
-        first_line = (str(error).splitlines() or [""])[0]
         raise SettingsError(
-            f"cannot load the model {name!r}: {first_line}; expected a hub name or a folder with config.json and "
+            f"cannot load the model {name!r}: {reason_of(error)}; expected a hub name or a folder with config.json and "
             f"weights"
         ) from error
     if not (tokenizer.chat_template or (processor is not None and processor.chat_template)):
@@ -114,11 +115,10 @@ def load_model(
 def check_model(name: str, hub_token: str | None = None, revision: str | None = None) -> None:
     """Raise SettingsError when the model does not exist; loads its config only."""
     try:
-        AutoConfig.from_pretrained(resolve(name, "vlm"), token=hub_token, revision=revision or "main")
+        AutoConfig.from_pretrained(resolve(name, "vlm"), token=hub_token, revision=revision or "main", **NO_CODE)
     except (OSError, ValueError) as error:
-        first_line = str(error).splitlines()[0]
         raise SettingsError(
-            f"cannot load the model {name!r}: {first_line}; expected a hub name or a folder with config.json"
+            f"cannot load the model {name!r}: {reason_of(error)}; expected a hub name or a folder with config.json"
         ) from error
 
 
@@ -152,7 +152,7 @@ def load_processor(folder: str, config_class: type, hub_token: str | None = None
     Video processors, which `AutoProcessor` always creates, need torchvision.
     """
     if find_spec("torchvision") is not None:
-        return AutoProcessor.from_pretrained(folder, token=hub_token, revision=revision or "main")
+        return AutoProcessor.from_pretrained(folder, token=hub_token, revision=revision or "main", **NO_CODE)
     processor_class: Any = PROCESSOR_MAPPING[config_class]
 
     class ImageOnly(processor_class):  # type: ignore[misc]
@@ -166,7 +166,7 @@ def load_processor(folder: str, config_class: type, hub_token: str | None = None
             return {name: value for name, value in arguments.items() if name != "video_processor"}, rest
 
     ImageOnly.__name__ = processor_class.__name__  # `save_pretrained` writes it
-    return ImageOnly.from_pretrained(folder, token=hub_token, revision=revision or "main")
+    return ImageOnly.from_pretrained(folder, token=hub_token, revision=revision or "main", **NO_CODE)
 
 
 def limit_pixels(processor: Any, max_pixels: int, name: str) -> None:

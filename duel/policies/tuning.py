@@ -20,6 +20,7 @@ from duel.devices import isolated_random_state
 from duel.errors import DamagedError, RunError
 from duel.policies.card import commit_of
 from duel.policies.models import Model, language_linears
+from duel.services.hub import SAFE_WEIGHTS
 from duel.types import Player
 
 ADAPTER = "adapter_model.safetensors"
@@ -173,7 +174,7 @@ class FullTuning:
         """Load the weights from a `save_pretrained` folder. Raises RunError when they do not fit."""
         try:
             with isolated_random_state():
-                saved = type(self.model.network).from_pretrained(directory, dtype=torch.float32)
+                saved = type(self.model.network).from_pretrained(directory, dtype=torch.float32, **SAFE_WEIGHTS)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise DamagedError(f"cannot read weights from {directory}: {error}") from error
         weights = dict(saved.named_parameters())

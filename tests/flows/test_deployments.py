@@ -3,6 +3,7 @@
 Slow (minutes): `make test-slow` runs it, and CI does.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -53,7 +54,7 @@ class Site:
         self.server = server
         self.state = folder / "state"
         self.log = folder / "worker.txt"
-        self.api = httpx.Client(base_url=server.url)
+        self.api = httpx.Client(base_url=server.url, timeout=60)  # a server that was just restarted is busy
         more = {"DUEL_STATE": str(self.state), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         self.environment = os.environ | server.variables | more
         self.worker: subprocess.Popen[bytes] | None = None
@@ -123,9 +124,13 @@ class Site:
         return int(owner["pid"])
 
     def until(self, true: Callable[[], object], seconds: float) -> None:
+        """Wait for a condition; a request that the server does not answer in time counts as not yet."""
         deadline = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < deadline, self.log.read_text()[-4000:]
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if true():
+                    return
+            assert time.monotonic() < deadline, self.log.read_text()[-4000:] + self.server.log.read_text()[-4000:]
             time.sleep(0.2)
 
     def files(self, run: str) -> dict[str, str]:
