@@ -12,6 +12,7 @@ be billed twice, the ledger must agree with the service's count, and nothing may
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import io
 import os
@@ -33,6 +34,7 @@ from benchmarks.chaos import fingerprint
 from benchmarks.orchestration import StubPolicy
 from benchmarks.prefect_site import PrefectServer
 from cache.ledger import SpendLedger
+from duel.generators.replicate.retries import RetrySettings
 from duel.offline.dataset import write_dataset
 from duel.offline.generator import ChartGenerator
 from duel.randomness import stream
@@ -114,7 +116,7 @@ def settings_of(rounds: int, data: Path) -> Settings:
         "generator.service": "replicate",
         "generator.requests_per_minute": 60_000,
         "generator.attempts": 50,
-        "evaluation.every": 25,
+        "evaluation.every": 50,
         "evaluation.adversary_prompts": 2,
         "evaluation.charts_per_stratum": 0,
     }
@@ -124,9 +126,12 @@ def settings_of(rounds: int, data: Path) -> Settings:
 def play(rounds: int, folder: Path, state: Path) -> None:
     """Train in this process, from where the run stands to its end."""
     import duel.embedder
+    import duel.generators.replicate.retries
     import flows.train
     import tasks.context
 
+    waits = {"poll": 0.02, "first_wait": 0.02, "listing_delay": 0.5}  # a local service is quick
+    duel.generators.replicate.retries.RetrySettings = functools.partial(RetrySettings, **waits)  # type: ignore[misc]
     tasks.context.load_policies = lambda *_, **__: {name: SoakPolicy(name) for name in ("base", "adversary")}  # type: ignore[assignment]
     duel.embedder.load_embedder = lambda *_, **__: SmallEmbedder()  # type: ignore[assignment, return-value]
     flows.train.train(settings_of(rounds, folder / "data"), "run", state)
