@@ -45,7 +45,7 @@ def open_dataset(settings: DataSettings, state: StateDirectory) -> Dataset:
         return open_folder(root, settings.train_images, settings.test_images)
     if settings.source == "charxiv":
         dataset = open_charxiv(root, settings.train_images, settings.test_images)
-        check_provenance(root, source_from_environment())
+        check_provenance(root, source_from_environment(), settings.charxiv_revision)
         return dataset
     return open_layout(root, settings.train_images, settings.test_images)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -85,7 +86,7 @@ def prepare_charxiv(
     checksum or `root` holds something else.
     """
     if is_prepared(root):
-        check_provenance(root, source or source_from_environment())
+        check_provenance(root, source or source_from_environment(), revision)
         return
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DataError(f"{root} exists and is not a CharXiv data set; name another place or move it away")
@@ -100,10 +101,11 @@ def prepare_charxiv(
             lay_out(root, downloads)
 
 
-def check_provenance(root: Path, source: Source) -> None:
+def check_provenance(root: Path, source: Source, revision: str) -> None:
     """Raise DataError unless the prepared data set is of `source`: a trial's data must not pass for CharXiv's.
 
     The annotations must have the source's checksums, and either both or neither come from servers of this machine.
+    `revision` is the Hub's: where it is a commit, the images must be of it; a branch stands for the recorded commit.
     """
     again = f"move {root} away and run `duel prepare` again"
     origins = read_origins(root / "annotations")
@@ -117,6 +119,12 @@ def check_provenance(root: Path, source: Source) -> None:
                 f"{root} was prepared from {normal_address(origin.url)}, and {name} is now to come from {address}; "
                 f"{again}"
             )
+    prepared = origins[ARCHIVE].revision
+    if re.fullmatch("[0-9a-f]{40}", revision) and revision != prepared:
+        raise DataError(
+            f"{root} has the images of commit {prepared}, and data.charxiv_revision = {revision}; {again}, or set "
+            "data.charxiv_revision to the former"
+        )
     for name, pin in source.pins.items():
         path = root / "annotations" / name
         if not path.is_file() or measure(path) != pin:

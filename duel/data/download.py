@@ -17,13 +17,14 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public by its documentation
 
 from duel.errors import DataError, ServiceError
-from duel.services.network import is_untrusted, untrusted
+from duel.services.network import html_page, is_untrusted, untrusted
 from duel.services.responses import OversizedError
 from duel.services.responses import size as in_words
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc.Buffer in Python 3.12
 
+PAGE_START = 64 * 2**10  # bytes in which an HTML page has its title
 MAX_UNKNOWN = 4 * 2**20  # bytes of a file whose size is not known beforehand
 UNCOMPRESSED = {"Accept-Encoding": "identity"}  # byte ranges must refer to the file, not to a compressed body
 
@@ -50,8 +51,8 @@ def fetch(url: str, path: Path, size: int | None, headers: Mapping[str, str] | N
     """Download `url` to `path` with a progress bar; `path` appears when the download is complete.
 
     A partial download stays in `NAME.TAG.part` and is resumed, by this or a later process, provided that `size`
-    (bytes) is known; `tag` tells versions of a file apart. Raises ServiceError when the download broke off, DataError
-    when the file does not exist, has another size, or cannot be written.
+    (bytes) is known; `tag` tells versions of a file apart. Raises ServiceError when the download broke off or an HTML
+    page came in its place, DataError when the file does not exist, has another size, or cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{tag}.part" if tag else f"{path.name}.part")
@@ -68,17 +69,34 @@ def fetch(url: str, path: Path, size: int | None, headers: Mapping[str, str] | N
                 headers={**UNCOMPRESSED, **(headers or {})},
                 displayed_filename=path.name,
             )
+        check_is_no_page(url, partial)
         partial.replace(path)
         return
     except OversizedError as error:
+        fault = page_at(url, partial) or DataError(f"{url}: {error}; check the address and revision")
         partial.unlink()
-        fault = DataError(f"{url}: {error}; check the address and revision")
     except (httpx.HTTPError, OSError) as error:
         fault = explain(url, error)
         if type(error) is OSError and error.errno is None:  # `http_get` found another size than expected
+            other = DataError(f"{url} has another size than the expected {size} bytes; check the address and revision")
+            fault = page_at(url, partial) or other
             partial.unlink()
-            fault = DataError(f"{url} has another size than the expected {size} bytes; check the address and revision")
     raise fault
+
+
+def check_is_no_page(url: str, path: Path) -> None:
+    """Raise ServiceError, and remove a downloaded file, where it is an HTML page: nothing that Duel downloads is."""
+    fault = page_at(url, path)
+    if fault is not None:
+        path.unlink()
+        raise fault
+
+
+def page_at(url: str, path: Path) -> ServiceError | None:
+    """Return a ServiceError that names the HTML page that came in place of a file; None for anything else."""
+    with path.open("rb") as file:
+        page = html_page(file.read(PAGE_START).decode("utf-8", "replace"))
+    return ServiceError(f"{url} answers with {page}") if page else None
 
 
 class LimitedFile(io.BufferedWriter):

@@ -19,7 +19,6 @@ from duel.images import media_type
 from duel.types import DrawnImage, Refusal
 
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)  # so nothing was created
-PREDICTIONS = 5  # attempts per draw, when the service reports predictions as failed
 CLOCK_SKEW = 60.0  # seconds by which the clocks of the service's own machines may differ
 MIXED_UP = 3  # responses about another input, until a prediction is taken to be of another input
 
@@ -50,14 +49,14 @@ class Draw:
     def run(self) -> DrawnImage | Refusal:
         """Return the image or the service's refusal.
 
-        Raises GeneratorError when the deadline passes or PREDICTIONS predictions failed, UserError when no retry can
-        succeed.
+        Raises GeneratorError when the deadline passes, LimitError when the journal allows no further purchase, and
+        UserError when no retry can succeed.
         """
         purchase = self.journal.latest(self.key)
         if purchase is not None and purchase.outcome == "refused":
             return Refusal(purchase.reason)
         purchase = self.resume(purchase)
-        for _ in range(PREDICTIONS):
+        while True:  # the journal counts purchases that end without an image, over all processes, and has a limit
             bought = purchase or self.buy()
             if isinstance(bought, Refusal):
                 return bought
@@ -65,11 +64,6 @@ class Draw:
             if result is not None:
                 return result
             purchase = None
-        last = self.journal.latest(self.key)
-        raise GeneratorError(
-            f"{self.api.model} failed {PREDICTIONS} predictions for draw {self.key[:12]}"
-            f"; the last: {last.reason if last is not None else 'not recorded'}"
-        )
 
     def resume(self, purchase: Purchase | None) -> Purchase | None:
         """Return an earlier purchase whose image can still be fetched, or None.

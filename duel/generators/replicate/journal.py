@@ -43,7 +43,7 @@ class Journal(Protocol):
     def intend(self, key: str, service_at: float | None = None) -> Purchase:
         """Record that a prediction is about to be created, and when by the service's clock, where that is known.
 
-        Returns once that is on disk.
+        Returns once that is on disk. Raises LimitError when the budget or the purchases for this draw are used up.
         """
 
     def created(self, purchase: Purchase, prediction: str) -> Purchase:

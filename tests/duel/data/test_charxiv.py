@@ -171,6 +171,16 @@ def test_the_annotations_of_a_prepared_data_set_are_checked_against_the_pins(hub
         prepare_charxiv(tmp_path / "charxiv")
 
 
+def test_a_commit_that_was_not_downloaded_is_refused(hub, tmp_path):
+    root = tmp_path / "charxiv"
+    prepare_charxiv(root)
+    commit = read_origins(root / "annotations")[ARCHIVE].revision
+    prepare_charxiv(root, commit)
+    prepare_charxiv(root, "main")  # the commit that it was at the first download
+    with pytest.raises(DataError, match=f"has the images of commit {commit}, and data.charxiv_revision = 0000"):
+        prepare_charxiv(root, "0" * 40)
+
+
 def test_downloaded_files_are_not_requested_again(hub, faults, tmp_path):
     faults.script(ARCHIVE, "error")
     with pytest.raises(ServiceError, match="images.zip broke off"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from duel.errors import GeneratorError, UserError
+from duel.errors import LimitError, UserError
 from duel.generators.replicate.generator import FLUX_SCHNELL, ReplicateGenerator
 from duel.testing.inputs import COMMUNITY
 from duel.testing.predictions import NSFW
@@ -88,7 +88,7 @@ def test_a_failed_prediction_is_created_again(server, ledger, generator):
 
 def test_a_model_that_always_fails_ends_after_five_predictions(server, generator):
     server.faults.rates = {"failed": 1.0}
-    with pytest.raises(GeneratorError, match=r"failed 5 predictions"):
+    with pytest.raises(LimitError, match=r"bought 5 times .* without an image"):
         generator.draw("a plot", 7)
     assert server.counts()["created"] == 5
 

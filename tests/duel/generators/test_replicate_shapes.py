@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from duel.errors import GeneratorError, UserError
+from duel.errors import LimitError, UserError
 from duel.generators.replicate.generator import FLUX_SCHNELL, ReplicateGenerator
 from duel.testing.predictions import ENDINGS
 from duel.testing.shapes import READABLE, UNREADABLE
@@ -56,7 +56,7 @@ def test_an_end_without_image_is_settled_and_drawn_again(server, ledger, generat
 
 def test_the_last_message_has_the_services_reason(server, generator):
     server.faults.rates = {"error-object": 1.0}
-    with pytest.raises(GeneratorError, match=r"failed 5 predictions .* the last: Director: the worker is gone"):
+    with pytest.raises(LimitError, match=r"bought 5 times .* the last: Director: the worker is gone.*attempts = 5"):
         generator.draw("a plot", 7)
 
 

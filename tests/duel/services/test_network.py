@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import json
 import ssl
 import threading
 from collections.abc import Iterator
@@ -15,16 +16,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from huggingface_hub import close_session
 
 import duel.testing
-from duel.data.download import fetch
-from duel.errors import DataError, JudgeError, SettingsError, UserError
+from duel.data.download import fetch, resolve_hub_file
+from duel.errors import DataError, JudgeError, ServiceError, SettingsError, UserError
 from duel.generators.replicate.prediction import parse_json
 from duel.generators.replicate.transport import HTTPFailure, SingleTryTransport
 from duel.judges.openai_judge import OpenAIJudge
 from duel.rubrics import read_rubrics
 from duel.services.addresses import service_address
 from duel.services.network import Connections, check_key, html_page, proxy_for
+from duel.testing.openai import completion
 from duel.types import Question
 
 PORTAL = "<!DOCTYPE html><html><head><title>Caf&eacute; Wi-Fi:\n log in</title></head><body>Accept</body></html>"
@@ -33,8 +36,11 @@ ASKED = Question("0", "0.png", "What is the title?", "heat", 1)
 
 
 @contextmanager
-def server(respond, context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Run a server on loopback; `respond(path, headers)` returns status, headers and body. Yields its address."""
+def server(respond, context: ssl.SSLContext | None = None, tunnels: list[str] | None = None) -> Iterator[str]:
+    """Run a server on loopback; `respond(path, headers)` returns status, headers and body. Yields its address.
+
+    With `tunnels` it is a proxy for HTTPS, too: it notes each host asked for, and answers in its place by `context`.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -44,9 +50,21 @@ def server(respond, context: ssl.SSLContext | None = None) -> Iterator[str]:
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
-        do_POST = do_GET
+        do_POST = do_HEAD = do_GET
+
+        def do_CONNECT(self):
+            tunnels.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            inner = context.wrap_socket(self.connection, server_side=True)
+            self.rfile, self.wfile = inner.makefile("rb"), inner.makefile("wb")
+            self.handle_one_request()
+            self.wfile.flush()
+            inner.close()
+            self.close_connection = True
 
         def log_message(self, *_):
             pass
@@ -56,34 +74,40 @@ def server(respond, context: ssl.SSLContext | None = None) -> Iterator[str]:
             """Clients that do not trust the certificate close the connection."""
 
     running = Quiet(("127.0.0.1", 0), Handler)
-    if context is not None:
+    if context is not None and tunnels is None:
         running.socket = context.wrap_socket(running.socket, server_side=True)
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
-    yield f"{'http' if context is None else 'https'}://127.0.0.1:{running.server_port}"
+    yield f"{'http' if context is None or tunnels is not None else 'https'}://127.0.0.1:{running.server_port}"
     running.shutdown()
     running.server_close()
 
 
 @pytest.fixture(scope="module")
-def self_signed(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """A certificate that nobody trusts."""
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a certificate of 127.0.0.1 and service.example, signed by itself, and its key."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("service.example")]
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
-    certificate = (
+    signed = (
         builder.not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(address, False)
+        .add_extension(x509.SubjectAlternativeName(names), False)
         .sign(key, hashes.SHA256())
     )
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     path = tmp_path_factory.mktemp("certificate") / "both.pem"
     private = key.private_bytes(encoding, form, serialization.NoEncryption())
-    path.write_bytes(private + certificate.public_bytes(encoding))
+    path.write_bytes(private + signed.public_bytes(encoding))
+    return path
+
+
+@pytest.fixture(scope="module")
+def self_signed(certificate: Path) -> ssl.SSLContext:
+    """A server's side of the certificate, which nobody trusts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
+    context.load_cert_chain(certificate)
     return context
 
 
@@ -161,6 +185,62 @@ def test_requests_go_through_the_proxy(monkeypatch):
     assert asked == [("http://service.example/file", "service.example")]
 
 
+def grade(reply: str) -> bytes:
+    """Return a chat completion with this text."""
+    return json.dumps(completion("gpt-4.1", reply, "stop")).encode()
+
+
+VERDICT = '{"extracted_answer": "heat", "score": 1}'
+
+
+@pytest.fixture
+def only_a_proxy(monkeypatch):
+    """A function that names a proxy in the environment, as the only way out."""
+
+    def name(variable: str, address: str) -> None:
+        for other in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+            monkeypatch.delenv(other, raising=False)
+            monkeypatch.delenv(other.lower(), raising=False)
+        monkeypatch.setenv(variable, address)
+
+    return name
+
+
+def test_judge_and_downloads_go_through_the_proxy(only_a_proxy, monkeypatch, tmp_path):
+    asked = []
+
+    def respond(path, headers):
+        asked.append(path)
+        return 200, {"Content-Type": "application/json"}, grade(VERDICT)
+
+    with server(respond) as address:
+        only_a_proxy("HTTP_PROXY", address)
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://service.example/v1")
+        judge = OpenAIJudge("gpt-4.1", RUBRICS, api_key="sk-1", deadline_seconds=5)
+        assert judge.grade(ASKED, ["heat"])[0].score == 1
+        judge.close()
+        fetch("http://service.example/file", tmp_path / "file", len(grade(VERDICT)))
+    assert asked == ["http://service.example/v1/chat/completions", "http://service.example/file"]
+
+
+def test_https_goes_through_a_tunnel_of_the_proxy(only_a_proxy, monkeypatch, tmp_path, self_signed, certificate):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # trusted, as that of a network that inspects traffic
+    tunnels: list[str] = []
+    answer = 200, {"Content-Type": "application/json", "Connection": "close"}, grade(VERDICT)
+    with server(lambda *_: answer, self_signed, tunnels) as address:
+        only_a_proxy("HTTPS_PROXY", address)
+        with client("https://service.example") as http:
+            assert http.get("https://service.example/file").content == grade(VERDICT)
+        monkeypatch.setenv("OPENAI_BASE_URL", "https://service.example/v1")
+        judge = OpenAIJudge("gpt-4.1", RUBRICS, api_key="sk-1", deadline_seconds=5)
+        assert judge.grade(ASKED, ["heat"])[0].score == 1
+        judge.close()
+        close_session()  # the download library's, which read the environment at its first request
+        fetch("https://service.example/file", tmp_path / "file", len(grade(VERDICT)))
+        close_session()
+    assert tunnels == ["service.example:443"] * 3
+
+
 def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "gopher://user:hidden@proxy.example")
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -231,3 +311,22 @@ def test_a_login_page_in_the_services_place_is_named(monkeypatch):
         with pytest.raises(JudgeError, match=f"127.0.0.1 answers with {page}"):
             judge.grade(ASKED, ["heat"])
         judge.close()
+
+
+def portal(status=200):
+    """Return what a captive portal answers to every request."""
+    return status, {"Content-Type": "text/html"}, PORTAL.encode()
+
+
+@pytest.mark.parametrize("size", [None, len(PORTAL.encode()), 10_000])
+def test_a_login_page_in_a_files_place_is_named_and_not_kept(tmp_path, size):
+    page = "answers with an HTML page titled 'Café Wi-Fi: log in'"
+    with server(lambda *_: portal()) as origin, pytest.raises(ServiceError, match=page):
+        fetch(f"{origin}/images.zip", tmp_path / "images.zip", size)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_login_page_in_the_hubs_place_is_a_failed_service():
+    lacking = "the response lacks commit, hash or size; check HF_ENDPOINT"
+    with server(lambda *_: portal()) as origin, pytest.raises(ServiceError, match=lacking):
+        resolve_hub_file("princeton-nlp/CharXiv", "images.zip", "main", origin)
