@@ -12,7 +12,8 @@ from tqdm import tqdm
 from artifacts.run.checkpoints import Checkpoint
 from artifacts.run.directory import RunDirectory
 from duel.data.dataset import Dataset
-from duel.errors import DamagedError, DuelError
+from duel.errors import DamagedError, DuelError, JudgeError
+from duel.judges.base import Noted
 from duel.settings import Settings
 from duel.state import StateDirectory
 from duel.types import Completion, Grade, Question
@@ -54,7 +55,8 @@ def evaluate(settings: Settings | None = None, run: str | None = None, state: Pa
 def evaluate_run(settings: Settings | None, run: str, state: StateDirectory) -> int:
     """Evaluate one run; return the number of checkpoints evaluated.
 
-    Raises DamagedError when a checkpoint could not be read, after the others were evaluated.
+    Raises DamagedError when a checkpoint could not be read, and JudgeError when no answer of one could be graded, after
+    the others were evaluated.
     """
     directory = RunDirectory.read(state, run, settings)
     dataset = open_dataset(directory.settings.data, state)
@@ -66,6 +68,12 @@ def evaluate_run(settings: Settings | None, run: str, state: StateDirectory) -> 
     record_results(directory)
     if damaged:
         raise DamagedError(f"{damaged[0]}; {len(damaged)} of {len(waiting)} checkpoints not evaluated, the others are")
+    ungraded = [one for one in checkpoints_to_evaluate(directory, questions) if one in waiting]
+    if ungraded:
+        raise JudgeError(
+            f"the judge graded no answer of {ungraded[0].name}; {len(ungraded)} of {len(waiting)} checkpoints are not "
+            "evaluated: read why in the log, then evaluate again"
+        )
     return len(waiting)
 
 
@@ -92,7 +100,8 @@ def evaluate_checkpoints(
                 damaged.append(error)
                 continue
             answers, grades = question_base(context, checkpoint.rounds_done, questions, bar)
-            record_answers(run, checkpoint, questions, answers, grades, development)
+            note = context.judge.note if isinstance(context.judge, Noted) else ""
+            record_answers(run, checkpoint, questions, answers, grades, development, note)
         publish_evaluations(context, waiting[-1].rounds_done)
     return damaged
 

@@ -54,11 +54,11 @@ def record_evaluation(context: TrainingContext, measured: ProxyEvaluation) -> No
 
 
 def checkpoints_to_evaluate(run: RunDirectory, questions: Sequence[Question]) -> list[Checkpoint]:
-    """Return the checkpoints without answers to these questions under the run's evaluation settings."""
+    """Return the checkpoints without graded answers to these questions under the run's evaluation settings."""
     if not questions:
         return []
     asked = question_digest(run.settings, questions)
-    answered = {test.checkpoint_name for test in read_tests(run) if test.asked == asked}
+    answered = {test.checkpoint_name for test in read_tests(run) if test.asked == asked and not test.all_ungraded}
     return [checkpoint for checkpoint in list_checkpoints(run) if checkpoint.name not in answered]
 
 
@@ -69,11 +69,13 @@ def record_answers(
     answers: Sequence[Sequence[Completion]],
     grades: Sequence[Sequence[Grade]],
     development: Container[str],
+    judge_note: str = "",
 ) -> None:
     """Write a checkpoint's answers and grades to `ckpt_tests/`; `development` holds the ids of development figures."""
     how = dataclasses.replace(asked_how(run.settings), judge_service=judge_name(run.settings))
     asked = question_digest(run.settings, questions)
-    write_test(run, checkpoint_test(checkpoint.rounds_done, questions, answers, grades, development, how, asked))
+    test = checkpoint_test(checkpoint.rounds_done, questions, answers, grades, development, how, asked)
+    write_test(run, dataclasses.replace(test, judge_note=judge_note))
 
 
 def record_results(run: RunDirectory) -> None:
@@ -86,7 +88,7 @@ def question_digest(settings: Settings, questions: Sequence[Question]) -> str:
     """Return a digest of the questions, the evaluation settings and the judge; equal digests need no new evaluation."""
     evaluation, judge = settings.evaluation, settings.judge
     how = [evaluation.completions, evaluation.temperature, evaluation.max_new_tokens, evaluation.answer]
-    how += [judge_name(settings), judge.model]
+    how += [judge_name(settings), None if judge.service == "exact" else judge.model]
     return digest([[question_fields(question) for question in questions], *how])
 
 

@@ -180,6 +180,13 @@ class CheckpointTest(Record):
     asked: str | None  # digest of the questions and settings; an evaluation with an equal digest is not repeated
     strata_pass_at_1: dict[str, float | None] = field(default_factory=dict)  # by stratum
     strata_results: list[QuestionResult] = field(default_factory=list)  # of the questions about strata
+    judge_note: str = ""  # how the judge was asked otherwise than usual, such as "without temperature"
+
+    @property
+    def all_ungraded(self) -> bool:
+        """Whether there are answers and none could be graded: then the checkpoint is not evaluated."""
+        rows = [*self.per_chart_results, *self.development_results, *self.strata_results]
+        return bool(rows) and not any(row.graded for row in rows)
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """`Judge`: the protocol of whatever grades answers to chart questions."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from duel.types import Grade, Question
 
@@ -16,3 +16,12 @@ class Judge(Protocol):
         reached.
 
         """
+
+
+@runtime_checkable
+class Noted(Protocol):
+    """A judge that has something to say about its grades; the note is kept with the results."""
+
+    @property
+    def note(self) -> str:
+        """How it graded otherwise than it usually does; empty if it did not."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from duel.rubrics import Rubrics, descriptive_keys
 from duel.types import Grade, Question
 
 ANSWERS_PER_REQUEST = 5  # descriptive answers to one question id, as in the official grader
 REASONING_KEYS = [("extracted_answer", "score")]
+SCORES = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0}  # as text
+MOST_OBJECTS = 1000  # places in a reply at which an object is looked for
+LONGEST_SHOWN = 80  # characters
+DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True)
@@ -39,21 +44,51 @@ def grading_requests(rubrics: Rubrics, pairs: Iterable[tuple[Question, str]]) ->
 
 
 def read_verdict(text: str, keys: Sequence[tuple[str, str]]) -> list[Grade] | None:
-    """Return one Grade per pair of keys from the judge's JSON; None when a key is missing or a score is not 0 or 1."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
-        return None
+    """Return one Grade per pair of keys from the JSON in a judge's reply; None without JSON that has them.
+
+    JSON in fences, or after a thinking block or other words, counts; of several objects the last. A score is 0 or 1,
+    as a number or as text.
+    """
+    for found in reversed(objects_in(text)):
+        grades = _grades_of(found, keys)
+        if grades is not None:
+            return grades
+    return None
+
+
+def objects_in(text: str) -> list[dict[str, Any]]:
+    """Return the JSON objects in a text, in order, without those inside another."""
+    found, place = [], text.find("{")
+    for _ in range(MOST_OBJECTS):
+        if place < 0:
+            break
+        try:
+            value, end = DECODER.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            end = place + 1
+        else:
+            found.append(value)
+        place = text.find("{", end)
+    return found
+
+
+def _grades_of(found: Mapping[str, Any], keys: Sequence[tuple[str, str]]) -> list[Grade] | None:
     grades = []
     for extracted, score in keys:
         # The official instructions spell this key in two ways.
         answer = found.get(extracted, found.get(extracted.replace("extracted", "extract")))
-        if found.get(score) not in (0, 1) or (answer is None and extracted not in found):
+        value = read_score(found.get(score))
+        if value is None or (answer is None and extracted not in found):
             return None
-        grades.append(Grade(float(found[score]), "" if answer is None else str(answer)))
+        grades.append(Grade(value, "" if answer is None else str(answer)))
     return grades
+
+
+def read_score(value: object) -> float | None:
+    """Return a score of 0 or 1, as a number or as text; None for anything else, `true` included."""
+    if isinstance(value, str):
+        return SCORES.get(value.strip())
+    return float(value) if type(value) in (int, float) and value in (0, 1) else None
 
 
 def by_completion(
@@ -71,3 +106,9 @@ def by_completion(
 def replace_surrogates(text: str) -> str:
     """Return `text` with lone surrogates, which UTF-8 cannot encode, replaced by question marks."""
     return text.encode("utf-8", "replace").decode()
+
+
+def shown(text: str) -> str:
+    """Return the start of a reply, on one line, for a message."""
+    words = " ".join(text.split())
+    return words if len(words) <= LONGEST_SHOWN else words[:LONGEST_SHOWN] + "…"

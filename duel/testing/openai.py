@@ -10,6 +10,7 @@ import json
 import re
 import threading
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, Self
 
 from duel.judges.exact import normalise
@@ -25,7 +26,20 @@ FAILURES = {  # fault: (status, code, message)
     "filtered": (400, "content_filter", "The prompt was flagged."),
 }
 SPOILT = ("bad-json", "cut-json", "missing-keys")  # faults of the verdict, in a complete HTTP response
-COMPLETION_FAULTS = (*FAILURES, "hang", "reset", "bad-body", "endless", "bomb", *SPOILT)
+ODD_REPLIES: dict[str, Any] = {  # fault: what stands in the place of a completion's choices
+    "null-choices": None,
+    "no-choices": [],
+    "text-choices": "none",
+    "null-message": [{"message": None}],
+    "null-content": [{"message": {"role": "assistant", "content": None, "refusal": "I cannot judge this."}}],
+    "list-content": [{"message": {"role": "assistant", "content": [{"type": "text", "text": "{}"}]}}],
+}
+WRAPPED = {  # form of a right verdict that some models give: the words around it
+    "fenced": ("```json\n", "\n```"),
+    "thinking": ('<think>{"score": 0}? No: it is the same.</think>\n', ""),
+    "prose": ("Here is my verdict: ", ""),
+}
+COMPLETION_FAULTS = (*FAILURES, "hang", "reset", "bad-body", "endless", "bomb", *SPOILT, *ODD_REPLIES, *WRAPPED)
 ANSWER = re.compile(r"Ground Truth: (?P<truth>.*?)\n\W*Response: (?P<response>.*)", re.DOTALL)
 TRIPLET = re.compile(
     r"T(?P<i>\d+):\nResponse (?P=i): (?P<response>.*?)\nGround Truth (?P=i): (?P<truth>.*?)\n\n", re.DOTALL
@@ -36,7 +50,9 @@ class OpenAIServer:
     """Grades by exact match of normalised texts. Use it as a context manager.
 
     Faults have one stage, `completion`, and are those of COMPLETION_FAULTS. Each verdict takes `seconds`; a 429 has
-    `Retry-After: retry_after` (seconds). `requests` holds the bodies that were answered with a verdict, in order.
+    `Retry-After: retry_after` (seconds). The model `refuses` parameters of these names as OpenAI's reasoning models do,
+    and spends `reasoning` tokens before the first word. `requests` holds the bodies that were answered with a verdict,
+    in order.
     """
 
     def __init__(
@@ -48,8 +64,12 @@ class OpenAIServer:
         retry_after: float = 1.0,
         hang_seconds: float = 60.0,
         port: int = 0,
+        refuses: Collection[str] = (),
+        reasoning: int = 0,
     ) -> None:
         self.key = key
+        self.refuses = refuses
+        self.reasoning = reasoning
         self.faults = faults or Faults()
         self.seconds = seconds
         self.retry_after = retry_after
@@ -91,9 +111,14 @@ class OpenAIServer:
         self._api.closing.wait(self.seconds)
         with self._lock:
             self.requests.append(request)
-            self._counts["verdicts"] += fault is None
+            self._counts["verdicts"] += fault is None or fault in WRAPPED
         text = corrupt(json.dumps(grade(request["messages"][0]["content"])), fault)
-        return completion(request["model"], text, "length" if fault == "cut-json" else "stop")
+        cut = fault == "cut-json"
+        limit = request.get("max_tokens", request.get("max_completion_tokens"))
+        if limit is not None and limit <= self.reasoning:
+            text, cut = "", True
+        reply = completion(request["model"], text, "length" if cut else "stop")
+        return reply | {"choices": ODD_REPLIES[fault]} if fault in ODD_REPLIES else reply
 
     def __enter__(self) -> Self:
         self._api.start()
@@ -127,6 +152,13 @@ class CompletionHandler(Handler):
         refusal = request_error(request)
         if refusal:
             return self.fail(400, "invalid_request_error", refusal)
+        for name in self.service.refuses:
+            if name in request:
+                return self.refuse(name)
+        self.deliver(request)
+
+    def deliver(self, request: dict[str, Any]) -> None:
+        """Grade a valid request, or inject a fault."""
         fault = self.service.faults.pick("completion", COMPLETION_FAULTS)
         if fault in FAILURES:
             return self.fail(*FAILURES[fault])
@@ -142,10 +174,16 @@ class CompletionHandler(Handler):
             return self.send_compressed_bomb({"Content-Type": "application/json"})
         return self.answer(200, self.service.judge(request, fault))
 
-    def fail(self, status: int, code: str, message: str) -> None:
+    def refuse(self, name: str) -> None:
+        """Say that the model does not take a parameter, as OpenAI's does."""
+        instead = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
+        message = f"Unsupported parameter: '{name}' is not supported with this model.{instead}"
+        self.fail(400, "unsupported_parameter", message, name)
+
+    def fail(self, status: int, code: str, message: str, parameter: str | None = None) -> None:
         """Send an error in the service's format."""
         headers = {"Retry-After": f"{self.service.retry_after:g}"} if status == 429 else {}
-        self.answer(status, {"error": {"message": message, "type": "error", "param": None, "code": code}}, headers)
+        self.answer(status, {"error": {"message": message, "type": "error", "param": parameter, "code": code}}, headers)
 
 
 def request_error(request: dict[str, Any]) -> str | None:
@@ -184,10 +222,11 @@ def same(match: re.Match[str]) -> int:
 def corrupt(verdict: str, fault: str | None) -> str:
     """Return a verdict corrupted according to `fault`."""
     if fault == "bad-json":
-        return f"Here is my verdict: {verdict}"
+        return "The score is 1."
     if fault == "cut-json":
         return verdict[: len(verdict) // 2]
-    return '{"verdict": 1}' if fault == "missing-keys" else verdict
+    before, after = WRAPPED.get(str(fault), ("", ""))
+    return '{"verdict": 1}' if fault == "missing-keys" else before + verdict + after
 
 
 def completion(model: str, text: str, finish_reason: str) -> dict[str, Any]:

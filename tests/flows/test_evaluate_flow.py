@@ -14,6 +14,7 @@ from artifacts.run.directory import RunDirectory
 from duel.offline.strata import STRATA
 from duel.settings.profile import override, read_profile, read_settings
 from duel.state import StateDirectory
+from duel.types import Grade
 from flows import progress
 from flows.cli import main
 from flows.evaluate import evaluate
@@ -182,3 +183,34 @@ def test_a_damaged_checkpoint_ends_the_evaluation_neither_of_the_others_nor_of_o
     assert "1 of 2 checkpoints not evaluated, the others are; seed-1: 2 new checkpoints evaluated" in ended.message
     for name, names in (("seed-0", ["ckpt-1"]), ("seed-1", ["ckpt-0", "ckpt-1"])):
         assert [test.checkpoint_name for test in read_tests(RunDirectory.read(StateDirectory(tmp_path), name))] == names
+
+
+class SilentJudge:
+    """Grades no answer, and says so."""
+
+    note = "without a word"
+
+    def __init__(self, *_, **__):
+        pass
+
+    def grade_all(self, questions, answers):
+        return [[Grade(None, "") for _ in row] for row in answers]
+
+
+def test_a_checkpoint_without_a_grade_is_not_evaluated_and_is_asked_about_again(state, tmp_path, capsys):
+    shutil.copytree(state, tmp_path, dirs_exist_ok=True)
+    run = tmp_path / "runs" / "seed-0"
+    command = ["evaluate", "--run", "seed-0", "--state", str(tmp_path)]
+    silent = ["--judge.service", f"{__name__}:SilentJudge"]
+    for _ in range(2):
+        assert main([*command, *silent]) == 1
+        said = capsys.readouterr().err
+        assert "the judge graded no answer of ckpt-0; 2 of 2 checkpoints are not evaluated" in said
+    [test, *_] = read_tests(RunDirectory.read(StateDirectory(tmp_path), "seed-0"))
+    assert test.judge_note == "without a word"
+    assert test.overall_pass_at_1 is None
+    assert main(command) == 0
+    assert [test.ungraded for test in read_tests(RunDirectory.read(StateDirectory(tmp_path), "seed-0"))] == [0, 0]
+    before = {path.name: path.read_bytes() for path in run.glob("ckpt_tests/*.json")}
+    assert main([*command, "--judge.model", "another"]) == 0  # which the exact judge does not use
+    assert {path.name: path.read_bytes() for path in run.glob("ckpt_tests/*.json")} == before

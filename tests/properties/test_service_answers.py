@@ -19,8 +19,8 @@ from duel.generators.replicate.prediction import ID, MOST_IMAGES, billed, parse_
 from duel.generators.replicate.refusals import is_about_prompt, is_refusal
 from duel.generators.replicate.transport import LONGEST_WAIT, http_failure, retry_after
 from duel.judges.billing import MOST_TOKENS, token_counts
+from duel.judges.chat import text_of
 from duel.judges.grading import read_verdict
-from duel.judges.openai_judge import text_of
 from duel.services.addresses import is_loopback, normal_address
 from duel.services.responses import OversizedError, bounded
 from tests.support.strategies import json_values, numbers, scalars, texts

@@ -16,13 +16,15 @@ from cache.answer_store import AnswerStore
 from cache.ledger import SpendLedger, Terms
 from duel.errors import JudgeError, LimitError, SettingsError, UserError
 from duel.judges.billing import Billing, token_counts
+from duel.judges.chat import check_ready, text_of
 from duel.judges.grading import REASONING_KEYS, by_completion, read_verdict, replace_surrogates
-from duel.judges.openai_judge import OpenAIJudge, check_ready, text_of
+from duel.judges.openai_judge import OpenAIJudge
+from duel.judges.request_form import refused_parameter
 from duel.rubrics import read_rubrics
 from duel.services.prices import TokenPrices
 from duel.settings import BudgetSettings
 from duel.testing.faults import Faults
-from duel.testing.openai import OpenAIServer
+from duel.testing.openai import FAILURES, ODD_REPLIES, WRAPPED, OpenAIServer
 from duel.types import Grade, Question
 
 RUBRICS = read_rubrics(Path(next(iter(duel.testing.__path__))) / "constants.py")
@@ -137,19 +139,95 @@ def test_a_truncated_verdict_is_retried_with_twice_the_tokens(judge, service, fa
 
 
 def test_a_verdict_truncated_at_the_token_limit_leaves_the_answer_ungraded(judge, service, faults, caplog):
-    faults.script("completion", *["cut-json"] * 3)
+    faults.script("completion", *["cut-json"] * 7)
     with caplog.at_level(logging.WARNING, "duel.judges.openai_judge"):
         assert judge.grade(BLUE, ["blue"]) == [Grade(None, "")]
-    assert service.counts()["requests"] == 3
-    assert "the verdict is longer than 1024 tokens" in caplog.text
+    assert [request["max_tokens"] for request in service.requests] == [256, 512, 1024, 2048, 4096, 8192, 16384]
+    assert "the verdict is longer than 16384 tokens" in caplog.text
     assert "1 of 1 answers could not be graded" in caplog.text
 
 
-def test_after_ten_tries_the_answer_is_ungraded_and_the_others_are_graded(judge, service, faults):
-    faults.script("completion", *["bad-json"] * 10)
+def test_after_three_equal_replies_the_answer_is_ungraded_and_the_others_are_graded(judge, service, faults, caplog):
+    faults.script("completion", *["bad-json"] * 3)
+    judge.concurrency = 1
+    with caplog.at_level(logging.WARNING, "duel.judges.openai_judge"):
+        assert scores(judge.grade_all([BLUE, SEVEN], [["blue"], ["7"]])) == [[None], [1]]
+    assert service.counts()["requests"] == 4
+    assert "3 times the reply 'The score is 1.'" in caplog.text
+
+
+@pytest.mark.parametrize("fault", ODD_REPLIES)
+def test_after_ten_replies_of_another_shape_the_answer_is_ungraded(judge, service, faults, fault):
+    faults.script("completion", *[fault] * 10)
     judge.concurrency = 1
     assert scores(judge.grade_all([BLUE, SEVEN], [["blue"], ["7"]])) == [[None], [1]]
     assert service.counts()["requests"] == 11
+
+
+@pytest.mark.parametrize("form", WRAPPED)
+def test_a_verdict_is_read_in_the_words_around_it(judge, service, faults, form):
+    faults.script("completion", form)
+    assert judge.grade(BLUE, ["blue"]) == [Grade(1.0, "blue")]
+    assert service.counts()["requests"] == 1
+
+
+def test_a_judge_that_never_gives_a_verdict_is_left_after_eight_answers(service, faults):
+    faults.rates = {"bad-json": 1.0}
+    judge = OpenAIJudge("gpt-4.1", RUBRICS, concurrency=1)
+    with pytest.raises(UserError, match=r"no usable verdict on the first 8 answers \(3 times the reply .*set another"):
+        judge.grade(BLUE, [f"answer {index}" for index in range(100)])
+    judge.close()
+    assert 24 <= service.counts()["requests"] < 30  # one more may have begun
+
+
+@pytest.mark.parametrize(
+    ("refused", "note", "sent"),
+    [
+        (["max_tokens"], "with max_completion_tokens", {"max_completion_tokens": 256}),
+        (["temperature"], "without temperature", {"max_tokens": 256}),
+        (["max_tokens", "temperature", "top_p"], "without temperature, without top_p, with max_completion_tokens", {}),
+        (["response_format", "seed", "n"], "without response_format, without seed, without n", {"temperature": 0}),
+        (["max_tokens", "max_completion_tokens"], "without a limit of tokens", {"top_p": 1}),
+    ],
+)
+def test_what_a_model_refuses_of_the_request_is_left_out_once_and_for_all(judge, service, refused, note, sent):
+    service.refuses = refused
+    judge.concurrency = 1
+    assert scores([judge.grade(BLUE, ["blue", "red", "green"])]) == [[1, 0, 0]]
+    assert service.counts()["requests"] == 3 + len(refused)
+    assert judge.note == note
+    for request in service.requests:
+        assert not request.keys() & set(refused)
+        assert sent.items() <= request.items()
+
+
+@pytest.mark.parametrize(
+    ("code", "parameter", "message", "expected"),
+    [
+        ("unsupported_value", "temperature", "'temperature' does not support 0 with this model.", "temperature"),
+        ("None", None, "Extra inputs are not permitted: [{'loc': ('body', 'seed')}]", "seed"),
+        ("None", None, "Unrecognized request argument supplied: top_p", "top_p"),
+        ("None", None, "response_format type json_object is not supported by this server", "response_format"),
+        ("None", "messages", "messages: at least one message is required", None),
+        ("context_length_exceeded", "messages", "This model's maximum context length is 8192 tokens", None),
+    ],
+)
+def test_the_refused_parameter_is_found_as_services_name_it(code, parameter, message, expected):
+    assert refused_parameter(code, parameter, message) == expected
+
+
+def test_a_reasoning_model_gets_the_tokens_that_it_needs(judge, service):
+    service.reasoning, service.refuses = 3000, ["max_tokens", "temperature"]
+    assert scores([judge.grade(BLUE, ["blue"])]) == [[1]]
+    assert [request["max_completion_tokens"] for request in service.requests] == [256, 2048, 16384]
+
+
+def test_a_reply_longer_than_the_model_writes_leaves_one_answer_ungraded(judge, faults, monkeypatch):
+    too_large = (400, "invalid_value", "max_tokens is too large: 512. This model supports at most 400 tokens.")
+    monkeypatch.setitem(FAILURES, "quota", too_large)
+    faults.script("completion", "cut-json", "quota")
+    judge.concurrency = 1
+    assert scores(judge.grade_all([BLUE, SEVEN], [["blue"], ["7"]])) == [[None], [1]]
 
 
 def test_a_prompt_that_the_service_filters_leaves_the_answer_ungraded(judge, faults):
@@ -314,7 +392,15 @@ def test_a_lone_surrogate_is_replaced_before_sending():
         ('{"extracted_answer": null, "score": 0}', Grade(0.0, "")),
         ('{"extracted_answer": 3.5, "score": 1.0}', Grade(1.0, "3.5")),
         ('{"extracted_answer": "B", "score": 2}', None),
-        ('{"extracted_answer": "B", "score": "1"}', None),
+        ('{"extracted_answer": "B", "score": "1"}', Grade(1.0, "B")),
+        ('{"extracted_answer": "B", "score": " 0.0"}', Grade(0.0, "B")),
+        ('{"extracted_answer": "B", "score": true}', None),
+        ('{"extracted_answer": "B", "score": "yes"}', None),
+        ('```json\n{"extracted_answer": "B", "score": 1}\n```', Grade(1.0, "B")),
+        ('<think>{"extracted_answer": "A", "score": 0}</think>{"extracted_answer": "B", "score": 1}', Grade(1.0, "B")),
+        ('<think>a set {1, 2}</think> {"extracted_answer": "{B}", "score": 1} Done.', Grade(1.0, "{B}")),
+        ('[{"extracted_answer": "B", "score": 1}]', Grade(1.0, "B")),
+        ("{" * 100_000, None),
         ('{"extracted_answer": "B"}', None),
         ('{"score": 1}', None),
         ("[1]", None),
