@@ -1,6 +1,6 @@
 import pytest
 
-from duel.judges.exact import ExactJudge, as_number, normalise
+from duel.judges.exact import ExactJudge, normalise
 from duel.types import Question
 
 
@@ -19,13 +19,13 @@ def test_other_text_is_wrong(answer):
     assert score("blue", answer) == 0.0
 
 
-@pytest.mark.parametrize("answer", ["7", "7.0", "seven", "7.05", " 7 "])
-def test_numbers_within_one_percent_are_right(answer):
+@pytest.mark.parametrize("answer", ["7", "7.0", "seven", "7 bars", " 7 ", "7."])
+def test_the_same_number_is_right_however_it_is_written(answer):
     assert score("7", answer) == 1.0
 
 
-@pytest.mark.parametrize("answer", ["7.1", "-7", "8", "7 8", "seventy"])
-def test_numbers_further_off_are_wrong(answer):
+@pytest.mark.parametrize("answer", ["7.05", "7.1", "-7", "8", "7 8", "seventy"])
+def test_another_number_is_wrong(answer):
     assert score("7", answer) == 0.0
 
 
@@ -39,14 +39,14 @@ def test_an_answer_of_the_description_alone_is_wrong():
     assert score("7", "7\nAnswer:") == 0.0
 
 
-def test_zero_has_no_tolerance():
+def test_zero_is_zero():
     assert score("0", "0.001") == 0.0
     assert score("0", "zero") == 1.0
 
 
-def test_numbers_are_parsed_with_separators_percent_signs_and_words():
-    assert [as_number(text) for text in ("1,200", "12 %", "3.", "1e3", "x1", "")] == [1200, 12, 3, 1000, None, None]
-
-
 def test_normalise_keeps_words_and_drops_articles():
     assert normalise("The  Error-Rate, a.") == "error-rate"
+
+
+def test_typographic_minus_signs_are_hyphens_in_text():
+    assert normalise("error\u2010rate \u2212a") == normalise("error-rate -a")
