@@ -11,7 +11,6 @@ import difflib
 import os
 import sys
 import tempfile
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import duel
 from duel.errors import DuelError, SettingsError, UserError, storage_error
 from duel.settings import Settings
 from duel.settings.profile import fields_of, override, read_profile, read_settings
+from duel.settings.typed import parse_value
 from duel.state import StateDirectory
 from flows.profiles import profile_names, profile_path
 from flows.settings_page import settings_page
@@ -128,16 +128,16 @@ def settings_of(options: argparse.Namespace) -> Settings:
     values = stored_settings(options)
     if values is None:
         values = read_profile(profile_path(options.profile or "offline"))
-    overrides = {
-        name: parse_value(value) for name, value in vars(options).items() if "." in name or name in top_level()
-    }
-    return read_settings(override(values, {name: value for name, value in overrides.items() if value is not UNSET}))
+    typed = {name: text for name, text in vars(options).items() if "." in name or name in top_level()}
+    overrides = {name: parse_value(name, text) for name, text in typed.items() if isinstance(text, str)}
+    return read_settings(override(values, overrides))
 
 
 def demo_settings(options: argparse.Namespace) -> Settings:
     """Return the settings of the demo: the offline profile, with the number of rounds of `--rounds`, if given."""
     values = read_profile(profile_path("offline"))
-    return read_settings(values if options.rounds is None else values | {"rounds": parse_value(options.rounds)})
+    rounds = {} if options.rounds is None else {"rounds": parse_value("rounds", options.rounds)}
+    return read_settings(values | rounds)
 
 
 def stored_settings(options: argparse.Namespace) -> dict[str, Any] | None:
@@ -150,21 +150,6 @@ def stored_settings(options: argparse.Namespace) -> dict[str, Any] | None:
     if options.command == "train" and not RunDirectory.exists(state, options.run):
         return None
     return RunDirectory.read(state, options.run).settings.model_dump(mode="json")
-
-
-UNSET: Any = object()
-
-
-def parse_value(text: Any) -> Any:
-    """Parse a value as TOML (`3`, `1e-4`, `true`, `["base"]`); `none` is None, anything else text; UNSET if absent."""
-    if not isinstance(text, str):
-        return UNSET
-    if text.lower() == "none":
-        return None
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def top_level() -> set[str]:

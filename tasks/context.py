@@ -22,6 +22,7 @@ from cache.image_store import ImageStore
 from duel.data.dataset import SUFFIXES, Dataset
 from duel.data.topic import Topic
 from duel.diversity import RecentDrawings
+from duel.errors import SettingsError
 from duel.images import read_image_file
 from duel.judges.base import Judge
 from duel.plugins import check_plugins
@@ -117,11 +118,16 @@ class EvaluationContext(StageContext):
 def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterator[TrainingContext]:
     """Create or resume a run for training, locked against other processes, and load what training needs.
 
-    Trainings of the run that died without recording an end are closed first, here and in Prefect.
+    Trainings of the run that died without recording an end are closed first, here and in Prefect. A run that nothing
+    was trained in, since a model cannot be loaded, leaves no directory, so that other models can be named at once.
     """
     check_plugins(settings)
     dataset = open_dataset(settings.data, state)
-    with open_generator(settings, run, state) as generator, RunDirectory.open(state, run, settings) as directory:
+    with (
+        open_generator(settings, run, state) as generator,
+        RunDirectory.open(state, run, settings) as directory,
+        discarded_if_unbegun(directory),
+    ):
         check_data(directory, dataset)
         settle_dead_sessions(directory)
         with keep_session(directory, "train"), ImageStore(state.images) as store:
@@ -131,6 +137,16 @@ def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterat
             context = TrainingContext(settings, directory, dataset, CachedGenerator(generator, store, at_once))
             check_sources(directory, model_commits(settings))
             yield context
+
+
+@contextmanager
+def discarded_if_unbegun(directory: RunDirectory) -> Iterator[None]:
+    """Remove the run directory after a SettingsError, if nothing was trained in it."""
+    try:
+        yield
+    except SettingsError:
+        directory.discard_unbegun()
+        raise
 
 
 @contextmanager

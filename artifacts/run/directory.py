@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -106,6 +107,12 @@ class RunDirectory:
     def rounds_recorded(self) -> list[int]:
         """Return the numbers of the rounds that have a directory, in ascending order."""
         return list(files.numbered(self.training_logs, "round-"))
+
+    def discard_unbegun(self) -> None:
+        """Remove the run if nothing was trained: no round, evaluation or checkpoint. Its settings bind nobody then."""
+        begun = (self.training_logs, self.eval_logs, self.checkpoints, self.checkpoint_tests, self.stage_results)
+        if not any(any(folder.iterdir()) for folder in begun):
+            shutil.rmtree(self.path)
 
     def mend(self) -> None:
         """Remove what a kill left: temporary files and incomplete last lines."""

@@ -8,7 +8,8 @@ from PIL import Image
 
 import duel
 from duel.settings.profile import fields_of
-from flows.cli import build_parser, check_prefect_home, main, parse_value
+from duel.settings.typed import parse_value
+from flows.cli import build_parser, check_prefect_home, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,10 +138,40 @@ def test_every_setting_has_an_option_with_help(capsys):
     assert [name for name, _ in fields_of() if f"--{name} VALUE" not in page] == []
 
 
-def test_values_are_read_as_toml_and_text():
-    assert [parse_value(text) for text in ("3", "1e-4", "true", '["base"]', "none", "cuda:1")] == [
-        3, 1e-4, True, ["base"], None, "cuda:1",
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("rounds", "3", 3),
+        ("base.optimizer.learning_rate", "1e-4", 1e-4),
+        ("shared_draws", "true", True),
+        ("order", '["base"]', ["base"]),
+        ("budget.usd", "none", None),
+        ("models.device", "cuda:1", "cuda:1"),
+        ("models.base_revision", "12e4567", "12e4567"),  # a commit, and not infinity
+        ("models.base_revision", "none", None),
+        ("data.path", "2024", "2024"),  # a folder
+        ("data.path", '"a folder"', "a folder"),
+        ("data.charxiv_revision", "1234567", "1234567"),
+        ("sampling.describe", "none", "none"),  # a text, which cannot be empty
+        ("generator.parameters", "{go_fast = true}", {"go_fast": True}),
+        ("rounds", "three", "three"),  # for the settings' check to refuse
+    ],
+)
+def test_a_value_is_read_by_what_its_setting_can_be(name, text, value):
+    assert parse_value(name, text) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "message"),
+    [
+        ("--generator.parameters", "3", "generator.parameters: got 3: "),
+        ("--generator.parameters", "fast", "generator.parameters: got 'fast': "),
+        ("--base.grpo", "3", "--base.grpo is not an option"),
+        ("--sampling.temperature", "inf", "sampling.temperature: got inf: Input should be a finite number"),
+    ],
+)
+def test_what_a_setting_cannot_be_is_one_line(capsys, tmp_path, pictures, option, text, message):
+    assert message in complaint(capsys, *folder_options(tmp_path, pictures), option, text)
 
 
 def test_a_demo_of_no_rounds_is_refused_and_nothing_is_written(capsys, tmp_path):

@@ -17,7 +17,8 @@ from artifacts.run.metrics import read_metrics
 from artifacts.run.rounds import read_round
 from artifacts.status import status_lines
 from duel.embedder import Embedder
-from duel.errors import GeneratorError, RunError, StorageError
+from duel.errors import GeneratorError, RunError, SettingsError, StorageError
+from duel.offline.embedded import OFFLINE_WEIGHTS
 from duel.policies.optimizer import PlayerOptimizer
 from duel.policies.policy import LocalPolicy
 from duel.state import StateDirectory
@@ -260,3 +261,15 @@ def test_an_anchor_is_measured_in_rounds_of_the_base_alone(state):
     assert base == pytest.approx(0, abs=1e-6)  # untrained
     assert math.isnan(adversary)
     assert [path.name[:4] for path in run.stage_results.glob("*sample_anchors*")] == ["0000"]
+
+
+def test_a_model_that_cannot_be_loaded_leaves_no_run_that_refuses_the_right_one(state, tmp_path):
+    weights = tmp_path / "2024" / "model.safetensors"
+    shutil.copytree(OFFLINE_WEIGHTS / "vlm", weights.parent)
+    weights.unlink()
+    wrong = settings(**{"models.base": str(weights.parent)})
+    with pytest.raises(SettingsError, match="cannot load the model"):
+        train(wrong, "named-wrongly", state)
+    assert not (state / "runs" / "named-wrongly").exists()
+    with RunDirectory.open(StateDirectory(state), "named-wrongly", settings()) as run:
+        assert run.settings.models.base == "offline"
