@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TOKENS = {"REPLICATE_API_TOKEN": "r8_5e4c_paid_path_token", "OPENAI_API_KEY": "sk-5e4c-paid-path-key"}
 FAULTS = transient_faults(0.04) | {"refused": 0.05}  # of the generator: transient ones, odd ends and shapes, refusals
-JUDGE_FAULTS = dict.fromkeys((*ODD_REPLIES, *WRAPPED, *SPOILT, "bad-body", "error"), 0.02)
+JUDGE_FAULTS = dict.fromkeys((*ODD_REPLIES, *WRAPPED, *SPOILT, "bad-body", "error"), 0.04)
 SMALL = (
     "--models.base offline --models.embedder offline --models.max_pixels 28224 --models.rows_per_forward 64 "
     "--sampling.max_new_tokens 48 --sampling.group_size 4 --evaluation.every 5 --evaluation.proxy_completions 1 "
@@ -160,7 +160,7 @@ def test_every_checkpoint_is_graded_by_the_judge(trained):
     assert len(results) == 5
     assert all(result["total_questions"] == 10 and result["ungraded"] == 0 for result in results)
     assert {result["judge_note"] for result in results} == {"with max_completion_tokens"}
-    assert sum(trained.judge.faults.counts.values()) >= 5
+    assert sum(trained.judge.faults.counts.values()) >= 3
 
 
 def test_keys_may_be_in_secret_blocks(trained):
