@@ -32,6 +32,25 @@ class RecentDrawings:
         return list({drawing.key: drawing for drawings in self._rounds for drawing in drawings}.values())
 
 
+def clusters(group: Sequence[Drawing], similarity: Similarity, duplicate: float) -> list[int | None]:
+    """Return the cluster of each drawing, (G,), numbered from 0; None for a refused drawing.
+
+    A drawing is in the cluster of the first one before it that opened a cluster and is at least `duplicate` similar to
+    it; else it opens one.
+    """
+    leaders: list[Drawing] = []
+    found: list[int | None] = []
+    for drawing in group:
+        if drawing.key is None:
+            found.append(None)
+            continue
+        alike = [(similarity(leader, drawing) or 0.0) >= duplicate for leader in leaders]
+        if not any(alike):
+            leaders.append(drawing)
+        found.append(alike.index(True) if any(alike) else len(leaders) - 1)
+    return found
+
+
 def self_similarities(
     group: Sequence[Drawing], recent: Sequence[Drawing], similarity: Similarity
 ) -> list[float | None]:

@@ -8,7 +8,7 @@ ceiling reaches the gate (as in robust PLR, Jiang et al. 2021, arXiv 2110.02439,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from duel.types import Attempt, Drawing, Player
@@ -60,8 +60,8 @@ class ReplayPool:
         for kept in worst:
             del self._kept[str(kept.drawing.key)]
 
-    def choose(self, chance: Random, count: int, stale: float) -> list[Drawing]:
-        """Return up to `count` different drawings.
+    def choose(self, chance: Random, count: int, stale: float, round: int) -> list[Drawing]:
+        """Return up to `count` different drawings for the round, each with its age.
 
         Each is chosen with probability proportional to 1 / rank: by regret or, with probability `stale`, by the time
         since it was last described.
@@ -73,7 +73,7 @@ class ReplayPool:
             left.sort(key=_last_described if by_age else _regret, reverse=not by_age)
             [kept] = chance.choices(left, [1 / rank for rank in range(1, len(left) + 1)])
             left.remove(kept)
-            chosen.append(kept.drawing)
+            chosen.append(replace(kept.drawing, replay_age=round - kept.round))
         return chosen
 
     def _add(self, round: int, attempt: Attempt) -> None:

@@ -31,6 +31,7 @@ class Described:
     self_similarity: float | None = None  # to the most similar other drawing of the group or of recent rounds
     nearness: float | None = None  # of the original to the nearest training image; None: not measured
     off_topic: bool = False
+    cluster: int | None = None  # of drawings of the group that are near-duplicates; None: refused
 
     @property
     def mean_similarity(self) -> float | None:
@@ -92,7 +93,9 @@ class Rewards:
         fault, alike = self._fault(described), described.self_similarity
         duplicate = reward is not None and fault is None and alike is not None and alike >= self.settings.duplicate
         penalty = self.settings.diversity if duplicate else 0.0
-        parts = PromptParts(learnability(self.base, described), fault, alike, penalty, described.nearness)
+        parts = PromptParts(
+            learnability(self.base, described), fault, alike, penalty, described.nearness, described.cluster
+        )
         if self.gated and fault is not None:
             return self.settings.invalid, parts
         return None if reward is None else reward - penalty, parts

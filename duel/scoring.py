@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from duel.data.topic import Topic
-from duel.diversity import self_similarities
+from duel.diversity import clusters, self_similarities
 from duel.rewards import Described, Rewards
 from duel.types import Attempt, Drawing, Player
 
@@ -26,6 +26,7 @@ def compare(
     read: ReadImage,
     recent: Sequence[Drawing] = (),
     topic: Topic | None = None,
+    duplicate: float = 1.0,
 ) -> list[list[Described]]:
     """Return the similarities of each original to its reconstructions, its second drawing and the others, (I, n).
 
@@ -39,6 +40,7 @@ def compare(
         read: Returns the image file of a drawing.
         recent: Drawings of earlier rounds, none of them refused, to which originals are compared too.
         topic: Measures which originals are off the data set's topic; None: not asked for.
+        duplicate: Similarity from which on two originals of a group are near-duplicates.
     """
     drawn = {
         drawing.key: drawing
@@ -56,19 +58,23 @@ def compare(
         cosine = float(embeddings[one.key] @ embeddings[other.key])
         return min(1.0, max(-1.0, cosine)) if math.isfinite(cosine) else None  # rounding errors may exceed 1
 
-    def describe(original: Drawing, redrawn: list[Drawing], second: Drawing | None, alike: float | None) -> Described:
+    def describe(
+        original: Drawing, redrawn: list[Drawing], second: Drawing | None, alike: float | None, cluster: int | None
+    ) -> Described:
         similarities = [similarity(original, drawing) for drawing in redrawn]
         texts = [drawing.text for drawing in redrawn]
         near = None if topic is None or original.key is None else topic.nearness(embeddings[original.key])
         near = near if near is not None and math.isfinite(near) else None
         off_topic = topic is not None and near is not None and not topic.has(near)
-        return Described(original, texts, redrawn, similarities, similarity(original, second), alike, near, off_topic)
+        ceiling = similarity(original, second)
+        return Described(original, texts, redrawn, similarities, ceiling, alike, near, off_topic, cluster)
 
     described = []
     seconds: Sequence[Sequence[Drawing | None]] = ceilings or [[None] * len(row) for row in originals]
     for row, redrawn, second_row in zip(originals, reconstructions, seconds, strict=True):
         alike = self_similarities(row, recent, similarity)
-        columns = zip(row, _share_out(redrawn, len(row)), second_row, alike, strict=True)
+        like = clusters(row, similarity, duplicate)
+        columns = zip(row, _share_out(redrawn, len(row)), second_row, alike, like, strict=True)
         described.append([describe(*of_one) for of_one in columns])
     return described
 

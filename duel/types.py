@@ -122,6 +122,7 @@ class Drawing:
     seed: int
     key: str | None
     refusal: str | None = None
+    replay_age: int | None = field(default=None, compare=False)  # rounds since it was described; None: not replayed
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ class PromptParts:
     self_similarity: float | None = None  # to the most similar other drawing of the group or of recent rounds
     penalty: float = 0.0  # what its reward was reduced by, as a near-duplicate
     nearness: float | None = None  # cosine of its drawing to the nearest training image; None: not measured
+    cluster: int | None = None  # prompts of a group with near-duplicate drawings have the same; None: refused
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def choose_replayed(context: TrainingContext, round: int) -> list[Drawing]:
     """
     how, paths = context.settings.replay, context.dataset.train_images
     chance = stream(context.settings.seed, round, "replay")
-    kept = context.pool.choose(chance, how.drawings, how.stale)
+    kept = context.pool.choose(chance, how.drawings, how.stale, round)
     images = chance.sample(paths, min(len(paths), how.images + how.drawings - len(kept)))
     return [*kept, *(context.file_drawing(path) for path in images)]
 

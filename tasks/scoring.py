@@ -36,7 +36,14 @@ def compare_images(
 ) -> list[list[Described]]:
     """Compute similarities with the run's embedder, with images read from the store; shapes as in `compare`."""
     return compare(
-        originals, reconstructions, ceilings, context.embedder.embed, context.generator.image, recent, context.topic
+        originals,
+        reconstructions,
+        ceilings,
+        context.embedder.embed,
+        context.generator.image,
+        recent,
+        context.topic,
+        context.settings.rewards.duplicate,
     )
 
 

@@ -163,9 +163,12 @@ class AskedHow:
 
 @dataclass(frozen=True)
 class CheckpointTest(Record):
-    """`ckpt-N.json`: all answers and grades of the checkpoint after N rounds; a superset of the reference's fields."""
+    """`ckpt-N.json`: all answers and grades of the checkpoint after N rounds; a superset of the reference's fields.
 
-    SCHEMA: ClassVar[int] = 2
+    Schema 2 had no `judge_note`.
+    """
+
+    SCHEMA: ClassVar[int] = 3
 
     rounds_done: int
     checkpoint_name: str
@@ -190,9 +193,9 @@ class CheckpointTest(Record):
 
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
-        """Return the fields of a schema 1 file; the oldest have no evaluation settings and no `finished`."""
+        """Return the fields of an older file; the oldest have no evaluation settings and no `finished`."""
         if schema != BEFORE_SCHEMAS:
-            return None
+            return content if schema == 2 else None
         results, development = (
             [_question_of_schema_1(row) for row in content.get(name, [])]
             for name in ("per_chart_results", "development_results")

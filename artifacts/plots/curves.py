@@ -130,6 +130,8 @@ def _adversary_health(log: TrainingLog, window: int) -> list[Plot]:
         )
         for curve in _training(log, "adversary", column)
     ]
+    asked = _training(log, "adversary", "distinct_clusters")
+    ages = _training(log, "base", "replay_age_mean")
     return [
         Plot("adversary_regret", "Adversary: regret and plain reward", points, share, "adversary", regret),
         Plot("adversary_invalid", "Adversary: prompts that count as invalid", points, "share", "adversary", invalid),
@@ -141,6 +143,8 @@ def _adversary_health(log: TrainingLog, window: int) -> list[Plot]:
             "adversary",
             alike,
         ),
+        Plot("adversary_clusters", "Adversary: different things it asks for", points, "clusters", "adversary", asked),
+        Plot("replay_age", "Replay: rounds since the drawings were last described", points, "rounds", "base", ages),
     ]
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from artifacts.run import jsonl
 from artifacts.run.directory import RunDirectory
-from duel.types import Attempt, InvalidReason, RoundRecord
+from duel.types import Attempt, Group, InvalidReason, RoundRecord
 
 INVALID_REASONS: tuple[InvalidReason, ...] = get_args(InvalidReason)
 
@@ -40,6 +40,8 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "similarity_mean": _mean(similarities),
         "ceiling_mean": _mean(ceilings),
         **_prompt_metrics(attempts),
+        "distinct_clusters": _mean([float(len(found)) for found in map(_clusters, record.groups) if found]),
+        "replay_age_mean": _mean(_replay_ages(attempts)),
         "loss": record.update.loss,
         "gradient_norm": record.update.gradient_norm,
         "logprob_gap_mean": record.update.logprob_gap_mean,
@@ -75,6 +77,18 @@ def _prompt_metrics(attempts: Sequence[Attempt]) -> dict[str, float | None]:
         "diversity_penalty_mean": _mean([part.penalty for part in parts]),
         "nearness_mean": _mean([part.nearness for part in parts if part.nearness is not None]),
     }
+
+
+def _clusters(group: Group) -> set[int]:
+    """Return the clusters of near-duplicates in a group of prompts; none in a round of another player."""
+    parts = [attempt.parts for attempt in group.attempts if attempt.parts is not None]
+    return {part.cluster for part in parts if part.cluster is not None}
+
+
+def _replay_ages(attempts: Sequence[Attempt]) -> list[float]:
+    """Return the ages of the drawings that are described again, each once."""
+    ages = {attempt.original.key: attempt.original.replay_age for attempt in attempts}
+    return [float(age) for age in ages.values() if age is not None]
 
 
 def has_metrics(run: RunDirectory, record: RoundRecord) -> bool:

@@ -53,10 +53,10 @@ class RecordedRound(Record):
     """The content of `record.json`.
 
     Schema 1 had no log-probability gap in `update`, schema 2 no anchor, schema 3 no parts of the adversary's reward,
-    no past adversaries and no skipped updates.
+    no past adversaries and no skipped updates, schema 4 no clusters of prompts.
     """
 
-    SCHEMA: ClassVar[int] = 4
+    SCHEMA: ClassVar[int] = 5
 
     round: int
     player: Player
@@ -68,7 +68,7 @@ class RecordedRound(Record):
     @classmethod
     def upgrade(cls, content: dict[str, Any], schema: int) -> dict[str, Any] | None:
         """Return an older file unchanged, since the missing fields have defaults; None for other schemas."""
-        return content if schema in (1, 2, 3) else None
+        return content if schema in (1, 2, 3, 4) else None
 
     @property
     def attempts(self) -> list[RecordedAttempt]:

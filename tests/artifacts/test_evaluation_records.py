@@ -159,8 +159,8 @@ def test_a_damaged_evaluation_is_named_with_what_to_do(run, content):
 
 
 def test_an_evaluation_of_a_newer_schema_is_refused(run):
-    (run.checkpoint_tests / "ckpt-25.json").write_text('{"schema": 3}')
-    with pytest.raises(RunError, match=r"ckpt-25\.json has schema 3, this version of Duel reads 2"):
+    (run.checkpoint_tests / "ckpt-25.json").write_text('{"schema": 4}')
+    with pytest.raises(RunError, match=r"ckpt-25\.json has schema 4, this version of Duel reads 3"):
         read_evaluations(run)
 
 

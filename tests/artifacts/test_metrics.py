@@ -41,6 +41,8 @@ def test_a_row_of_metrics_by_hand() -> None:
         "self_similarity_mean": None,
         "diversity_penalty_mean": None,
         "nearness_mean": None,
+        "distinct_clusters": None,
+        "replay_age_mean": None,
         "loss": -0.25,
         "gradient_norm": 1.5,
         "logprob_gap_mean": 2.0**-23,
@@ -90,6 +92,23 @@ def test_prompts_are_measured_by_every_reward_and_invalid_ones_counted_by_reason
     assert [row[f"invalid_{reason}"] for reason in ("refused", "ceiling", "off_topic")] == [0.25] * 3
     assert (row["self_similarity_mean"], row["diversity_penalty_mean"]) == (0.75, 0.0625)
     assert row["nearness_mean"] == 0.5
+
+
+def test_clusters_are_counted_by_group_and_replayed_drawings_once() -> None:
+    clusters = [[0, 1, 0, None], [0, 0, 0, 0]]
+    groups = [
+        Group(
+            [completion("p")] * 4,
+            [Attempt(DRAWN, DRAWN, 0.5, 0.5, 1.0, PromptParts(0.0, None, cluster=c)) for c in row],
+        )
+        for row in clusters
+    ]
+    row = round_metrics(RoundRecord(1, "adversary", groups, update(), draws_asked=3))
+    assert (row["distinct_clusters"], row["replay_age_mean"]) == (1.5, None)  # two and one
+    old, older = (Drawing("x", 1, str(age), replay_age=age) for age in (2, 6))
+    attempts = [Attempt(old, DRAWN, 0.5, 0.5), Attempt(old, DRAWN, 0.5, 0.5), Attempt(older, DRAWN, 0.5, 0.5)]
+    row = round_metrics(RoundRecord(2, "base", [Group([completion("d")] * 3, attempts)], update(), draws_asked=3))
+    assert (row["distinct_clusters"], row["replay_age_mean"]) == (None, 4.0)
 
 
 def test_means_over_nothing_are_null(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_images_are_written_with_the_generators_bytes(run: RunDirectory) -> None
     assert (path / "group-0-drawing.png").read_bytes() == picture(1)
     assert (path / "group-0-reconstruction-1.webp").read_bytes() == webp.getvalue()
     record = json.loads((path / "record.json").read_text())
-    assert (record["schema"], record["round"], record["player"]) == (4, 7, "base")
+    assert (record["schema"], record["round"], record["player"]) == (5, 7, "base")
     assert record["groups"][0]["attempts"][1] == {
         "prompt": "red",
         "drawing": {"key": drawn.key, "seed": 1, "file": "group-0-drawing.png", "refusal": None},

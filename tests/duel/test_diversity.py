@@ -1,4 +1,4 @@
-from duel.diversity import RecentDrawings, self_similarities
+from duel.diversity import RecentDrawings, clusters, self_similarities
 from duel.types import Attempt, Drawing
 
 PLACES = {"a": 0.0, "b": 0.125, "c": 0.5, "d": 1.0}
@@ -54,3 +54,10 @@ def test_no_rounds_remembered_is_nothing():
     recent = RecentDrawings(0)
     recent.note("adversary", [group_of("a")])
     assert recent.drawings == []
+
+
+def test_near_duplicates_of_the_first_of_a_cluster_are_in_it():
+    group = [drawing("a"), REFUSED, drawing("c"), drawing("b"), drawing("a")]
+    assert clusters(group, similarity, 0.9) == [0, None, 1, 2, 0]
+    assert clusters(group, similarity, 0.8) == [0, None, 1, 0, 0]
+    assert clusters(group, similarity, -1.0) == [0, None, 0, 0, 0]
