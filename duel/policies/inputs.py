@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ class Prompts:
     attention_mask_IP: Tensor  # (I, P), 0 on padding
     position_ids: Tensor  # (I, P), or (3, I, P) for models with multimodal RoPE
     images: Mapping[str, Tensor]  # the processor's image tensors, by the model's argument names
+    digest: str  # of the image files in their order; empty: there are none
 
     @property
     def next_position_I(self) -> Tensor:
@@ -51,7 +53,13 @@ def build_prompts(model: Model, inputs: Sequence[ModelInput]) -> Prompts:
     # Some processors also return counts and sizes that their model does not take.
     taken = inspect.signature(model.network.forward).parameters
     images = {name: tensor for name, tensor in tensors.items() if name in taken}
-    return Prompts(input_ids_IP, attention_mask_IP, position_ids, images)
+    return Prompts(input_ids_IP, attention_mask_IP, position_ids, images, _digest(inputs))
+
+
+def _digest(inputs: Sequence[ModelInput]) -> str:
+    """Return the SHA-256 of the inputs' image files in their order; empty without any."""
+    files = [hashlib.sha256(given.image).digest() for given in inputs if given.image is not None]
+    return hashlib.sha256(b"".join(files)).hexdigest() if files else ""
 
 
 def _tokenize(model: Model, inputs: Sequence[ModelInput]) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from duel.devices import isolated_random_state
 from duel.errors import SettingsError
 from duel.offline.embedded import resolve
 from duel.policies.attention import GROUPED_SDPA
+from duel.policies.features import FeatureMemo
 from duel.policies.tokens import end_tokens, forbidden_tokens
 from duel.services.hub import NO_CODE, SAFE_WEIGHTS, reason_of
 
@@ -41,6 +42,7 @@ class Model:
     end_tokens: Tensor  # (E,) token ids that end a completion
     forbidden_V: Tensor = field(repr=False)  # (V,) bool: tokens with probability 0 in sampling and scoring
     template_options: Mapping[str, Any] = field(default_factory=dict)  # further variables of the chat template
+    features: FeatureMemo = field(default_factory=FeatureMemo, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:

@@ -68,7 +68,7 @@ class Prefix:
 def encode_prompts(model: Model, prompts: Prompts) -> Prefix:
     """Prefill: run I distinct prompts and their images through the network."""
     cache = prompt_cache(model.network)
-    with model.autocast():
+    with model.autocast(), model.features.reading(model.network, prompts.digest):
         output = model.network(
             input_ids=prompts.input_ids_IP,
             attention_mask=prompts.attention_mask_IP,

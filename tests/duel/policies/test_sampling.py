@@ -46,6 +46,7 @@ def test_an_input_alone_gives_the_same_texts_as_among_others(policy):
 
 
 def test_equal_inputs_are_read_once_and_sampled_by_their_own_seeds(policy, monkeypatch):
+    given = ModelInput("x", tiny.picture("teal"))  # not read by another test
     read = []
     forward = policy.model.network.model.visual.forward
     monkeypatch.setattr(
@@ -53,9 +54,9 @@ def test_equal_inputs_are_read_once_and_sampled_by_their_own_seeds(policy, monke
         "forward",
         lambda pixels, grid_thw, **kw: read.append(len(grid_thw)) or forward(pixels, grid_thw=grid_thw, **kw),
     )
-    twice = policy.sample([INPUTS[0], INPUTS[0]], [[1, 2], [3, 4]], temperature=0.9, max_new_tokens=8)
+    twice = policy.sample([given, given], [[1, 2], [3, 4]], temperature=0.9, max_new_tokens=8)
     assert read == [1]
-    assert twice == policy.sample([INPUTS[0], INPUTS[0]], [[1, 2], [3, 4]], temperature=0.9, max_new_tokens=8)
+    assert twice == policy.sample([given, given], [[1, 2], [3, 4]], temperature=0.9, max_new_tokens=8)
     assert len({completion.packed_tokens for group in twice for completion in group}) == 4
 
 
