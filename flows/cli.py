@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import os
 import sys
 import tempfile
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # plug-in classes may be modules of the current directory
+    if isinstance(sys.stdout, io.TextIOWrapper):  # else a path with an umlaut ends a command where output is ASCII
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = build_parser()
     try:
         options, unknown = parser.parse_known_args(arguments)

@@ -60,6 +60,9 @@ def estimate(settings: Settings, run: str, state: StateDirectory) -> list[str]:
 
 def check_models(settings: Settings) -> None:
     """Raise SettingsError when a model named in the settings cannot be found; reads no weights."""
+    from duel.devices import check_torchvision
+
+    check_torchvision()  # before transformers is imported
     from duel.embedder import check_embedder  # eight seconds of import that no other command needs
     from duel.policies.models import check_model
 

@@ -6,7 +6,7 @@ worker also imports the flows to read their parameters and, before it marks a ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from cache.image_store import ImageStore
 from duel.data.dataset import SUFFIXES, Dataset
 from duel.data.topic import Topic
 from duel.diversity import RecentDrawings
-from duel.errors import SettingsError
+from duel.errors import DataError, SettingsError
 from duel.images import read_image_file
 from duel.judges.base import Judge
 from duel.plugins import check_plugins
@@ -69,6 +69,7 @@ class TrainingContext(StageContext):
         hub_token = opened(find_hub_token(model_names(settings)))
         limited = settings.limited(generator.prompt_limit)
         super().__init__(settings, run, dataset, load_policies(limited, hub_token=hub_token))
+        check_images(self.players["base"], [*dataset.train_images, *dataset.test_images])
         self.generator = generator
         self.rewards = load_rewards(settings.rewards)
         self.pool = ReplayPool(settings.replay.capacity, settings.rewards.gate)
@@ -111,6 +112,8 @@ class EvaluationContext(StageContext):
     def __init__(self, settings: Settings, run: RunDirectory, dataset: Dataset, judge: Judge) -> None:
         hub_token = opened(find_hub_token([settings.models.base]))
         super().__init__(settings, run, dataset, load_policies(settings, ("base",), hub_token))
+        asked = {question.image_path for question in dataset.questions}
+        check_images(self.players["base"], [dataset.root / path for path in sorted(asked)])
         self.judge = judge
 
 
@@ -141,17 +144,23 @@ def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterat
 
 @contextmanager
 def discarded_if_unbegun(directory: RunDirectory) -> Iterator[None]:
-    """Remove the run directory after a SettingsError, if nothing was trained in it."""
+    """Remove the run directory after an error of settings or data, if nothing was trained in it."""
     try:
         yield
-    except SettingsError:
+    except (SettingsError, DataError):
         directory.discard_unbegun()
         raise
 
 
 @contextmanager
 def open_evaluation(run: RunDirectory, dataset: Dataset, state: StateDirectory) -> Iterator[EvaluationContext]:
-    """Load a run's base and judge; takes no lock, so that the run may be training meanwhile."""
+    """Load a run's base and judge; takes no lock, so that the run may be training meanwhile.
+
+    Raises SettingsError where torchvision does not fit torch, or the judge needs a key and there is none.
+    """
+    from duel.devices import check_torchvision
+
+    check_torchvision()
     check_data(run, dataset)
     with keep_session(run, "evaluate"), open_judge(run, dataset.root, state) as judge:
         context = EvaluationContext(run.settings, run, dataset, judge)
@@ -179,6 +188,15 @@ def model_commits(settings: Settings) -> dict[str, str]:
         if name is not None and is_hub_name(name)
     }
     return {setting: commit for setting, commit in found.items() if commit is not None}
+
+
+def check_images(base: Policy, paths: Iterable[Path]) -> None:
+    """Raise DataError, naming the file, for an image that the base's processor refuses; a plug-in's is not known."""
+    from duel.policies.inputs import check_shapes
+    from duel.policies.policy import LocalPolicy
+
+    if isinstance(base, LocalPolicy):
+        check_shapes(base.model, paths)
 
 
 def load_policies(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from duel.errors import SettingsError
-from duel.images import decode_image
+from duel.errors import DataError, SettingsError
+from duel.images import decode_image, open_image, read_image_file
 from duel.policies.models import Model
 from duel.types import ModelInput
+
+LONG, SHORT = 10, 32  # times as long as wide, and pixels: beyond these a processor is asked whether it takes an image
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,29 @@ class Prompts:
         """The position id of each prompt's first completion token, (I,)."""
         last = self.position_ids.amax(-1)
         return (last if last.ndim == 1 else last.amax(0)) + 1
+
+
+def check_shapes(model: Model, paths: Iterable[Path]) -> None:
+    """Raise DataError for an image file whose shape the model's processor refuses, such as one far wider than high.
+
+    Only images far from square, or with a short side, are given to it: their headers tell.
+    """
+    if model.processor is None:
+        return
+    for path in paths:
+        data = read_image_file(path)
+        with open_image(data) as image:
+            width, height = image.size
+        if max(width, height) < LONG * min(width, height) and min(width, height) >= SHORT:
+            continue
+        try:
+            model.processor.image_processor(images=[decode_image(data)], return_tensors="pt")
+        except ValueError as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(
+                f"{path} of {width} x {height} pixels: the model's image processor refuses it: {reason}; crop or pad "
+                "it, or leave it out"
+            ) from None
 
 
 def distinct(inputs: Sequence[ModelInput]) -> tuple[list[ModelInput], list[int]]:

@@ -174,6 +174,28 @@ def test_what_a_setting_cannot_be_is_one_line(capsys, tmp_path, pictures, option
     assert message in complaint(capsys, *folder_options(tmp_path, pictures), option, text)
 
 
+def test_output_that_cannot_show_a_path_escapes_it(tmp_path):
+    command = [sys.executable, "-m", "flows.cli", "prepare", "--state", str(tmp_path / "bücher")]
+    variables = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("data set: ")
+    assert "b\\xfccher" in done.stdout
+
+
+def test_a_torchvision_that_does_not_fit_is_one_line(tmp_path, pictures):
+    (tmp_path / "site" / "torchvision").mkdir(parents=True)
+    fault = "operator torchvision::nms does not exist"
+    (tmp_path / "site" / "torchvision" / "__init__.py").write_text(f"raise RuntimeError({fault!r})")
+    command = [sys.executable, "-m", "flows.cli", *folder_options(tmp_path, pictures)]
+    variables = os.environ | {"PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert "the installed torchvision cannot be used with torch" in line
+    assert fault in line
+
+
 def test_a_demo_of_no_rounds_is_refused_and_nothing_is_written(capsys, tmp_path):
     line = complaint(capsys, "demo", "--rounds", "0", "--state", str(tmp_path / "state"))
     assert "rounds: got 0" in line

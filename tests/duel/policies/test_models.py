@@ -1,4 +1,6 @@
 import io
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 from duel.devices import choose_device
 from duel.errors import DataError, SettingsError
 from duel.images import decode_image
-from duel.policies.inputs import build_prompts, distinct
+from duel.policies.inputs import build_prompts, check_shapes, distinct
 from duel.policies.load import load_players
 from duel.policies.models import language_linears
 from duel.types import ModelInput
@@ -126,3 +128,20 @@ def test_the_backbone_is_held_in_the_dtype_asked_for_and_adapters_in_fp32(vlm):
         assert {parameter.dtype for parameter in policy.tuning.parameters.values()} == {torch.float32}
         [row] = policy.sample([ModelInput("x", RED)], [[1, 2]], temperature=0.9, max_new_tokens=4)
         assert policy.learn([ModelInput("x", RED)], [tiny.group(row, [0.0, 1.0])]).gradient_norm > 0
+
+
+def test_a_shape_that_the_processor_refuses_is_named_with_its_file(vlm, tmp_path):
+    model = tiny.load(vlm)
+    files = {"square": (56, 56), "banner": (1200, 60), "strip": (2400, 30), "speck": (3, 3)}
+    for name, size in files.items():
+        (tmp_path / f"{name}.png").write_bytes(tiny.picture("red", size))
+    check_shapes(model, [tmp_path / f"{name}.png" for name in files])
+
+    def refuse(images, **_):
+        if images[0].width > 20 * images[0].height:
+            raise ValueError("absolute aspect ratio must be smaller than 20\nmore")
+
+    strict = replace(model, processor=SimpleNamespace(image_processor=refuse))
+    check_shapes(strict, [tmp_path / "square.png", tmp_path / "banner.png", tmp_path / "speck.png"])
+    with pytest.raises(DataError, match=r"strip\.png of 2400 x 30 pixels: .*smaller than 20; crop or pad it"):
+        check_shapes(strict, [tmp_path / "square.png", tmp_path / "strip.png"])
