@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from artifacts.evaluation.canary import canary_line, canary_warning
 from artifacts.evaluation.read import read_proxies, read_tests
+from artifacts.evaluation.strata import COMMON, HARD, similarities_by_group
 from artifacts.run.checkpoints import list_checkpoints
 from artifacts.run.directory import RunDirectory
 from artifacts.run.jsonl import read_rows
@@ -28,6 +30,7 @@ def status_lines(run: RunDirectory, spend: Spend | None) -> list[str]:
         "process": f"in training by {owner}" if owner else "not in training",
         "checkpoints": _checkpoints(run, done),
         "questions": _questions(run),
+        **_strata(run),
         **_canary(run),
         "cost": _cost(run, spend),
         "last failure": _last_failure(sessions, owner),
@@ -72,6 +75,18 @@ def _questions(run: RunDirectory) -> str:
     if not waiting:
         return text
     return f"{text}; {len(waiting)} not yet: {waiting[0]}{f' to {waiting[-1]}' if len(waiting) > 1 else ''}"
+
+
+def _strata(run: RunDirectory) -> dict[str, str]:
+    """Return the similarity on common and on hard charts, at first and last; nothing where the data set has none."""
+    proxies = read_proxies(run)
+    groups = [similarities_by_group(proxy) for proxy in (proxies[0], proxies[-1])] if proxies else []
+    said = []
+    for name in (COMMON, HARD):
+        means = [fmean(group[name].values()) for group in groups if group.get(name)]
+        if means:
+            said.append(f"{means[0]:.3f} on {name} charts at first, {means[-1]:.3f} at last")
+    return {"similarity": "; ".join(said)} if said else {}
 
 
 def _canary(run: RunDirectory) -> dict[str, str]:

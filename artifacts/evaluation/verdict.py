@@ -9,6 +9,7 @@ from artifacts.evaluation.comparison import Comparison
 from artifacts.evaluation.strata import COMMON, HARD, StratumComparison
 from artifacts.text import bracketed
 
+MOST_UNEQUAL = 1.1  # ratio of draws from which on the comparison is not one at equal draws
 WIDTH = 110  # characters of a line on a terminal
 
 
@@ -24,11 +25,13 @@ def verdict(found: Sequence[StratumComparison], draws: tuple[int, int]) -> list[
     if hard is None or hard.similarity is None:
         return ["Whether the adversary helped is not known: no strata of hard charts were measured in both runs."]
     similar, answered = hard.similarity, hard.answers
+    few, many = sorted(draws)
+    unequal = f" The one with more images has {many / few - 1:.0%} more, which alone may help it." if few else ""
     sentences = [
         f"Did the adversary help? Hard charts have content that the training images rarely or never show. Described by "
         f"the base that was trained with the adversary ({draws[0]:,} images asked for), they are redrawn with "
         f"similarity {similar.after_mean:.3f} to the original; by the one trained without ({draws[1]:,} images), with "
-        f"{similar.before_mean:.3f}.",
+        f"{similar.before_mean:.3f}.{unequal if many > MOST_UNEQUAL * few else ''}",
         f"The difference is {bracketed(similar.difference, '+')} over {similar.n} charts: {judged(similar)}",
     ]
     if answered is not None:

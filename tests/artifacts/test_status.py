@@ -12,7 +12,7 @@ from duel.settings import Settings
 from duel.state import StateDirectory
 from duel.types import Spend
 from flows.cli import main
-from tests.support.fake_run import fake_run
+from tests.support.fake_run import add_strata, fake_run
 
 
 def said(run: RunDirectory, spend: Spend | None = None) -> dict[str, str]:
@@ -88,3 +88,12 @@ def test_a_run_whose_last_checkpoint_is_missing_is_not_complete(tmp_path: Path) 
     found = said(fake_run(tmp_path, rounds=6, every=3))
     assert found["rounds"] == "6 of 6 recorded (3 base, 3 adversary)"
     assert found["next"].startswith("resume with duel train --run duel")
+
+
+def test_common_and_hard_charts_are_told_apart_at_first_and_last(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, rounds=6, every=3)
+    assert "similarity" not in said(run)
+    add_strata(run, hard=0.6)  # charts of 0.6, 0.7, 0.6 and 0.6; each 0.2 less at first
+    assert said(run)["similarity"] == (
+        "0.800 on common charts at first, 0.800 at last; 0.425 on hard charts at first, 0.625 at last"
+    )

@@ -78,3 +78,10 @@ def test_the_report_shows_strata_verdict_and_curves(runs: tuple[Evaluations, Eva
     assert (runs[0].run.plots / "strata_similarity.png").exists()
     pages = subprocess.run(["pdftotext", "-layout", path.with_suffix(".pdf"), "-"], capture_output=True, text=True)
     assert "the adversary helped" in " ".join(pages.stdout.split())
+
+
+def test_runs_with_unequal_draws_are_said_to_be_unequal(runs):
+    found = compare_strata_of_runs(*runs)
+    assert "more images" not in " ".join(verdict(found, (1400, 1500)))
+    assert "The one with more images has 50% more, which alone may help it." in " ".join(verdict(found, (1400, 2100)))
+    assert "more images" not in " ".join(verdict(found, (0, 0)))
