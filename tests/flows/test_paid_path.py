@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TOKENS = {"REPLICATE_API_TOKEN": "r8_5e4c_paid_path_token", "OPENAI_API_KEY": "sk-5e4c-paid-path-key"}
 FAULTS = transient_faults(0.04) | {"refused": 0.05}  # of the generator: transient ones, odd ends and shapes, refusals
-JUDGE_FAULTS = dict.fromkeys((*ODD_REPLIES, *WRAPPED, *SPOILT, "bad-body", "error"), 0.04)
+JUDGE_FAULTS = dict.fromkeys((*ODD_REPLIES, *WRAPPED, "bad-body", "error"), 0.04) | dict.fromkeys(SPOILT, 0.01)
 SMALL = (
     "--models.base offline --models.embedder offline --models.max_pixels 28224 --models.rows_per_forward 64 "
     "--sampling.max_new_tokens 48 --sampling.group_size 4 --evaluation.every 5 --evaluation.proxy_completions 1 "

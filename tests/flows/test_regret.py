@@ -61,6 +61,7 @@ def test_every_attempt_of_the_adversary_is_recorded_with_its_ceiling(runs):
         assert attempt["reward"] == attempt["ceiling"] - attempt["similarity"]
         parts = dict(attempt["parts"])
         assert 0 < parts.pop("self_similarity") <= 1
+        assert parts.pop("cluster") in range(len(attempts(runs["regret"], 1)))
         assert parts == {"learnability": None, "invalid": None, "penalty": 0.0, "nearness": None}
 
 

@@ -279,10 +279,9 @@ def test_an_ungraded_answer_is_not_cached(service, faults, tmp_path):
         judge.close()
 
 
-def test_all_faults_at_five_percent_still_grade_every_answer(monkeypatch):
-    rates = dict.fromkeys(
-        ["throttled", "error", "hang", "reset", "bad-json", "bad-body", "cut-json", "missing-keys"], 0.05
-    )
+def test_all_faults_at_random_still_grade_every_answer(monkeypatch):
+    rates = dict.fromkeys(["throttled", "error", "hang", "reset", "bad-body", "cut-json", *ODD_REPLIES, *WRAPPED], 0.03)
+    rates |= {"bad-json": 0.01, "missing-keys": 0.01}  # rarely three times the same reply, which is the last
     questions = [
         *(Question(str(i), f"{i}.jpg", f"Number {i}?", str(i), 3) for i in range(24)),
         title(1, "a"),

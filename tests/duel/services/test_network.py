@@ -219,7 +219,9 @@ def test_judge_and_downloads_go_through_the_proxy(only_a_proxy, monkeypatch, tmp
         judge = OpenAIJudge("gpt-4.1", RUBRICS, api_key="sk-1", deadline_seconds=5)
         assert judge.grade(ASKED, ["heat"])[0].score == 1
         judge.close()
+        close_session()  # the download library's, which read the environment at its first request
         fetch("http://service.example/file", tmp_path / "file", len(grade(VERDICT)))
+        close_session()
     assert asked == ["http://service.example/v1/chat/completions", "http://service.example/file"]
 
 
@@ -235,7 +237,7 @@ def test_https_goes_through_a_tunnel_of_the_proxy(only_a_proxy, monkeypatch, tmp
         judge = OpenAIJudge("gpt-4.1", RUBRICS, api_key="sk-1", deadline_seconds=5)
         assert judge.grade(ASKED, ["heat"])[0].score == 1
         judge.close()
-        close_session()  # the download library's, which read the environment at its first request
+        close_session()
         fetch("https://service.example/file", tmp_path / "file", len(grade(VERDICT)))
         close_session()
     assert tunnels == ["service.example:443"] * 3
