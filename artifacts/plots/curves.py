@@ -143,8 +143,24 @@ def _adversary_health(log: TrainingLog, window: int) -> list[Plot]:
             "adversary",
             alike,
         ),
-        Plot("adversary_clusters", "Adversary: different things it asks for", points, "clusters", "adversary", asked),
-        Plot("replay_age", "Replay: rounds since the drawings were last described", points, "rounds", "base", ages),
+        Plot(
+            "adversary_clusters",
+            "Adversary: different things it asks for",
+            points,
+            "clusters",
+            "adversary",
+            asked,
+            least=2,
+        ),
+        Plot(
+            "replay_age",
+            "Replay: rounds since the drawings were last described",
+            points,
+            "rounds",
+            "base",
+            ages,
+            least=2,
+        ),
     ]
 
 

@@ -53,6 +53,7 @@ class Plot:
     curves: list[Curve]
     axis: Literal["rounds trained", "rounds in which the base learned"] = "rounds trained"
     scale: Literal["linear", "log"] = "linear"  # log: all values are above 0; moving averages have no interval
+    least: float | None = None  # smallest range of the y axis; None: that of the scale
 
 
 @dataclass(frozen=True)
@@ -159,13 +160,14 @@ def is_many(curve: Curve, window: int) -> bool:
 
 
 def _set_limits(axes: Axes, plot: Plot, shown: Sequence[float]) -> None:
-    """Fit the axes to all values and intervals, with a y range of at least LEAST so that noise does not fill it.
+    """Fit the axes to all values and intervals, with a y range of at least `least` so that noise does not fill it.
 
     Where nothing is below 0, the axis has no tick there: counts, shares and divergences cannot be negative.
     """
     logarithmic = plot.scale == "log"
     low, high = (math.log10(end) if logarithmic else end for end in (min(shown), max(shown)))
-    margin = max(0.06 * (high - low), (LEAST[plot.scale] - (high - low)) / 2)
+    least = LEAST[plot.scale] if plot.least is None else plot.least
+    margin = max(0.06 * (high - low), (least - (high - low)) / 2)
     below, low, high = low < 0, low - margin, high + margin
     if not logarithmic and not below:
         low = max(low, -0.04 * high)  # markers at 0 stay whole
