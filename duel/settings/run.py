@@ -51,7 +51,7 @@ class ModelSettings(Section):
     base: str = Field("offline", description="hub name or local folder of the base model; offline: the embedded one")
     adversary: str | None = Field(None, description="the adversary's model; empty: the base model's checkpoint")
     embedder: str = Field(
-        "offline", description="hub name or local folder of a DINOv2 model; offline: the embedded one"
+        "offline", description="hub name or local folder of a DINOv2, DINOv3 or SigLIP model; offline: the embedded one"
     )
     base_revision: str | None = Field(None, description=REVISION.format("base"), json_schema_extra=OPERATIONAL)
     adversary_revision: str | None = Field(

@@ -1,7 +1,10 @@
+import json
+
 import pytest
 import torch
 from PIL import Image
-from transformers import BitImageProcessorPil
+from transformers import BitImageProcessorPil, DINOv3ViTConfig, DINOv3ViTModel, SiglipConfig, SiglipModel
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from duel.embedder import check_embedder, load_embedder, pad_to_square, similarity
 from duel.errors import DataError, SettingsError
@@ -85,8 +88,62 @@ def test_a_missing_embedder_is_a_settings_error(tmp_path):
         load_embedder(ModelSettings(embedder=str(tmp_path), device="cpu"))
 
 
-def test_a_model_without_patches_is_a_settings_error(tmp_path):
+def test_a_model_of_another_family_is_a_settings_error(tmp_path):
     folder = tiny.save_lm(tmp_path)
     BitImageProcessorPil().save_pretrained(folder)
-    with pytest.raises(SettingsError, match="a qwen2 model, which has no patch size"):
+    with pytest.raises(SettingsError, match="it is a qwen2 model, expected one of dinov2, "):
         check_embedder(ModelSettings(embedder=folder, device="cpu"))
+
+
+def test_a_siglip_2_of_variable_resolution_is_refused_by_name(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "siglip2"}')
+    with pytest.raises(SettingsError, match="it is a siglip2 model, expected one of .*siglip"):
+        check_embedder(ModelSettings(embedder=str(tmp_path), device="cpu"))
+
+
+def save_siglip(folder, **vision):
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = SiglipConfig(
+        text_config={**sizes, "vocab_size": 64}, vision_config={**sizes, "image_size": 56, "patch_size": 14, **vision}
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        SiglipModel(config).save_pretrained(folder)
+    SiglipImageProcessorPil(size={"height": 56, "width": 56}).save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_siglip_model_embeds_by_its_attention_pooling(tmp_path):
+    embedder = load_embedder(ModelSettings(embedder=save_siglip(tmp_path), device="cpu"))
+    [found] = embedder.embed(IMAGES[:1])
+    whole = SiglipModel.from_pretrained(tmp_path)
+    pixels = embedder._pixels(IMAGES[0])[None]
+    expected = whole.vision_model(pixel_values=pixels).pooler_output[0].detach()
+    torch.testing.assert_close(found, torch.nn.functional.normalize(expected, dim=-1), atol=1e-6, rtol=0)
+    patch = whole.vision_model(pixel_values=pixels).last_hidden_state[0, 0].detach()
+    assert similarity(found, torch.nn.functional.normalize(patch, dim=-1)) < 0.9
+    with pytest.raises(SettingsError, match="embedder_size = 84: expected the model's own, 56"):
+        check_embedder(ModelSettings(embedder=str(tmp_path), embedder_size=84, device="cpu"))
+
+
+def test_a_siglip_model_without_its_pooling_is_refused(tmp_path):
+    folder = save_siglip(tmp_path, vision_use_head=False)
+    with pytest.raises(SettingsError, match="without its pooling head"):
+        check_embedder(ModelSettings(embedder=folder, device="cpu"))
+
+
+def test_a_dinov3_model_embeds_by_its_class_token_without_torchvision(tmp_path):
+    config = DINOv3ViTConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=64, patch_size=16
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        DINOv3ViTModel(config).save_pretrained(tmp_path)
+    processor = {"image_processor_type": "DINOv3ViTImageProcessorFast", "size": {"height": 64, "width": 64}}
+    processor |= {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    embedder = load_embedder(ModelSettings(embedder=str(tmp_path), device="cpu"))
+    assert embedder.size == 64
+    [found] = embedder.embed(IMAGES[:1])
+    token = embedder.network(pixel_values=embedder._pixels(IMAGES[0])[None]).last_hidden_state[0, 0]
+    torch.testing.assert_close(found, torch.nn.functional.normalize(token, dim=-1), atol=1e-6, rtol=0)
