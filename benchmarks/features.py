@@ -62,6 +62,7 @@ def main() -> None:
     seconds: dict[str, list[tuple[float, float]]] = {kind: [] for kind in policies}
     for round in range(rounds + 1):
         for kind, policy in policies.items():
+            policy.model.features.forget()  # other rounds have other images
             seconds[kind].append(play(policy, settings, images, round))
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores; {rounds} rounds of each kind, medians")
     medians = {kind: [median(row[i] for row in rows[1:]) for i in (0, 1)] for kind, rows in seconds.items()}

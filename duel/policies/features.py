@@ -26,6 +26,10 @@ class FeatureMemo:
         self._kept: OrderedDict[str, Any] = OrderedDict()
         self.computed = 0  # calls of the tower while `reading`
 
+    def forget(self) -> None:
+        """Drop what is kept."""
+        self._kept.clear()
+
     @contextmanager
     def reading(self, network: PreTrainedModel, images: str) -> Iterator[None]:
         """Let the tower return what it did for the same `images`, a digest of a batch; empty: there are none.
