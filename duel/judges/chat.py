@@ -24,6 +24,7 @@ from duel.services.responses import OversizedError
 log = logging.getLogger(__name__)
 
 RETRIES = 1000  # of the client library: effectively unlimited, the deadline ends them
+UNLIMITED = 16_384  # tokens reserved for a reply that the service alone bounds
 TOO_LARGE = re.compile(r"max_(?:completion_)?tokens\W.*too large|maximum context length", re.IGNORECASE | re.DOTALL)
 UNGRADABLE = {"content_filter", "invalid_prompt", "context_length_exceeded", "string_above_max_length"}
 
@@ -109,7 +110,7 @@ class ChatModel:
         if self.billing is None:
             return self._complete(prompt, tokens, form)
         self._now.usage, self._now.status = None, "none"
-        number = self.billing.reserve(key, prompt, tokens)
+        number = self.billing.reserve(key, prompt, tokens if form.limit else UNLIMITED)
         try:
             return self._complete(prompt, tokens, form)
         finally:

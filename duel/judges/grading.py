@@ -46,14 +46,20 @@ def grading_requests(rubrics: Rubrics, pairs: Iterable[tuple[Question, str]]) ->
 def read_verdict(text: str, keys: Sequence[tuple[str, str]]) -> list[Grade] | None:
     """Return one Grade per pair of keys from the JSON in a judge's reply; None without JSON that has them.
 
-    JSON in fences, or after a thinking block or other words, counts; of several objects the last. A score is 0 or 1,
-    as a number or as text.
+    JSON in fences, or after a thinking block or other words, counts; of several objects the last. What is thought is no
+    verdict, also where the reply was cut within it. A score is 0 or 1, as a number or as text.
     """
-    for found in reversed(objects_in(text)):
+    for found in reversed(objects_in(without_thinking(text))):
         grades = _grades_of(found, keys)
         if grades is not None:
             return grades
     return None
+
+
+def without_thinking(text: str) -> str:
+    """Return what follows the last thinking block of a reply; what precedes one that does not end."""
+    _, ended, rest = text.rpartition("</think>")
+    return (rest if ended else text).partition("<think>")[0]
 
 
 def objects_in(text: str) -> list[dict[str, Any]]:

@@ -24,10 +24,10 @@ SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+"
 GROUPED = re.compile(r"\d{1,3}(?:(?P<mark>[,'\u2019\u00a0\u2009\u202f])\d{3})(?:(?P=mark)\d{3})*(?:\.\d+)?")
 DECIMAL_COMMA = re.compile(r"\d+,\d+")
 PLAIN = re.compile(r"\d+\.?\d*|\.\d+")
-POWER = re.compile(r"\s*[x×·*]\s*10(?:\s*(?:\^|\*\*)\s*\(?(?P<exponent>[+-]?\d{1,4})\)?|(?P<raised>[⁺⁻⁰¹²³⁴-⁹]+))")
-POWER_ALONE = re.compile(r"10(?:\s*(?:\^|\*\*)\s*\(?(?P<exponent>[+-]?\d{1,4})\)?|(?P<raised>[⁺⁻⁰¹²³⁴-⁹]+))")
+TEN = r"10(?:\s*(?:\^|\*\*)\s*\(?(?P<exponent>[+-]?\d{1,4})\)?|(?P<raised>[⁺⁻]?[⁰¹²³⁴-⁹]{1,4})(?![⁰¹²³⁴-⁹]))"
+POWER_ALONE, POWER = re.compile(TEN), re.compile(rf"\s*[x×·*]\s*{TEN}")
 EXPONENT = re.compile(r"e(?P<exponent>[+-]?\d{1,4})(?![^\W_])")
-UNIT = re.compile(r"(?:[^\W\d_]|[°µΩ/²³.])+(?: (?:[^\W\d_]|[°µΩ/²³.])+)?")
+UNIT = re.compile(r"(?:[^\W\d_]|[°/.])+(?: (?:[^\W\d_]|[°/.])+)?")  # the two kinds share no character: linear time
 
 
 @dataclass(frozen=True)

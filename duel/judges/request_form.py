@@ -17,8 +17,8 @@ JSON_MODE = {"response_format": {"type": "json_object"}}
 LIMITS: tuple[Limit, Limit] = ("max_tokens", "max_completion_tokens")
 NAMES = (*LIMITS, *SAMPLING, *JSON_MODE)
 REFUSED = re.compile(  # of a parameter, not of its size or of the prompt
-    r"unsupported|not (?:be )?supported|does(?: not|n't) support|unknown|unrecognized|unexpected|extra|"
-    r"not (?:be )?(?:permitted|allowed)|instead",
+    r"unsupported|not (?:be )?supported|does(?: not|n't) support|unknown|unrecognized|unexpected|\bextra\b|"
+    r"not (?:be )?(?:permitted|allowed)",
     re.IGNORECASE,
 )
 

@@ -20,7 +20,9 @@ from duel.generators.replicate.refusals import is_about_prompt, is_refusal
 from duel.generators.replicate.transport import LONGEST_WAIT, http_failure, retry_after
 from duel.judges.billing import MOST_TOKENS, token_counts
 from duel.judges.chat import text_of
+from duel.judges.exact import equal
 from duel.judges.grading import read_verdict
+from duel.judges.numbers import read_quantity
 from duel.services.addresses import is_loopback, normal_address
 from duel.services.responses import OversizedError, bounded
 from tests.support.strategies import json_values, numbers, scalars, texts
@@ -131,6 +133,21 @@ def test_a_verdict_is_a_grade_of_0_or_1_or_none(text: str) -> None:
         [grade] = grades
         assert grade.score in (0.0, 1.0)
         assert isinstance(grade.extracted, str)
+
+
+numbers = st.text(
+    "0123456789.,-+\u2212 eExX^*()\u00d7{}$%k\u00b9\u00b2\u00b3\u2070\u2079\u207b\u207a'\u2009m\u00b5/st!", max_size=90
+)
+    "0123456789.,-+\u2212 eExX^*()\u00d7{}$%k\u00b9\u00b2\u00b3\u2070\u2079\u207b\u207a'\u2009m\u00b5/st!", max_size=90
+)
+
+
+@given(numbers | st.integers().map(str) | st.floats(allow_nan=False, allow_infinity=False).map(repr) | texts)
+@example("10\u207b")
+def test_a_text_is_a_number_that_equals_itself_or_none(text: str) -> None:
+    found = read_quantity(text)
+    assert found is None or found.equals(found)
+    assert equal(text, text)
 
 
 choices = st.fixed_dictionaries(

@@ -76,6 +76,11 @@ def test_a_number_is_read_as_people_write_it(text, value, unit):
         "1e99999",
         "1" * 81,
         "\u2202",
+        "10\u207b",  # ten to the power of a minus sign
+        "10" + "\u2079" * 9,
+        "2 x 10\u207b\u207b3",
+        "5" + "\u00b5" * 70 + "!",  # each letter could be matched in two ways
+        "5m" + "\u00b2" * 70 + "!",
     ],
 )
 def test_ranges_lists_dates_and_places_are_text(text):

@@ -209,6 +209,7 @@ def test_what_a_model_refuses_of_the_request_is_left_out_once_and_for_all(judge,
         ("None", None, "Unrecognized request argument supplied: top_p", "top_p"),
         ("None", None, "response_format type json_object is not supported by this server", "response_format"),
         ("None", "messages", "messages: at least one message is required", None),
+        ("None", None, "invalid request: extracted_answer and temperature", None),  # no "extra" parameter
         ("context_length_exceeded", "messages", "This model's maximum context length is 8192 tokens", None),
     ],
 )
@@ -400,6 +401,11 @@ def test_a_lone_surrogate_is_replaced_before_sending():
         ('<think>a set {1, 2}</think> {"extracted_answer": "{B}", "score": 1} Done.', Grade(1.0, "{B}")),
         ('[{"extracted_answer": "B", "score": 1}]', Grade(1.0, "B")),
         ("{" * 100_000, None),
+        ('<think>perhaps {"extracted_answer": "A", "score": 0}, but', None),  # cut while it was thinking
+        (
+            '<think>a</think>{"extracted_answer": "B", "score": 1}<think>or {"extracted_answer": "A", "score": 0}',
+            Grade(1.0, "B"),
+        ),
         ('{"extracted_answer": "B"}', None),
         ('{"score": 1}', None),
         ("[1]", None),
