@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from duel.policies.features import FeatureMemo
 from duel.policies.inputs import build_prompts
 from duel.policies.load import load_players
 from duel.policies.prefix import encode_prompts
@@ -59,3 +60,47 @@ def test_a_tower_that_is_trained_is_called_every_time(tmp_path):
         for weight in policy.model.network.get_encoder(modality="image").parameters():
             weight.mul_(1.5)
         assert not torch.equal(encode_prompts(policy.model, prompts).logits_IV, before)
+
+
+class TwiceCalled:
+    """A network whose tower is called for each of its images in turn, as some families do."""
+
+    def __init__(self):
+        self.tower = torch.nn.Linear(2, 2).requires_grad_(False)
+
+    def get_encoder(self, modality):
+        return self.tower
+
+    def __call__(self, images):
+        return [self.tower(image) for image in images]
+
+
+def test_a_tower_that_is_called_several_times_returns_each_calls_own_output():
+    network, memo, images = TwiceCalled(), FeatureMemo(), torch.eye(2)
+    expected = network(images)
+    for _ in range(2):
+        with memo.reading(network, "batch"):
+            assert all(torch.equal(*pair) for pair in zip(network(images), expected, strict=True))
+    assert memo.computed == 2
+
+
+def test_only_the_last_batches_are_kept_and_large_ones_never(monkeypatch):
+    network, memo, images = TwiceCalled(), FeatureMemo(), torch.eye(2)
+    for batch in ("a", "b", "c", "d", "d", "a"):  # a is dropped for d
+        with memo.reading(network, batch):
+            network(images)
+    assert memo.computed == 2 * 5
+    monkeypatch.setattr("duel.policies.features.MOST_BYTES", 15)  # two outputs of two floats have 16
+    for _ in range(2):
+        with memo.reading(network, "large"):
+            network(images)
+    assert memo.computed == 2 * 7
+
+
+def test_a_failed_forward_pass_leaves_the_tower_as_it_was():
+    network, memo = TwiceCalled(), FeatureMemo()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), memo.reading(network, "batch"):
+        network(torch.ones(1, 3))
+    assert "forward" not in network.tower.__dict__
+    with memo.reading(network, "batch"):
+        assert len(network(torch.eye(2))) == 2
