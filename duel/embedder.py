@@ -121,9 +121,12 @@ def check_embedder(settings: ModelSettings, hub_token: str | None = None) -> tup
     if not getattr(vision, "vision_use_head", True):
         raise _unusable(settings, "it is a SigLIP model without its pooling head")
     size = settings.embedder_size or input_size(processor)
-    if config.model_type.startswith("siglip") and size != vision.image_size:
-        raise SettingsError(f"models.embedder_size = {size}: expected the model's own, {vision.image_size}")
-    if size % vision.patch_size:
+    if config.model_type.startswith(
+        "siglip"
+    ):  # its own size need not be a multiple: so400m-patch14-384 leaves an edge out
+        if size != vision.image_size:
+            raise SettingsError(f"models.embedder_size = {size}: expected the model's own, {vision.image_size}")
+    elif size % vision.patch_size:
         raise SettingsError(
             f"models.embedder_size = {size}: expected a multiple of the model's patch size, {vision.patch_size}"
         )
@@ -137,6 +140,9 @@ def read_processor(kind: str, folder: str, hub_token: str | None, revision: str)
     """
     if kind == "dinov3_vit":
         found, _ = ImageProcessingMixin.get_image_processor_dict(folder, token=hub_token, revision=revision)
+        missing = {"size", "image_mean", "image_std"} - found.keys()
+        if missing:
+            raise ValueError(f"its preprocessor_config.json lacks {', '.join(sorted(missing))}")
         return SimpleNamespace(**found)
     return AutoImageProcessor.from_pretrained(folder, backend="pil", token=hub_token, revision=revision, **NO_CODE)
 

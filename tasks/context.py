@@ -124,6 +124,9 @@ def open_training(settings: Settings, run: str, state: StateDirectory) -> Iterat
     Trainings of the run that died without recording an end are closed first, here and in Prefect. A run that nothing
     was trained in, since a model cannot be loaded, leaves no directory, so that other models can be named at once.
     """
+    from duel.devices import check_torchvision
+
+    check_torchvision()
     check_plugins(settings)
     dataset = open_dataset(settings.data, state)
     with (

@@ -26,12 +26,14 @@ def verdict(found: Sequence[StratumComparison], draws: tuple[int, int]) -> list[
         return ["Whether the adversary helped is not known: no strata of hard charts were measured in both runs."]
     similar, answered = hard.similarity, hard.answers
     few, many = sorted(draws)
-    unequal = f" The one with more images has {many / few - 1:.0%} more, which alone may help it." if few else ""
+    unequal = ""
+    if few and many > MOST_UNEQUAL * few:
+        unequal = f" The one with more images has {many / few - 1:.0%} more, which alone may help it."
     sentences = [
         f"Did the adversary help? Hard charts have content that the training images rarely or never show. Described by "
         f"the base that was trained with the adversary ({draws[0]:,} images asked for), they are redrawn with "
         f"similarity {similar.after_mean:.3f} to the original; by the one trained without ({draws[1]:,} images), with "
-        f"{similar.before_mean:.3f}.{unequal if many > MOST_UNEQUAL * few else ''}",
+        f"{similar.before_mean:.3f}.{unequal}",
         f"The difference is {bracketed(similar.difference, '+')} over {similar.n} charts: {judged(similar)}",
     ]
     if answered is not None:

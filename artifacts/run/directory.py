@@ -21,6 +21,22 @@ from duel.state import StateDirectory
 
 log = logging.getLogger(__name__)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+OURS = {  # what a run's directory holds
+    "lock",
+    "settings.json",
+    "versions.json",
+    "data.json",
+    "topic.json",
+    "sources.json",
+    "training_logs",
+    "eval_logs",
+    "ckpts",
+    "ckpt_tests",
+    "past_adversaries",
+    "plots",
+    "stage_results",
+    "sessions",
+}
 
 
 class RunDirectory:
@@ -109,10 +125,13 @@ class RunDirectory:
         return list(files.numbered(self.training_logs, "round-"))
 
     def discard_unbegun(self) -> None:
-        """Remove the run if nothing was trained: no round, evaluation or checkpoint. Its settings bind nobody then."""
+        """Remove the run if nothing was trained: no round, evaluation or checkpoint. Its settings bind nobody then.
+
+        A directory that holds files which no run has is kept, and so is one that cannot be removed.
+        """
         begun = (self.training_logs, self.eval_logs, self.checkpoints, self.checkpoint_tests, self.stage_results)
-        if not any(any(folder.iterdir()) for folder in begun):
-            shutil.rmtree(self.path)
+        if not any(any(folder.iterdir()) for folder in begun) and not _foreign(self.path):
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def mend(self) -> None:
         """Remove what a kill left: temporary files and incomplete last lines."""
@@ -187,24 +206,14 @@ def _check_free(path: Path) -> None:
     """Raise RunError when `path` is a directory without settings.json that holds files which no run has."""
     if not path.is_dir() or (path / "settings.json").exists():
         return
-    ours = {
-        "lock",
-        "versions.json",
-        "data.json",
-        "topic.json",
-        "sources.json",
-        "training_logs",
-        "eval_logs",
-        "ckpts",
-        "ckpt_tests",
-        "past_adversaries",
-        "plots",
-        "stage_results",
-        "sessions",
-    }
-    foreign = [found.name for found in path.iterdir() if found.name not in ours and found.name[0] != "."]
+    foreign = _foreign(path)
     if foreign:
         raise RunError(f"{path} is not a run of Duel: it holds {foreign[0]} but no settings.json; use another run name")
+
+
+def _foreign(path: Path) -> list[str]:
+    """Return the names in a run directory that no run has; hidden ones are not counted."""
+    return sorted(found.name for found in path.iterdir() if found.name not in OURS and found.name[0] != ".")
 
 
 def _read_settings(path: Path) -> Settings:

@@ -107,8 +107,10 @@ class LimitedFile(io.BufferedWriter):
         self.limit = limit
 
     def write(self, data: Buffer, /) -> int:
-        """Append the bytes."""
-        if self.tell() + memoryview(data).nbytes > self.limit:
+        """Append the bytes; of those beyond the limit none, so that the start can tell what came."""
+        room = self.limit - self.tell()
+        if memoryview(data).nbytes > room:
+            super().write(memoryview(data).cast("B")[:room])
             raise OversizedError(f"the response is larger than the expected {in_words(self.limit)}")
         return super().write(data)
 

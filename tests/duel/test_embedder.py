@@ -101,7 +101,7 @@ def test_a_siglip_2_of_variable_resolution_is_refused_by_name(tmp_path):
         check_embedder(ModelSettings(embedder=str(tmp_path), device="cpu"))
 
 
-def save_siglip(folder, **vision):
+def save_siglip(folder, processor_size=56, **vision):
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = SiglipConfig(
         text_config={**sizes, "vocab_size": 64}, vision_config={**sizes, "image_size": 56, "patch_size": 14, **vision}
@@ -109,7 +109,7 @@ def save_siglip(folder, **vision):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         SiglipModel(config).save_pretrained(folder)
-    SiglipImageProcessorPil(size={"height": 56, "width": 56}).save_pretrained(folder)
+    SiglipImageProcessorPil(size={"height": processor_size, "width": processor_size}).save_pretrained(folder)
     return str(folder)
 
 
@@ -122,6 +122,8 @@ def test_a_siglip_model_embeds_by_its_attention_pooling(tmp_path):
     torch.testing.assert_close(found, torch.nn.functional.normalize(expected, dim=-1), atol=1e-6, rtol=0)
     patch = whole.vision_model(pixel_values=pixels).last_hidden_state[0, 0].detach()
     assert similarity(found, torch.nn.functional.normalize(patch, dim=-1)) < 0.9
+    odd = save_siglip(tmp_path / "odd", image_size=60, processor_size=60)  # as so400m-patch14-384
+    assert check_embedder(ModelSettings(embedder=odd, device="cpu"))[0] == 60
     with pytest.raises(SettingsError, match="embedder_size = 84: expected the model's own, 56"):
         check_embedder(ModelSettings(embedder=str(tmp_path), embedder_size=84, device="cpu"))
 
@@ -141,6 +143,10 @@ def test_a_dinov3_model_embeds_by_its_class_token_without_torchvision(tmp_path):
         DINOv3ViTModel(config).save_pretrained(tmp_path)
     processor = {"image_processor_type": "DINOv3ViTImageProcessorFast", "size": {"height": 64, "width": 64}}
     processor |= {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    with pytest.raises(SettingsError, match="preprocessor_config.json lacks image_mean, image_std, size"):
+        check_embedder(ModelSettings(embedder=str(tmp_path), device="cpu"))
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
     embedder = load_embedder(ModelSettings(embedder=str(tmp_path), device="cpu"))
     assert embedder.size == 64

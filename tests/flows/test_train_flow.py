@@ -271,5 +271,11 @@ def test_a_model_that_cannot_be_loaded_leaves_no_run_that_refuses_the_right_one(
     with pytest.raises(SettingsError, match="cannot load the model"):
         train(wrong, "named-wrongly", state)
     assert not (state / "runs" / "named-wrongly").exists()
+    notes = state / "runs" / "with-notes" / "notes.txt"
+    with RunDirectory.open(StateDirectory(state), "with-notes", wrong):
+        notes.write_text("mine")
+    with pytest.raises(SettingsError, match="cannot load the model"):
+        train(wrong, "with-notes", state)
+    assert notes.read_text() == "mine"
     with RunDirectory.open(StateDirectory(state), "named-wrongly", settings()) as run:
         assert run.settings.models.base == "offline"

@@ -56,7 +56,7 @@ class Draw:
         if purchase is not None and purchase.outcome == "refused":
             return Refusal(purchase.reason)
         purchase = self.resume(purchase)
-        while True:  # the journal counts purchases that end without an image, over all processes, and has a limit
+        while True:  # until the journal's limit on purchases that end without an image
             bought = purchase or self.buy()
             if isinstance(bought, Refusal):
                 return bought
