@@ -138,8 +138,6 @@ def test_a_verdict_is_a_grade_of_0_or_1_or_none(text: str) -> None:
 numbers = st.text(
     "0123456789.,-+\u2212 eExX^*()\u00d7{}$%k\u00b9\u00b2\u00b3\u2070\u2079\u207b\u207a'\u2009m\u00b5/st!", max_size=90
 )
-    "0123456789.,-+\u2212 eExX^*()\u00d7{}$%k\u00b9\u00b2\u00b3\u2070\u2079\u207b\u207a'\u2009m\u00b5/st!", max_size=90
-)
 
 
 @given(numbers | st.integers().map(str) | st.floats(allow_nan=False, allow_infinity=False).map(repr) | texts)
