@@ -127,7 +127,7 @@ class RunDirectory:
     def discard_unbegun(self) -> None:
         """Remove the run if nothing was trained: no round, evaluation or checkpoint. Its settings bind nobody then.
 
-        A directory that holds files which no run has is kept, and so is one that cannot be removed.
+        A directory with other files, such as a report or notes, is kept, and so is one that cannot be removed.
         """
         begun = (self.training_logs, self.eval_logs, self.checkpoints, self.checkpoint_tests, self.stage_results)
         if not any(any(folder.iterdir()) for folder in begun) and not _foreign(self.path):
