@@ -1,28 +1,24 @@
-"""PDF primitives on a reportlab canvas: fonts, text in boxes, images in boxes.
+"""PDF primitives on a reportlab canvas: text in boxes, images in boxes.
 
-The font is DejaVu Sans from matplotlib: Latin, Greek, Cyrillic, Hebrew and Arabic letters and many symbols. An emoji
-that it lacks is set as its name in brackets, any other character as a box; the HTML report shows them all.
+An emoji that the fonts lack is set as its name in brackets, any other character as a box; the HTML report shows them
+all.
 """
 
 from __future__ import annotations
 
 import io
-from functools import lru_cache
 from pathlib import Path
 
-import matplotlib as mpl
 from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.pdfgen.canvas import Canvas
+from reportlab.pdfgen import canvas as reportlab_canvas
 
+from artifacts.pdf.fonts import BOLD, REGULAR, glyphs, missing_letters, own_glyphs, run_width, runs, text_width
 from artifacts.pictures import encode, shrink
 from artifacts.text import joined, printable, visual_order, wrap
 from duel.errors import DataError
 
-REGULAR, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 INK, FAINT, RULE, PAPER = HexColor("#1b1f1d"), HexColor("#66706b"), HexColor("#d5dbd7"), HexColor("#f3f5f3")
 GREEN, RED = HexColor("#14532d"), HexColor("#a61b29")
 PLAYER_COLOURS = {"base": GREEN, "adversary": RED}
@@ -30,18 +26,18 @@ DOTS_PER_POINT = 250 / 72  # embedded images have 250 dpi
 JPEG_QUALITY = 88
 
 
-@lru_cache(maxsize=2)  # REGULAR and BOLD
-def glyphs(font: str) -> frozenset[int]:
-    """Register one of matplotlib's fonts with reportlab and return the code points it has."""
-    face = TTFont(font, str(Path(mpl.get_data_path(), "fonts", "ttf", f"{font}.ttf")))
-    pdfmetrics.registerFont(face)
-    return frozenset(face.face.charToGlyph)
+class Canvas(reportlab_canvas.Canvas):
+    """A reportlab canvas that notes the letters drawn as boxes, since no font has them."""
+
+    def __init__(self, path: Path, size: tuple[float, float]) -> None:
+        own_glyphs(REGULAR), own_glyphs(BOLD)
+        super().__init__(str(path), pagesize=size, pageCompression=1, invariant=1)
+        self.missing: set[str] = set()
 
 
 def open_canvas(path: Path, size: tuple[float, float], title: str) -> Canvas:
     """Return a canvas whose file depends only on what is drawn on it (no timestamps)."""
-    glyphs(REGULAR), glyphs(BOLD)
-    canvas = Canvas(str(path), pagesize=size, pageCompression=1, invariant=1)
+    canvas = Canvas(path, size)
     canvas.setTitle(title)
     canvas.setCreator("Duel")
     return canvas
@@ -49,9 +45,13 @@ def open_canvas(path: Path, size: tuple[float, float], title: str) -> Canvas:
 
 def text_lines(text: str, width: float, lines: int, size: float, font: str = REGULAR) -> list[str]:
     """Return the first `lines` lines of `text` broken to `width` points, ending in an ellipsis if text is left over."""
-    # Bounds the work for very long texts: hardly any character is narrower than a tenth of the font size.
-    visible = printable(joined(printable(text[: int(lines * width / size * 10) + 1])), glyphs(font))
-    return wrap(visible, width, lines, lambda part: float(pdfmetrics.stringWidth(part, font, size)))
+    visible = printable(joined(printable(text[: longest(width, lines, size)])), glyphs(font))
+    return wrap(visible, width, lines, lambda part: text_width(part, font, size))
+
+
+def longest(width: float, lines: int, size: float) -> int:
+    """Return how many characters may fit, to bound the work: hardly any is narrower than a tenth of the font size."""
+    return int(lines * width / size * 10) + 1
 
 
 def draw_text(
@@ -67,11 +67,15 @@ def draw_text(
 ) -> float:
     """Draw `text` in a box with upper left corner (x, top) and return the height it used; all in points."""
     leading = size * 1.28
-    canvas.setFont(font, size)
     canvas.setFillColor(colour)
+    canvas.missing |= missing_letters(text[: longest(width, lines, size)], font)
     broken = text_lines(text, width, lines, size, font)
     for number, line in enumerate(broken):
-        canvas.drawString(x, top - size - number * leading, visual_order(line))
+        place = x
+        for name, piece in runs(visual_order(line), font):
+            canvas.setFont(name, size)
+            canvas.drawString(place, top - size - number * leading, piece)
+            place += run_width(name, piece, size)
     return leading * len(broken)
 
 

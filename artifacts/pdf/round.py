@@ -7,9 +7,18 @@ from pathlib import Path
 
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
-from reportlab.pdfgen.canvas import Canvas
 
-from artifacts.pdf.canvas import BOLD, FAINT, PLAYER_COLOURS, RULE, draw_empty, draw_image, draw_text, open_canvas
+from artifacts.pdf.canvas import (
+    FAINT,
+    PLAYER_COLOURS,
+    RULE,
+    Canvas,
+    draw_empty,
+    draw_image,
+    draw_text,
+    open_canvas,
+)
+from artifacts.pdf.fonts import BOLD, missing_note
 from artifacts.run.round_record import RecordedAttempt, RecordedDrawing, RecordedRound
 from artifacts.text import decimals
 
@@ -85,7 +94,10 @@ class RoundPages:
         self.top -= 2 * mm
 
     def save(self) -> None:
-        """Write the file."""
+        """Write the file, with a note on its last page about letters that no font has."""
+        if self.canvas.missing:
+            note = missing_note(self.canvas.missing)
+            draw_text(self.canvas, note, MARGIN, 13.5 * mm, WIDTH, size=5, colour=FAINT)
         self.canvas.save()
 
     def _drawing_column(self, attempt: RecordedAttempt) -> None:

@@ -9,7 +9,8 @@ from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 
-from artifacts.pdf.canvas import BOLD, FAINT, INK, REGULAR, RULE, draw_text, open_canvas, text_lines
+from artifacts.pdf.canvas import FAINT, INK, RULE, draw_text, open_canvas, text_lines
+from artifacts.pdf.fonts import BOLD, REGULAR, missing_note
 from artifacts.themes import Theme
 
 MARGIN = 16 * mm
@@ -79,5 +80,7 @@ class Sheets:
         draw_text(self.canvas, f"{self.foot}  ·  page {self.page}", MARGIN, 11 * mm, WIDTH, size=6.5, colour=FAINT)
 
     def save(self) -> None:
-        """Write the file."""
+        """Write the file, with a note at its end about letters that no font has."""
+        if self.canvas.missing:
+            self.paragraph(missing_note(self.canvas.missing))
         self.canvas.save()

@@ -10,7 +10,8 @@ from reportlab.lib.units import mm
 from artifacts.evaluation.comparison import Comparison
 from artifacts.evaluation.strata import StratumComparison
 from artifacts.evaluation.table import GroupResult
-from artifacts.pdf.canvas import BOLD, FAINT, draw_image, draw_text
+from artifacts.pdf.canvas import FAINT, draw_image, draw_text
+from artifacts.pdf.fonts import BOLD
 from artifacts.pdf.sheets import MARGIN, WIDTH, Sheets
 from artifacts.plots.drawing import SIZE
 from artifacts.report import wording

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from reportlab.lib.units import mm
 
-from artifacts.pdf.canvas import BOLD, FAINT, RULE, draw_empty, draw_image, draw_text
+from artifacts.pdf.canvas import FAINT, RULE, draw_empty, draw_image, draw_text
+from artifacts.pdf.fonts import BOLD
 from artifacts.pdf.round import shown
 from artifacts.pdf.sheets import MARGIN, WIDTH, Sheets
 from artifacts.report.gallery import Case, Gallery
