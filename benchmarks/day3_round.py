@@ -2,9 +2,11 @@
 
     python -m benchmarks.day3_round                    LoRA and full, at 224 px and at the profile's resolution
     python -m benchmarks.day3_round --tuning lora --sides 224
+    python -m benchmarks.day3_round --model qwen3.5-0.8b --tuning lora --sides 224
 
-Prints seconds per stage and peak memory. Image generation is left out (it happens elsewhere); noise images stand in.
-On the CPU the models are tiny and only show that it runs.
+Prints seconds per stage and peak memory, and how far log-probabilities at sampling are from those of scoring. Image
+generation is left out (it happens elsewhere); noise images stand in. On the CPU the models are tiny and only show that
+it runs.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import transformers
 from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
-from benchmarks.sampling import Stopwatch, build_model
+from benchmarks.sampling import Stopwatch
+from benchmarks.shapes import SHAPES, build_model
 from duel.devices import choose_device
 from duel.embedder import Embedder
 from duel.policies.attention import GROUPED_SDPA
@@ -42,6 +45,7 @@ def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.day3_round", description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--model", choices=list(SHAPES), default="qwen2.5-vl-3b", help="whose shape the players have")
     parser.add_argument("--tuning", nargs="+", choices=["lora", "full"], default=["lora", "full"])
     parser.add_argument("--sides", type=int, nargs="+", default=[224, 1001], help="side of the square images, pixels")
     parser.add_argument("--tokens", type=int, default=TOKENS)
@@ -52,15 +56,17 @@ def main() -> None:
     watch = Stopwatch(device)
     embedder = build_embedder(device)
     for tuning in options.tuning:
-        players = build_players(device, tuning)
+        players = build_players(device, tuning, options.model)
         for side in options.sides:
-            print(f"-- {tuning}, {side} px, {GROUP} completions of {options.tokens} tokens, gradient checkpointing")
+            batch = f"{GROUP} completions of {options.tokens} tokens"
+            print(f"-- {options.model}, {tuning}, {side} px, {batch}, gradient checkpointing")
             play(players, embedder, side, options.tokens, watch)
+            compare_logprobs(players["base"], side, options.tokens)
         del players
         gc.collect()
 
 
-def build_players(device: torch.device, tuning: str) -> dict[Player, LocalPolicy]:
+def build_players(device: torch.device, tuning: str, name: str) -> dict[Player, LocalPolicy]:
     """Return both players: two adapters on one backbone, or two fp32 models."""
     settings: Settings = read_settings(
         {
@@ -69,10 +75,12 @@ def build_players(device: torch.device, tuning: str) -> dict[Player, LocalPolicy
         }
     )
     if tuning == "lora":
-        model = with_grouped_attention(build_model(device))
+        model = with_grouped_attention(build_model(device, name))
         tunings: dict[Player, Any] = dict(add_lora(dict.fromkeys(PLAYERS, model), settings))
     else:
-        tunings = {player: FullTuning(in_fp32(with_grouped_attention(build_model(device))), None) for player in PLAYERS}
+        tunings = {
+            player: FullTuning(in_fp32(with_grouped_attention(build_model(device, name))), None) for player in PLAYERS
+        }
     return {player: assemble_policy(player, tunings[player], settings) for player in PLAYERS}
 
 
@@ -116,6 +124,21 @@ def play(players: dict[Player, LocalPolicy], embedder: Embedder, side: int, toke
         measure("adversary round: learn", lambda: adversary.learn([invent], rewarded(written)))  # noqa: B023
         if attempt == 1:
             print("   (first round done: steps captured, optimizer states allocated)", flush=True)
+
+
+def compare_logprobs(base: LocalPolicy, side: int, tokens: int) -> None:
+    """Print how far the log-probabilities of sampling and of scoring are apart, and which decoder sampled."""
+    inputs = [ModelInput("Describe this image.", noise(side, i)) for i in range(2)]
+    seeds = [list(range(100 * i, 100 * i + GROUP)) for i in range(2)]
+    sampled = base.sample_rows(inputs, seeds, temperature=0.9, max_new_tokens=tokens).logprobs_BT
+    completions = base.sample(inputs, seeds, temperature=0.9, max_new_tokens=tokens)
+    scores = [row for group in base.logprobs(inputs, completions, temperature=0.9) for row in group]
+    gaps = torch.cat([torch.tensor(row) - sampled[i, : len(row)].cpu() for i, row in enumerate(scores)]).abs()
+    decoder = "a CUDA graph" if base.decoder is not None else "a loop"
+    print(
+        f"   sampled by {decoder}; log-probabilities of {len(gaps)} tokens at sampling and at scoring differ by "
+        f"{gaps.mean():.4f} on average, {gaps.quantile(0.99):.4f} at most in 99 %, {gaps.max():.4f} at most"
+    )
 
 
 def kept(measure: Any, label: str, policy: LocalPolicy, inputs: list[ModelInput], count: int, tokens: int) -> Any:

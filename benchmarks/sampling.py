@@ -11,26 +11,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gc
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import transformers
-from transformers import (
-    GenerationConfig,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLImageProcessorPil,
-)
+from transformers import GenerationConfig
 
+from benchmarks.shapes import build_model
 from duel.devices import choose_device
 from duel.instructions import DESCRIBE
 from duel.policies.attention import GROUPED_SDPA
 from duel.policies.inputs import build_prompts
 from duel.policies.load import add_lora, assemble_policy
-from duel.policies.models import Model, assemble, load_processor
+from duel.policies.models import Model
 from duel.policies.policy import LocalPolicy
 from duel.settings import Settings
 from duel.settings.profile import read_settings
@@ -39,71 +34,6 @@ from tests.support import tiny
 
 GROUP = 8
 COLOURS = ("red", "green", "blue", "orange", "purple", "black", "cyan", "pink")
-
-
-def shape(tokenizer: Any, large: bool) -> Qwen2_5_VLConfig:
-    """Return Qwen2.5-VL-3B's config, or that of a tiny model of the same family."""
-    token = tokenizer.convert_tokens_to_ids
-    text = {
-        "hidden_size": 2048 if large else 192,
-        "intermediate_size": 11008 if large else 512,
-        "num_hidden_layers": 36 if large else 4,
-        "num_attention_heads": 16 if large else 6,
-        "num_key_value_heads": 2,
-        "vocab_size": 151936 if large else 1200,
-        "tie_word_embeddings": True,
-        "max_position_embeddings": 32768,
-        "rope_parameters": {
-            "rope_type": "default",
-            "mrope_section": [16, 24, 24] if large else [4, 6, 6],
-            "rope_theta": 1e6,
-        },
-        "pad_token_id": 0,
-        "bos_token_id": token("<|im_start|>"),
-        "eos_token_id": token("<|im_end|>"),
-    }
-    vision = {
-        "depth": 32 if large else 4,
-        "hidden_size": 1280 if large else 192,
-        "num_heads": 16 if large else 6,
-        "intermediate_size": 3420 if large else 512,
-        "out_hidden_size": text["hidden_size"],
-        "patch_size": 14,
-        "window_size": 112,
-        "fullatt_block_indexes": [7, 15, 23, 31] if large else [0, 1, 2, 3],
-    }
-    return Qwen2_5_VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=token("<|image_pad|>"),
-        video_token_id=token("<|video_pad|>"),
-        vision_start_token_id=token("<|vision_start|>"),
-        vision_end_token_id=token("<|vision_end|>"),
-        tie_word_embeddings=True,
-    )
-
-
-def build_model(device: torch.device) -> Model:
-    """Return the model with random weights and without end token, so that all completions have full length."""
-    large = device.type == "cuda"
-    dtype = torch.bfloat16 if large else torch.float32
-    tokenizer = tiny.tokenizer()
-    config = shape(tokenizer, large)
-    torch.manual_seed(0)
-    torch.set_default_dtype(dtype)
-    with device:
-        network = Qwen2_5_VLForConditionalGeneration(config)
-    torch.set_default_dtype(torch.float32)
-    network.generation_config.eos_token_id = tokenizer.eos_token_id
-    with tempfile.TemporaryDirectory() as folder:
-        config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=1280 * 28 * 28).save_pretrained(folder)
-        processor = load_processor(folder, Qwen2_5_VLConfig, tokenizer)
-    model = assemble(network.eval(), tokenizer, processor, dtype)
-    model.forbidden_V[tokenizer.eos_token_id] = True
-    model.forbidden_V[len(tokenizer) :] = False  # allow the whole vocabulary, as large as the real tokenizer's
-    return model
 
 
 class Stopwatch:
