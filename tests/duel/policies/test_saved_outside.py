@@ -33,17 +33,35 @@ tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
 
 def off(network):
     with torch.no_grad():
-        return (network(**given["inputs"]).logits - given["logits"]).abs().max().item()
+        gap = network(**given["inputs"]).logits - given["logits"]
+        return (gap.abs().max() / given["logits"].std()).item()
 
 found = {"saved": off(model), "merged": off(model.merge_and_unload()) if tuning == "lora" else 0.0}
 print(json.dumps(found | {"prompt": tokenizer.apply_chat_template(given["chat"], tokenize=False)}))
 """
 SEES, READS = "AutoModelForImageTextToText", "AutoModelForCausalLM"
+SEEN = {
+    "Qwen2.5-VL": tiny.save_vlm,
+    "Qwen3-VL": families.save_qwen3_vl,
+    "Qwen3.5": families.save_qwen3_5,
+    "Gemma 3": families.save_gemma3,
+    "LLaVA": families.save_llava,
+}
+READ = {
+    "Qwen2": tiny.save_lm,
+    "GPT-NeoX": families.save_neox,
+    "LFM2": families.save_lfm2,
+    "GPT-2": families.save_gpt2,
+}
+SLOW = [
+    ("adversary", tiny.save_vlm, SEES, "lora"),  # its adapter is added second
+    *(("base", save, SEES, tuning) for save in SEEN.values() for tuning in ("lora", "full")),
+    *(("adversary", save, READS, "full") for save in READ.values()),
+    *(("adversary", save, READS, "lora") for name, save in READ.items() if name != "GPT-2"),
+]
 CASES = [
     ("base", tiny.save_vlm, SEES, "lora"),
-    pytest.param("adversary", tiny.save_vlm, SEES, "lora", marks=pytest.mark.slow),  # its adapter is added second
-    pytest.param("base", families.save_qwen3_5, SEES, "full", marks=pytest.mark.slow),
-    pytest.param("adversary", families.save_neox, READS, "lora", marks=pytest.mark.slow),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW if case != ("base", tiny.save_vlm, SEES, "lora")),
 ]
 
 
@@ -69,8 +87,9 @@ def test_a_checkpoint_loads_without_duel(tmp_path, player, save, auto, tuning):
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout.splitlines()[-1])
+    # In standard deviations of the logits; merged weights are rounded to fp32 once more.
     assert found["saved"] < 1e-4
-    assert found["merged"] < 1e-4
+    assert found["merged"] < 5e-4
     assert "hello" in found["prompt"]
 
 
