@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     CLIPImageProcessorPil,
@@ -30,6 +32,9 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
+from duel.policies.inputs import build_prompts
+from duel.policies.models import Model
+from duel.types import ModelInput, Player
 from tests.support import tiny
 from tests.support.tiny import seeded
 
@@ -217,3 +222,40 @@ def save(build, processor, folder: Path) -> str:
     network.save_pretrained(folder)
     processor.save_pretrained(folder)
     return str(folder)
+
+
+def plain_logits(model: Model, given: ModelInput, tokens: torch.Tensor) -> torch.Tensor:
+    """The logits of a completion's tokens (1, T), as (T, V), from one forward pass without a cache."""
+    prompt = build_prompts(model, [given])
+    extra = dict(prompt.images)
+    if "mm_token_type_ids" in extra:
+        extra["mm_token_type_ids"] = torch.nn.functional.pad(extra["mm_token_type_ids"], (0, tokens.shape[1]))
+    logits = model.network(torch.cat([prompt.input_ids_IP, tokens], 1), use_cache=False, **extra).logits[0]
+    return logits[prompt.input_ids_IP.shape[1] - 1 : -1].masked_fill(model.forbidden_V, -torch.inf)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A row of the table in docs/models.md."""
+
+    save: Callable[[Path], str]
+    player: Player = "base"  # the adversary's models see no images
+    lacks: frozenset[str] = field(default=frozenset())  # columns of the table
+
+    @property
+    def tunings(self) -> list[str]:
+        """What models.tuning can be."""
+        return ["full"] if "LoRA" in self.lacks else ["lora", "full"]
+
+
+TABLE = {
+    "Qwen2.5-VL": Family(tiny.save_vlm),
+    "Qwen3-VL": Family(save_qwen3_vl),
+    "Qwen3.5": Family(save_qwen3_5),
+    "Gemma 3": Family(save_gemma3, lacks=frozenset({"static decode"})),  # a sliding window
+    "LLaVA": Family(save_llava),
+    "Qwen2": Family(tiny.save_lm, "adversary"),
+    "GPT-NeoX": Family(save_neox, "adversary"),
+    "LFM2": Family(save_lfm2, "adversary"),
+    "GPT-2": Family(save_gpt2, "adversary", frozenset({"LoRA"})),  # no linear layers
+}

@@ -4,13 +4,11 @@ import pytest
 import torch
 
 from duel.errors import SettingsError
-from duel.policies.cuda_graph import has_full_attention, sample_rows_static
 from duel.policies.inputs import build_prompts
 from duel.policies.load import load_players
 from duel.policies.logprobs import completion_logprobs
 from duel.policies.models import limit_pixels
 from duel.policies.prefix import encode_prompts, recomputing
-from duel.policies.sampling import draw_uniforms, sample_rows
 from duel.types import ModelInput
 from tests.support import families, tiny
 
@@ -29,16 +27,6 @@ def vlm(request, tmp_path_factory):
 @pytest.fixture(scope="module", params=FIXED_SIZE)
 def fixed_size_vlm(request, tmp_path_factory):
     return FIXED_SIZE[request.param](tmp_path_factory.mktemp(request.param))
-
-
-def plain_logits(model, given, tokens):
-    """Return the logits of a completion's tokens, (T, V), from one forward pass without a cache."""
-    prompt = build_prompts(model, [given])
-    extra = dict(prompt.images)
-    if "mm_token_type_ids" in extra:
-        extra["mm_token_type_ids"] = torch.nn.functional.pad(extra["mm_token_type_ids"], (0, tokens.shape[1]))
-    logits = model.network(torch.cat([prompt.input_ids_IP, tokens], 1), use_cache=False, **extra).logits[0]
-    return logits[prompt.input_ids_IP.shape[1] - 1 : -1].masked_fill(model.forbidden_V, -torch.inf)
 
 
 def test_image_tokens_are_counted_by_the_familys_own_processor(tmp_path):
@@ -75,7 +63,9 @@ def test_gradients_through_the_shared_prompt_are_those_of_a_plain_forward_pass(t
     with recomputing(model.network, checkpointing):
         prefix = encode_prompts(model, build_prompts(model, INPUTS[1:])).expand(torch.tensor([0, 0]))
         shared = gradients(completion_logprobs(model, prefix, tokens, 1.0))
-    rows = [plain_logits(model, INPUTS[1], row[None]).log_softmax(-1).gather(-1, row[:, None]) for row in tokens]
+    rows = [
+        families.plain_logits(model, INPUTS[1], row[None]).log_softmax(-1).gather(-1, row[:, None]) for row in tokens
+    ]
     plain = gradients(torch.cat(rows))
     assert shared.keys() == plain.keys()
     for name, gradient in plain.items():
@@ -91,44 +81,6 @@ def test_logprobs_at_sampling_are_those_of_scoring(vlm):
     assert len({len(row) for row in scored}) > 1  # some end early and are left out of the batch
     for padded, row in zip(rows.logprobs_BT.tolist(), scored, strict=True):
         assert padded[: len(row)] == pytest.approx(row, abs=1e-4)
-
-
-def test_static_buffers_serve_models_without_a_window(tmp_path):
-    saved = (families.save_llava, families.save_qwen3_vl, families.save_qwen3_5, families.save_gemma3)
-    *serve, gemma = (tiny.load(save(tmp_path / save.__name__)) for save in saved)
-    assert not has_full_attention(gemma)
-    for model in serve:
-        assert has_full_attention(model)
-        prefix = encode_prompts(model, build_prompts(model, INPUTS)).expand(torch.tensor([0, 0, 1]))
-        uniforms = draw_uniforms([1, 2, 3], 12)
-        static, decoder = sample_rows_static(None, model, prefix, uniforms, 0.9)
-        expected = sample_rows(model, prefix, uniforms, 0.9).tokens_BT.tolist()
-        assert static.tokens_BT.tolist() == expected
-        again, same = sample_rows_static(decoder, model, prefix, uniforms, 0.9)
-        assert same is decoder
-        assert again.tokens_BT.tolist() == expected
-
-
-@pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_it_learns_and_its_weights_are_saved_and_loaded(vlm, tmp_path, tuning):
-    settings = tiny.settings(vlm, models={"tuning": tuning})
-    policy = load_players(settings, ["base"], "hf_secret")["base"]
-    seeds = [[1, 2, 3, 4], [5, 6, 7, 8]]
-    sampled = policy.sample(INPUTS, seeds, temperature=0.9, max_new_tokens=8)
-    before = policy.logprobs(INPUTS, sampled, temperature=0.9)
-    report = policy.learn(INPUTS, [tiny.group(row, [0.1, 0.4, None, 0.9]) for row in sampled])
-    assert report.gradient_norm > 0
-    after = policy.logprobs(INPUTS, sampled, temperature=0.9)
-    assert after != before
-
-    policy.save(tmp_path / "saved")
-    assert all(b"hf_secret" not in path.read_bytes() for path in (tmp_path / "saved").iterdir())
-    again = load_players(settings, ["base"])["base"]
-    again.load(tmp_path / "saved")
-    assert again.logprobs(INPUTS, sampled, temperature=0.9) == after
-    if tuning == "full":  # the folder is a model of its own, processor included
-        alone = load_players(tiny.settings(str(tmp_path / "saved"), models={"tuning": tuning}), ["base"])["base"]
-        assert alone.logprobs(INPUTS, sampled, temperature=0.9) == after
 
 
 def test_only_the_language_model_gets_adapters(vlm):

@@ -1,4 +1,7 @@
-"""The table of families in docs/models.md: a test per cell, and the table says what the tests expect."""
+"""The table of families in docs/models.md: a test per cell, and the table says what the tests expect.
+
+The column "loads outside" is tested by test_saved_outside.py.
+"""
 
 import re
 from pathlib import Path
@@ -16,112 +19,101 @@ from duel.types import ModelInput
 from tests.support import families, tiny
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "models.md"
-ABILITIES = ["loads", "sampled = scored", "LoRA", "full", "static decode", "loads outside"]
-WINDOW = "windows keep their own cache"  # the slower loop decodes it
-NO_LINEAR = "has no linear layers to adapt"
-# family as in the document: (saved by, sees images, what it lacks)
-FAMILIES = {
-    "Qwen2.5-VL": (tiny.save_vlm, True, {}),
-    "Qwen3-VL": (families.save_qwen3_vl, True, {}),
-    "Qwen3.5": (families.save_qwen3_5, True, {}),
-    "Gemma 3": (families.save_gemma3, True, {"static decode"}),
-    "LLaVA": (families.save_llava, True, {}),
-    "Qwen2": (tiny.save_lm, False, {}),
-    "GPT-NeoX": (families.save_neox, False, {}),
-    "LFM2": (families.save_lfm2, False, {}),
-    "GPT-2": (families.save_gpt2, False, {"LoRA"}),
-}
-KNOWN = pytest.mark.parametrize("family", FAMILIES)
+COLUMNS = ("loads", "sampled = scored", "LoRA", "full", "static decode", "loads outside")
+SEEDS = [[1, 2, 3, 4], [5, 6, 7, 8]]
+EVERY = pytest.mark.parametrize("family", families.TABLE.values(), ids=families.TABLE)
+TUNED = [
+    pytest.param(family, tuning, id=f"{name}-{tuning}")
+    for name, family in families.TABLE.items()
+    for tuning in family.tunings
+]
 
 
-def load(folder, family, tuning="lora"):
-    """Return the player of a family, and two inputs that it can read."""
-    save, sees, _ = FAMILIES[family]
-    name = save(folder)
-    player = "base" if sees else "adversary"
-    policy = load_players(tiny.settings(name, models={"tuning": tuning}), [player])[player]
-    images = (tiny.picture("red"), tiny.picture("blue", (112, 56))) if sees else (None, None)
-    return policy, [ModelInput(text, image) for text, image in zip(("hello", "what is it?"), images, strict=True)]
+def load(folder, family, tuning, token=""):
+    """Return the policy of a saved model of a family."""
+    settings = tiny.settings(str(folder), models={"tuning": tuning})
+    return load_players(settings, [family.player], token)[family.player]
 
 
-def learn(folder, family, tuning):
-    """Update a family's player once; return the policy, its inputs and log-probabilities before and after."""
-    policy, inputs = load(folder, family, tuning)
-    rows = policy.sample(inputs, [[1, 2, 3, 4], [5, 6, 7, 8]], temperature=0.9, max_new_tokens=8)
-    before = policy.logprobs(inputs, rows, temperature=0.9)
-    report = policy.learn(inputs, [tiny.group(row, [0.1, 0.4, None, 0.9]) for row in rows])
-    assert report.gradient_norm > 0
-    return policy, inputs, rows, before, policy.logprobs(inputs, rows, temperature=0.9)
+def inputs_of(family):
+    """Return two inputs that a family can read, with images of unlike shapes if it sees any."""
+    images = (tiny.picture("red"), tiny.picture("blue", (112, 56))) if family.player == "base" else (None, None)
+    return [ModelInput(text, image) for text, image in zip(("hello", "what is it?"), images, strict=True)]
 
 
-def plain_logprobs(model, given, tokens):
-    """Return the log-probabilities of a completion's tokens at temperature 0.9 by one forward pass without a cache."""
-    prompt = build_prompts(model, [given])
-    extra = dict(prompt.images)
-    if "mm_token_type_ids" in extra:
-        extra["mm_token_type_ids"] = torch.nn.functional.pad(extra["mm_token_type_ids"], (0, len(tokens)))
-    whole = torch.cat([prompt.input_ids_IP, torch.tensor([tokens])], 1)
-    with torch.no_grad():
-        logits = model.network(whole, use_cache=False, **extra).logits[0, prompt.input_ids_IP.shape[1] - 1 : -1]
-    logprobs = (logits.masked_fill(model.forbidden_V, -torch.inf) / 0.9).log_softmax(-1)
-    return logprobs.gather(-1, torch.tensor(tokens)[:, None]).squeeze(-1).tolist()
-
-
-@KNOWN
+@EVERY
 def test_loads(tmp_path, family):
-    _, _, lacks = FAMILIES[family]
-    policy, inputs = load(tmp_path, family, "full" if "LoRA" in lacks else "lora")
-    [first, second] = policy.sample(inputs, [[1, 2], [3, 4]], temperature=0.9, max_new_tokens=8)
-    assert len({completion.text for completion in (*first, *second)}) > 1
+    policy = load(family.save(tmp_path), family, family.tunings[0])
+    rows = policy.sample(inputs_of(family), SEEDS, temperature=0.9, max_new_tokens=8)
+    assert all(len({completion.text for completion in row}) > 1 for row in rows)
 
 
-@KNOWN
-def test_sampled_are_scored(tmp_path, family):
-    """Also equal to those of one plain forward pass."""
-    policy, inputs = load(tmp_path, family, "full" if "LoRA" in FAMILIES[family][2] else "lora")
-    seeds = [[1, 2, 3], [4, 5, 6]]
-    sampled = policy.sample_rows(inputs, seeds, temperature=0.9, max_new_tokens=8).logprobs_BT.tolist()
-    completions = policy.sample(inputs, seeds, temperature=0.9, max_new_tokens=8)
+@EVERY
+def test_sampled_log_probabilities_are_the_scored_ones_and_those_of_a_plain_forward_pass(tmp_path, family):
+    policy, inputs = load(family.save(tmp_path), family, family.tunings[0]), inputs_of(family)
+    sampled = policy.sample_rows(inputs, SEEDS, temperature=0.9, max_new_tokens=8).logprobs_BT.tolist()
+    completions = policy.sample(inputs, SEEDS, temperature=0.9, max_new_tokens=8)
     scored = policy.logprobs(inputs, completions, temperature=0.9)
     for place, (given, group, scores) in enumerate(zip(inputs, completions, scored, strict=True)):
         for index, (completion, row) in enumerate(zip(group, scores, strict=True)):
-            assert sampled[3 * place + index][: len(row)] == pytest.approx(row, abs=1e-4)
-            assert plain_logprobs(policy.model, given, list(completion.tokens)) == pytest.approx(row, abs=1e-4)
+            tokens = torch.tensor([completion.tokens])
+            with torch.no_grad():
+                logprobs = torch.log_softmax(families.plain_logits(policy.model, given, tokens) / 0.9, -1)
+            assert sampled[4 * place + index][: len(row)] == pytest.approx(row, abs=1e-4)
+            assert row == pytest.approx(logprobs.gather(-1, tokens.T).squeeze(-1).tolist(), abs=1e-4)
 
 
-@KNOWN
-@pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_learns(tmp_path, family, tuning):
-    if tuning == "lora" and "LoRA" in FAMILIES[family][2]:
-        with pytest.raises(SettingsError, match=NO_LINEAR):
-            load(tmp_path, family, tuning)
-        return
-    policy, inputs, rows, before, after = learn(tmp_path, family, tuning)
+@pytest.mark.parametrize(("family", "tuning"), TUNED)
+def test_it_learns_and_its_weights_are_saved_and_loaded(tmp_path, family, tuning):
+    folder, inputs = family.save(tmp_path / "model"), inputs_of(family)
+    policy = load(folder, family, tuning, "hf_secret")
+    sampled = policy.sample(inputs, SEEDS, temperature=0.9, max_new_tokens=8)
+    before = policy.logprobs(inputs, sampled, temperature=0.9)
+    report = policy.learn(inputs, [tiny.group(row, [0.1, 0.4, None, 0.9]) for row in sampled])
+    assert report.gradient_norm > 0
+    after = policy.logprobs(inputs, sampled, temperature=0.9)
     assert after != before
+
     policy.save(tmp_path / "saved")
-    again, _ = load(tmp_path / "again", family, tuning)
+    assert all(b"hf_secret" not in path.read_bytes() for path in (tmp_path / "saved").iterdir())
+    again = load(folder, family, tuning)
     again.load(tmp_path / "saved")
-    assert again.logprobs(inputs, rows, temperature=0.9) == after
+    assert again.logprobs(inputs, sampled, temperature=0.9) == after
+    if tuning == "full":  # the folder is a model of its own, processor or tokenizer included
+        alone = load(tmp_path / "saved", family, tuning)
+        assert alone.logprobs(inputs, sampled, temperature=0.9) == after
 
 
-@KNOWN
-def test_static_decode(tmp_path, family):
-    policy, inputs = load(tmp_path, family, "full" if "LoRA" in FAMILIES[family][2] else "lora")
-    model = policy.model
-    if "static decode" in FAMILIES[family][2]:
-        assert not has_full_attention(model)
+@EVERY
+def test_what_cannot_be_tuned_is_refused(tmp_path, family):
+    folder = family.save(tmp_path)
+    for tuning in {"lora", "full"} - set(family.tunings):
+        with pytest.raises(SettingsError, match="has no linear layers to adapt"):
+            load(folder, family, tuning)
+
+
+@EVERY
+def test_static_buffers_serve_models_without_a_window(tmp_path, family):
+    model = tiny.load(family.save(tmp_path))
+    assert has_full_attention(model) == ("static decode" not in family.lacks)
+    if not has_full_attention(model):
         return
-    assert has_full_attention(model)
-    prefix = encode_prompts(model, build_prompts(model, inputs)).expand(torch.tensor([0, 0, 1]))
+    prefix = encode_prompts(model, build_prompts(model, inputs_of(family))).expand(torch.tensor([0, 0, 1]))
     uniforms = draw_uniforms([1, 2, 3], 12)
-    static, _ = sample_rows_static(None, model, prefix, uniforms, 0.9)
-    assert static.tokens_BT.tolist() == sample_rows(model, prefix, uniforms, 0.9).tokens_BT.tolist()
+    static, decoder = sample_rows_static(None, model, prefix, uniforms, 0.9)
+    expected = sample_rows(model, prefix, uniforms, 0.9).tokens_BT.tolist()
+    assert static.tokens_BT.tolist() == expected
+    again, same = sample_rows_static(decoder, model, prefix, uniforms, 0.9)
+    assert same is decoder
+    assert again.tokens_BT.tolist() == expected
 
 
 def test_the_document_says_what_the_tests_expect():
-    rows = dict(re.findall(r"^\| ([\w. -]+?)(?:, text only)? \| ((?:(?:yes|no)[^|]*\| )+)", DOCUMENT.read_text(), re.M))
-    assert rows.keys() == FAMILIES.keys()
-    for family, cells in rows.items():
-        said = [cell.split()[0] for cell in cells.split("|")[: len(ABILITIES)]]
-        lacks = FAMILIES[family][2]
-        assert said == ["no" if ability in lacks else "yes" for ability in ABILITIES], family
+    table = DOCUMENT.read_text().split("## Tested families")[1].split("| --- |")[0].splitlines()[-1]
+    assert tuple(cell.strip() for cell in table.split("|")[2 : 2 + len(COLUMNS)]) == COLUMNS
+    rows = dict(re.findall(r"^\| ([\w. -]+?)(?:, text only)? \| ((?:(?:yes|no) \| )+)", DOCUMENT.read_text(), re.M))
+    expected = {
+        name: ["no" if column in family.lacks else "yes" for column in COLUMNS]
+        for name, family in families.TABLE.items()
+    }
+    assert {name: cells.split(" | ")[: len(COLUMNS)] for name, cells in rows.items()} == expected

@@ -31,43 +31,32 @@ else:
     model = cls.from_pretrained(folder)
 tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
 
-def off(network):
+def logits(network, inputs):
     with torch.no_grad():
-        gap = network(**given["inputs"]).logits - given["logits"]
-        return (gap.abs().max() / given["logits"].std()).item()
+        return network(**inputs).logits
 
-found = {"saved": off(model), "merged": off(model.merge_and_unload()) if tuning == "lora" else 0.0}
+saved = logits(model, given["inputs"])
+found = {"saved": (saved - given["logits"]).abs().max().item(), "merged": 0.0}
+if tuning == "lora":
+    # In fp64: a recurrent layer makes more of the rounding of merged fp32 weights than a tolerance should allow.
+    exact = {name: value.double() if value.is_floating_point() else value for name, value in given["inputs"].items()}
+    apart = logits(model.double(), exact)
+    found["merged"] = (logits(model.merge_and_unload(), exact) - apart).abs().max().item()
 print(json.dumps(found | {"prompt": tokenizer.apply_chat_template(given["chat"], tokenize=False)}))
 """
 SEES, READS = "AutoModelForImageTextToText", "AutoModelForCausalLM"
-SEEN = {
-    "Qwen2.5-VL": tiny.save_vlm,
-    "Qwen3-VL": families.save_qwen3_vl,
-    "Qwen3.5": families.save_qwen3_5,
-    "Gemma 3": families.save_gemma3,
-    "LLaVA": families.save_llava,
-}
-READ = {
-    "Qwen2": tiny.save_lm,
-    "GPT-NeoX": families.save_neox,
-    "LFM2": families.save_lfm2,
-    "GPT-2": families.save_gpt2,
-}
-SLOW = [
-    ("adversary", tiny.save_vlm, SEES, "lora"),  # its adapter is added second
-    *(("base", save, SEES, tuning) for save in SEEN.values() for tuning in ("lora", "full")),
-    *(("adversary", save, READS, "full") for save in READ.values()),
-    *(("adversary", save, READS, "lora") for name, save in READ.items() if name != "GPT-2"),
+QUICK = ("base", families.TABLE["Qwen2.5-VL"], "lora")
+EVERY = [
+    ("adversary", families.TABLE["Qwen2.5-VL"], "lora"),  # its adapter is added second
+    *((family.player, family, tuning) for family in families.TABLE.values() for tuning in family.tunings),
 ]
-CASES = [
-    ("base", tiny.save_vlm, SEES, "lora"),
-    *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW if case != ("base", tiny.save_vlm, SEES, "lora")),
-]
+CASES = [QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in EVERY if case != QUICK)]
 
 
-@pytest.mark.parametrize(("player", "save", "auto", "tuning"), CASES)
-def test_a_checkpoint_loads_without_duel(tmp_path, player, save, auto, tuning):
-    folder = save(tmp_path / "model")
+@pytest.mark.parametrize(("player", "family", "tuning"), CASES)
+def test_a_checkpoint_loads_without_duel(tmp_path, player, family, tuning):
+    auto = SEES if family.player == "base" else READS
+    folder = family.save(tmp_path / "model")
     models = {"tuning": tuning} | ({"adversary": folder} if auto == READS else {})
     base = tiny.save_vlm(tmp_path / "base") if auto == READS else folder
     players = load_players(tiny.settings(base, models=models))
@@ -87,9 +76,8 @@ def test_a_checkpoint_loads_without_duel(tmp_path, player, save, auto, tuning):
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout.splitlines()[-1])
-    # In standard deviations of the logits; merged weights are rounded to fp32 once more.
     assert found["saved"] < 1e-4
-    assert found["merged"] < 5e-4
+    assert found["merged"] < 1e-4
     assert "hello" in found["prompt"]
 
 
